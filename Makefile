@@ -1,0 +1,51 @@
+# The two commands: `make demo` shows the main job, `make test` proves all of it. Both work on a fresh clone.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+
+.PHONY: help demo demo-down test lint unit integration e2e crds lock clean
+
+help:  ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(BIN)/.ready  ## a cluster, the operator, a real model, one agent run (make demo VLLM=1 adds vLLM)
+	@hack/demo
+
+demo-down:  ## remove everything that demo made, and check that nothing is left
+	@hack/demo-down
+
+test: $(BIN)/.ready  ## lint, types, imports, unit, integration and end-to-end tests
+	@hack/test
+
+lint: $(BIN)/.ready  ## ruff, mypy, import contracts
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+unit: $(BIN)/.ready  ## tests that need nothing but Python
+	@$(BIN)/python -m pytest -q tests/unit
+
+integration: $(BIN)/.ready  ## tests on a real kube-apiserver
+	@$(BIN)/python -m pytest -q tests/integration
+
+e2e: $(BIN)/.ready  ## tests on a real node, installed by the demo's own steps
+	@$(BIN)/python -m pytest -q tests/e2e
+
+crds: $(BIN)/.ready  ## write crds/ and the chart's copy from operator/laneway/api
+	@$(BIN)/laneway crds
+
+lock: $(BIN)/.ready  ## resolve the dependencies anew
+	@$(BIN)/pip install -q uv
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -o requirements-dev.lock
+
+clean:  ## remove the virtual environment and caches of the tree
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(BIN)/.ready: requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Laneway needs Python 3.11 or later; set PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "python dependencies (once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@

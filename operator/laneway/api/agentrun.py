@@ -1,0 +1,188 @@
+"""AgentRun: one piece of agent work."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import Field
+
+from laneway.api.base import ATOMIC_LIST, Model, Rule, list_map
+from laneway.api.podoptions import OWN_ENV, EnvVar, KeyRef, PodOptions, Resources, Text, ruled
+from laneway.api.runstatus import AgentRunStatus
+
+_STARTED = "has(oldSelf.status) && has(oldSelf.status.attempt) && oldSelf.status.attempt > 0"
+
+
+def _frozen(field: str) -> Rule:
+    """A field that may change until the first attempt begins; presence and value are compared."""
+    same = (
+        f"has(self.spec.{field}) == has(oldSelf.spec.{field})"
+        f" && (!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field})"
+    )
+    return Rule(f"!({_STARTED}) || ({same})", f"{field} cannot change after the first attempt; create a new run")
+
+
+class ResponseFormat(StrEnum):
+    """What the built-in agent asks the model to answer with."""
+
+    TEXT = "text"
+    JSON_OBJECT = "json_object"
+
+
+class PromptSource(Model):
+    """A prompt kept elsewhere."""
+
+    config_map_key_ref: KeyRef = Field(description="A key of a ConfigMap in the run's namespace.")
+
+
+class Parameters(Model):
+    """Sampling parameters of the built-in agent. What is unset is absent from the request."""
+
+    temperature: str | None = Field(
+        default=None, max_length=5, pattern=r"^[0-2](\.[0-9]{1,3})?$", description='A decimal from "0" to "2.999".'
+    )
+    max_tokens: int | None = Field(default=None, ge=1, le=10_000_000, description="Longest answer, in tokens.")
+    response_format: ResponseFormat | None = Field(default=None, description="text or json_object.")
+    stream: bool | None = Field(default=None, description="Stream the answer. Default: true.")
+
+
+class Agent(Model):
+    """What runs in the pod."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.parameters) || self.preset == 'laneway'",
+            "parameters are for the built-in agent (preset laneway) only",
+        ),
+        Rule("self.preset != 'generic' || has(self.image)", "preset generic needs an image"),
+    )
+
+    preset: str = Field(
+        default="laneway",
+        min_length=1,
+        max_length=63,
+        description="Name of a preset: image, arguments, environment, log parser.",
+    )
+    image: str | None = Field(default=None, min_length=1, max_length=512, description="Image. Default: the preset's.")
+    command: tuple[Text, ...] | None = Field(
+        default=None, max_length=64, json_schema_extra=ATOMIC_LIST, description="Entry point. Default: the preset's."
+    )
+    args: tuple[Text, ...] | None = Field(
+        default=None, max_length=256, json_schema_extra=ATOMIC_LIST, description="Arguments. Default: the preset's."
+    )
+    env: tuple[EnvVar, ...] | None = Field(
+        default=None,
+        max_length=128,
+        json_schema_extra=ruled(OWN_ENV, **list_map("name")),
+        description="More variables; they win over the names that clients read, never over LANEWAY_*.",
+    )
+    resources: Resources | None = Field(default=None, description="Requests and limits. Default: the preset's.")
+    parameters: Parameters | None = Field(default=None, description="Sampling parameters of the built-in agent.")
+    pod: PodOptions | None = Field(default=None, description="What else the pod needs, from a closed list.")
+
+
+class Step(Model):
+    """One model on one lane."""
+
+    lane: str = Field(min_length=1, max_length=63, description="Name of a ModelLane.")
+    namespace: str | None = Field(
+        default=None, min_length=1, max_length=63, description="Namespace of the lane. Default: the run's own."
+    )
+    model: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=256,
+        description="Name of a model of the lane. Default: the lane's first.",
+    )
+
+
+class RunTimeouts(Model):
+    """Limits of an attempt, in seconds."""
+
+    start_seconds: int = Field(
+        default=600,
+        ge=1,
+        le=86400,
+        description="From the pod's creation until the agent runs; then the run ends, with what kept it.",
+    )
+    lost_seconds: int = Field(
+        default=120,
+        ge=1,
+        le=86400,
+        description="How long the pod's node may be away before the attempt counts as lost.",
+    )
+
+
+class RunRetry(Model):
+    """What is tried again."""
+
+    max_disruptions: int = Field(
+        default=10,
+        ge=0,
+        le=1000,
+        description="Attempts that the cluster broke (a lost pod, an eviction, a gateway restart) and that are begun again; at most 3 in 30 minutes.",
+    )
+
+
+class AgentRunSpec(Model):
+    """What a person asks of a run."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "[has(self.prompt), has(self.promptFrom)].exists_one(x, x)",
+            "exactly one of prompt and promptFrom must be set",
+        ),
+        Rule(
+            "!has(self.prompt) || size(bytes(self.prompt)) <= 98304",
+            "prompt must be at most 96 KiB; use promptFrom and a volume for more",
+        ),
+    )
+
+    prompt: str | None = Field(
+        default=None, min_length=1, max_length=98304, description="The work, at most 96 KiB; mounted as a file."
+    )
+    prompt_from: PromptSource | None = Field(default=None, description="The work, kept elsewhere; instead of prompt.")
+    title: str | None = Field(default=None, max_length=256, description="A name for people.")
+    agent: Agent = Field(default=Agent(), description="What runs in the pod.")
+    models: tuple[Step, ...] = Field(
+        min_length=1,
+        max_length=1,
+        json_schema_extra=ATOMIC_LIST,
+        description="The model that the run uses; one step for now.",
+    )
+    timeouts: RunTimeouts = Field(default=RunTimeouts(), description="Limits of an attempt.")
+    retry: RunRetry = Field(default=RunRetry(), description="What is tried again.")
+    suspend: bool = Field(default=False, description="Begin no new attempt; a running one goes on to its end.")
+    cancel: bool = Field(default=False, description="Stop now and keep the record. Cannot be taken back.")
+    pod_ttl_seconds: int = Field(
+        default=3600,
+        ge=0,
+        le=31_536_000,
+        description="How long the pods of a finished run stay, for their logs; the run itself stays.",
+    )
+
+
+class AgentRun(Model):
+    """One piece of agent work on a model lane."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "size(self.metadata.name) <= 52 && !self.metadata.name.contains('.')",
+            "name must be at most 52 characters without dots; pods and labels are named after it",
+        ),
+        *(_frozen(field) for field in ("prompt", "promptFrom", "title", "agent", "retry")),
+        Rule(
+            f"!({_STARTED}) || self.spec.models == oldSelf.spec.models || (has(self.spec.suspend) && self.spec.suspend)",
+            "models can change after the first attempt only while suspend is true",
+        ),
+        Rule(
+            "!(has(oldSelf.spec.cancel) && oldSelf.spec.cancel) || (has(self.spec.cancel) && self.spec.cancel)",
+            "cancel cannot be taken back; create a new run",
+        ),
+    )
+
+    spec: AgentRunSpec = Field(description="What is asked of the run.")
+    status: AgentRunStatus | None = Field(
+        default=None, description="What is known of the run; written by the operator."
+    )

@@ -1,0 +1,37 @@
+"""Labels, field managers, and the names of children: each is built here and nowhere else."""
+
+from __future__ import annotations
+
+from laneway.api.base import GROUP
+
+RUN_LABEL = f"{GROUP}/run"
+RUN_UID_LABEL = f"{GROUP}/run-uid"
+ATTEMPT_LABEL = f"{GROUP}/attempt"
+LANE_LABEL = f"{GROUP}/lane"
+LANE_NAMESPACE_LABEL = f"{GROUP}/lane-namespace"
+CREDENTIAL_LABEL = f"{GROUP}/credential"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "laneway"
+
+STATUS_MANAGER = "laneway-status"
+SPEC_MANAGER = "laneway-operator"
+REPORTING_CONTROLLER = f"{GROUP}/operator"
+
+AGENT_CONTAINER = "agent"
+
+_RUN_PART = 40
+_UID_PART = 8
+
+
+def pod_name(*, run: str, uid: str, attempt: int) -> str:
+    """The pod of one attempt. The uid keeps a re-created run of the same name away from the old one's pod."""
+    return f"{_stem(run, uid)}-{attempt}"
+
+
+def prompt_name(*, run: str, uid: str) -> str:
+    """The immutable ConfigMap that holds an inline prompt, one a run."""
+    return f"{_stem(run, uid)}-prompt"
+
+
+def _stem(run: str, uid: str) -> str:
+    return f"{run[:_RUN_PART].rstrip('-')}-{uid[:_UID_PART]}"

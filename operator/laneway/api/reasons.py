@@ -1,0 +1,129 @@
+"""Every word that software may act on: condition types, reasons, causes, outcomes, Event reasons. Add to them, never rename."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RunCondition(StrEnum):
+    """Conditions of an AgentRun; they are the truth, ``phase`` is for display."""
+
+    ADMITTED = "Admitted"  # holds a slot of its lane
+    FINISHED = "Finished"  # any end
+    SUCCEEDED = "Succeeded"  # ended well; Unknown while active
+    RECONCILING = "Reconciling"  # kstatus: still on its way
+    STALLED = "Stalled"  # kstatus: will not go on without a person
+
+
+class LaneCondition(StrEnum):
+    """Conditions of a ModelLane."""
+
+    READY = "Ready"  # slots can be granted
+    PAUSED = "Paused"  # spec.suspend
+
+
+class Waiting(StrEnum):
+    """Why a run holds no slot: the reason of ``Admitted=False``. One reason for each thing that a person can do."""
+
+    WAITING_FOR_SLOT = "WaitingForSlot"
+    LANE_NOT_FOUND = "LaneNotFound"
+    LANE_NOT_READY = "LaneNotReady"
+    LANE_SUSPENDED = "LaneSuspended"
+    MODEL_NOT_FOUND = "ModelNotFound"
+    NAMESPACE_NOT_ALLOWED = "NamespaceNotAllowed"
+    PRESET_NOT_FOUND = "PresetNotFound"
+    GATEWAY_NOT_READY = "GatewayNotReady"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    NAME_TAKEN = "NameTaken"
+    SUSPENDED = "Suspended"
+
+
+class Admitted(StrEnum):
+    """Why a run holds a slot: the reason of ``Admitted=True``."""
+
+    SLOT_GRANTED = "SlotGranted"
+
+
+class End(StrEnum):
+    """How a run ended: the reason of ``Finished`` and ``Succeeded``."""
+
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+    AUTH_FAILED = "AuthFailed"
+    PERMANENT_MODEL_ERROR = "PermanentModelError"
+    LANE_GONE = "LaneGone"
+    START_TIMEOUT = "StartTimeout"
+    IMAGE_UNAVAILABLE = "ImageUnavailable"
+    OUT_OF_MEMORY = "OutOfMemory"
+    POD_REJECTED = "PodRejected"
+    PROMPT_MISSING = "PromptMissing"
+    EVICTED = "Evicted"
+    LOST_POD = "LostPod"
+    GATEWAY_UNAVAILABLE = "GatewayUnavailable"
+
+
+class Outcome(StrEnum):
+    """How one attempt ended."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    MODEL_TROUBLE = "ModelTrouble"
+    DISRUPTED = "Disrupted"
+    CANCELLED = "Cancelled"
+    TIMED_OUT = "TimedOut"
+
+
+class Cause(StrEnum):
+    """The class of a failed model call, and so of the attempt that it ended."""
+
+    RATE_LIMIT_ACCOUNT = "RateLimitAccount"
+    RATE_LIMIT_MODEL = "RateLimitModel"
+    QUOTA_EXHAUSTED = "QuotaExhausted"
+    API_TRANSIENT = "APITransient"
+    API_TIMEOUT = "APITimeout"
+    MODEL_NOT_FOUND = "ModelNotFound"
+    CONTEXT_TOO_LONG = "ContextTooLong"
+    WIRE_API_UNSUPPORTED = "WireAPIUnsupported"
+    AUTH_FAILED = "AuthFailed"
+    TASK_FAILURE = "TaskFailure"
+    UNKNOWN = "Unknown"
+
+
+class LaneReason(StrEnum):
+    """Reasons of a lane's conditions."""
+
+    BACKEND_REACHABLE = "BackendReachable"
+    BACKEND_UNREACHABLE = "BackendUnreachable"
+    MODEL_NOT_SERVED = "ModelNotServed"
+    AUTH_FAILED = "AuthFailed"
+    CREDENTIAL_MISSING = "CredentialMissing"
+    NOT_PROBED = "NotProbed"
+    GATEWAY_UNAVAILABLE = "GatewayUnavailable"
+    SUSPENDED_BY_USER = "SuspendedByUser"
+    NOT_SUSPENDED = "NotSuspended"
+
+
+class Phase(StrEnum):
+    """One word for ``kubectl get``. Display only: no code reads it."""
+
+    PENDING = "Pending"
+    QUEUED = "Queued"
+    SUSPENDED = "Suspended"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class EventReason(StrEnum):
+    """Reasons of the Events that Laneway posts, once for each change."""
+
+    SLOT_GRANTED = "SlotGranted"
+    ATTEMPT_STARTED = "AttemptStarted"
+    ATTEMPT_ENDED = "AttemptEnded"
+    POD_LOST = "PodLost"
+    RUN_FINISHED = "RunFinished"
+    UNKNOWN_MODEL = "UnknownModel"
+    LANE_READY = "LaneReady"
+    LANE_NOT_READY = "LaneNotReady"

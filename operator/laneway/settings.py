@@ -1,0 +1,170 @@
+"""Settings of every subcommand: the only reader of the environment.
+
+Each setting has one sentence here; the chart sets them, and docs/operate.md lists them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class SettingsError(ValueError):
+    """A variable of the environment is missing or wrong; the message says which and what is allowed."""
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """How logs are written."""
+
+    level: str
+    """debug, info, warning or error."""
+    json: bool
+    """One JSON object a line, instead of text."""
+
+
+@dataclass(frozen=True)
+class OperatorSettings:
+    """Settings of ``laneway operator``."""
+
+    namespace: str
+    """Namespace of the operator: its Lease and the token Secret live there."""
+    identity: str
+    """Name of this replica in the Lease; the pod's name."""
+    watch_namespaces: tuple[str, ...]
+    """Namespaces to serve; empty means all."""
+    gateway_url: str
+    """Where agents reach the gateway."""
+    gateway_operator_url: str
+    """Where the operator reads the gateway's state."""
+    agent_image: str
+    """Image of the built-in agent: the operator's own."""
+    presets_dir: Path | None
+    """Folder with more presets, one YAML file each."""
+    lease_name: str
+    """Name of the Lease that the leader holds."""
+    token_secret: str
+    """Name of the Secret with the token keys."""
+    health_port: int
+    """Port of /healthz and /readyz."""
+    metrics_port: int
+    """Port of /metrics."""
+    log: LogSettings
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """Settings of ``laneway gateway``."""
+
+    namespace: str
+    """Namespace of the gateway: the token Secret lives there."""
+    watch_namespaces: tuple[str, ...]
+    """Namespaces to serve; empty means all."""
+    token_secret: str
+    """Name of the Secret with the token keys."""
+    ledger_path: Path
+    """File of the SQLite ledger, on the gateway's own volume."""
+    call_port: int
+    """Port for agents."""
+    operator_port: int
+    """Port for the operator."""
+    metrics_port: int
+    """Port of /metrics, /healthz and /readyz."""
+    bind_pod_address: bool
+    """Accept a token only from an address of its pod; off where a mesh hides addresses."""
+    log: LogSettings
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """What ``laneway agent`` finds in its pod; the contract of docs/agents.md."""
+
+    prompt_file: Path
+    base_url: str
+    api_key: str | None
+    model: str
+    parameters: str
+    """JSON of spec.agent.parameters; ``{}`` when unset."""
+    termination_log: Path
+
+
+def operator_settings(env: Mapping[str, str] = os.environ) -> OperatorSettings:
+    """Read the operator's settings. Raises SettingsError."""
+    return OperatorSettings(
+        namespace=_need(env, "LANEWAY_POD_NAMESPACE"),
+        identity=_need(env, "LANEWAY_POD_NAME"),
+        watch_namespaces=_names(env, "LANEWAY_WATCH_NAMESPACES"),
+        gateway_url=_need(env, "LANEWAY_GATEWAY_URL").rstrip("/"),
+        gateway_operator_url=_need(env, "LANEWAY_GATEWAY_OPERATOR_URL").rstrip("/"),
+        agent_image=_need(env, "LANEWAY_AGENT_IMAGE"),
+        presets_dir=Path(env["LANEWAY_PRESETS_DIR"]) if env.get("LANEWAY_PRESETS_DIR") else None,
+        lease_name=env.get("LANEWAY_LEASE_NAME", "laneway-operator"),
+        token_secret=env.get("LANEWAY_TOKEN_SECRET", "laneway-token-keys"),
+        health_port=_port(env, "LANEWAY_HEALTH_PORT", 8082),
+        metrics_port=_port(env, "LANEWAY_METRICS_PORT", 9090),
+        log=_log(env),
+    )
+
+
+def gateway_settings(env: Mapping[str, str] = os.environ) -> GatewaySettings:
+    """Read the gateway's settings. Raises SettingsError."""
+    return GatewaySettings(
+        namespace=_need(env, "LANEWAY_POD_NAMESPACE"),
+        watch_namespaces=_names(env, "LANEWAY_WATCH_NAMESPACES"),
+        token_secret=env.get("LANEWAY_TOKEN_SECRET", "laneway-token-keys"),
+        ledger_path=Path(_need(env, "LANEWAY_LEDGER_PATH")),
+        call_port=_port(env, "LANEWAY_CALL_PORT", 8080),
+        operator_port=_port(env, "LANEWAY_OPERATOR_PORT", 8081),
+        metrics_port=_port(env, "LANEWAY_METRICS_PORT", 9090),
+        bind_pod_address=_flag(env, "LANEWAY_BIND_POD_ADDRESS", default=True),
+        log=_log(env),
+    )
+
+
+def agent_settings(env: Mapping[str, str] = os.environ) -> AgentSettings:
+    """Read what an agent's pod gives. Raises SettingsError."""
+    return AgentSettings(
+        prompt_file=Path(_need(env, "LANEWAY_PROMPT_FILE")),
+        base_url=_need(env, "OPENAI_BASE_URL").rstrip("/"),
+        api_key=env.get("OPENAI_API_KEY") or None,
+        model=_need(env, "LANEWAY_MODEL"),
+        parameters=env.get("LANEWAY_PARAMETERS", "{}"),
+        termination_log=Path(env.get("LANEWAY_TERMINATION_LOG", "/dev/termination-log")),
+    )
+
+
+def _need(env: Mapping[str, str], name: str) -> str:
+    value = env.get(name, "")
+    if not value:
+        raise SettingsError(f"{name} must be set")
+    return value
+
+
+def _names(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
+
+
+def _port(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, str(default))
+    if not text.isascii() or not text.isdigit() or not 0 <= int(text) <= 65535:  # noqa: PLR2004
+        raise SettingsError(f"{name} must be a port from 0 to 65535 (0: any free one), not {text!r}")
+    return int(text)
+
+
+def _flag(env: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = env.get(name, str(default)).lower()
+    if text not in {"true", "false"}:
+        raise SettingsError(f"{name} must be true or false, not {text!r}")
+    return text == "true"
+
+
+def _log(env: Mapping[str, str]) -> LogSettings:
+    level = env.get("LANEWAY_LOG_LEVEL", "info").lower()
+    if level not in {"debug", "info", "warning", "error"}:
+        raise SettingsError(f"LANEWAY_LOG_LEVEL must be debug, info, warning or error, not {level!r}")
+    style = env.get("LANEWAY_LOG_FORMAT", "json").lower()
+    if style not in {"json", "text"}:
+        raise SettingsError(f"LANEWAY_LOG_FORMAT must be json or text, not {style!r}")
+    return LogSettings(level=level, json=style == "json")
