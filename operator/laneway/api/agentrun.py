@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from laneway.api.base import ATOMIC_LIST, Model, Rule, list_map
+from laneway.api.base import ATOMIC_LIST, Model, Rule, int_or_string, list_map
 from laneway.api.podoptions import OWN_ENV, EnvVar, KeyRef, PodOptions, Resources, Text, ruled
 from laneway.api.runstatus import AgentRunStatus
 
@@ -20,7 +20,8 @@ def _frozen(field: str) -> Rule:
         f"has(self.spec.{field}) == has(oldSelf.spec.{field})"
         f" && (!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field})"
     )
-    return Rule(f"!({_STARTED}) || ({same})", f"{field} cannot change after the first attempt; create a new run")
+    message = f"{field} cannot change after the first attempt; create a new run"
+    return Rule(f"!({_STARTED}) || ({same})", message, field=f".spec.{field}")
 
 
 class ResponseFormat(StrEnum):
@@ -40,7 +41,12 @@ class Parameters(Model):
     """Sampling parameters of the built-in agent. What is unset is absent from the request."""
 
     temperature: str | None = Field(
-        default=None, max_length=5, pattern=r"^[0-2](\.[0-9]{1,3})?$", description='A decimal from "0" to "2.999".'
+        default=None,
+        max_length=5,
+        pattern=r"^[0-2](\.[0-9]{1,3})?$",
+        coerce_numbers_to_str=True,
+        json_schema_extra=int_or_string(maximum=2),
+        description='A decimal from "0" to "2.999".',
     )
     max_tokens: int | None = Field(default=None, ge=1, le=10_000_000, description="Longest answer, in tokens.")
     response_format: ResponseFormat | None = Field(default=None, description="text or json_object.")
@@ -170,15 +176,18 @@ class AgentRun(Model):
         Rule(
             "size(self.metadata.name) <= 52 && !self.metadata.name.contains('.')",
             "name must be at most 52 characters without dots; pods and labels are named after it",
+            field=".metadata.name",
         ),
         *(_frozen(field) for field in ("prompt", "promptFrom", "title", "agent", "retry")),
         Rule(
             f"!({_STARTED}) || self.spec.models == oldSelf.spec.models || (has(self.spec.suspend) && self.spec.suspend)",
             "models can change after the first attempt only while suspend is true",
+            field=".spec.models",
         ),
         Rule(
             "!(has(oldSelf.spec.cancel) && oldSelf.spec.cancel) || (has(self.spec.cancel) && self.spec.cancel)",
             "cancel cannot be taken back; create a new run",
+            field=".spec.cancel",
         ),
     )
 

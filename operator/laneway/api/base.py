@@ -31,19 +31,31 @@ def format_time(moment: datetime) -> str:
 
 
 Time = Annotated[datetime, PlainSerializer(format_time, return_type=str)]
+Generation = Annotated[int, Field(ge=0, le=9_000_000_000_000_000)]
 
 
 @dataclass(frozen=True)
 class Rule:
     """One CEL rule of the schema and the sentence that the API server answers when it fails.
 
-    ``rule`` is the expression with ``self`` (and ``oldSelf``); ``message`` says what is allowed. ``optional_old_self`` makes a
-    rule on ``oldSelf`` run on create too.
+    ``rule`` is the expression with ``self`` (and ``oldSelf``); ``message`` says what is allowed. ``field`` is the field that the
+    answer points at, below ``self``, for example ``.spec.models``. ``optional_old_self`` makes a rule on ``oldSelf`` run on
+    create too.
     """
 
     rule: str
     message: str
+    field: str | None = None
     optional_old_self: bool = False
+
+    def to_wire(self) -> JsonDict:
+        """The item of x-kubernetes-validations."""
+        wire: JsonDict = {"rule": self.rule, "message": self.message}
+        if self.field:
+            wire["fieldPath"] = self.field
+        if self.optional_old_self:
+            wire["optionalOldSelf"] = True
+        return wire
 
 
 class Model(BaseModel):
@@ -80,7 +92,7 @@ class Condition(Model):
     )
     message: str = Field(default="", max_length=4096, description="Why, in a sentence for people.")
     last_transition_time: Time = Field(description="When the status last changed.")
-    observed_generation: int = Field(default=0, ge=0, description="The metadata.generation that was judged.")
+    observed_generation: Generation = Field(default=0, description="The metadata.generation that was judged.")
 
 
 def list_map(*keys: str) -> JsonDict:
@@ -89,3 +101,8 @@ def list_map(*keys: str) -> JsonDict:
 
 
 ATOMIC_LIST: JsonDict = {"x-kubernetes-list-type": "atomic"}
+
+
+def int_or_string(*, maximum: int) -> JsonDict:
+    """Schema marks of a decimal string that may be written as a whole number without quotes; the model must take both."""
+    return {"x-kubernetes-int-or-string": True, "minimum": 0, "maximum": maximum}

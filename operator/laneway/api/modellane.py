@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from laneway.api.base import Condition, Model, Rule, Time, list_map
+from laneway.api.base import Condition, Generation, Model, Rule, Time, int_or_string, list_map
 
 
 class Server(StrEnum):
@@ -42,7 +42,15 @@ class AllowedFrom(StrEnum):
     ALL = "All"
 
 
-Price = Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6})?$", max_length=13)]
+Price = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9]{1,6}(\.[0-9]{1,6})?$",
+        max_length=13,
+        coerce_numbers_to_str=True,
+        json_schema_extra=int_or_string(maximum=999_999),
+    ),
+]
 
 
 class CredentialRef(Model):
@@ -213,7 +221,7 @@ class LaneModelStatus(Model):
 class ModelLaneStatus(Model):
     """What is known of a lane."""
 
-    observed_generation: int | None = Field(default=None, ge=0, description="The metadata.generation that was judged.")
+    observed_generation: Generation | None = Field(default=None, description="The metadata.generation that was judged.")
     conditions: tuple[Condition, ...] = Field(
         default=(), max_length=16, json_schema_extra=list_map("type"), description="Ready and Paused."
     )
@@ -234,6 +242,7 @@ class ModelLane(Model):
         Rule(
             "size(self.metadata.name) <= 63 && !self.metadata.name.contains('.')",
             "name must be at most 63 characters without dots; pods are labelled with it",
+            field=".metadata.name",
         ),
     )
 

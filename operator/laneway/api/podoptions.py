@@ -11,12 +11,20 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, JsonValue
 from pydantic.config import JsonDict
 
-from laneway.api.base import ATOMIC_LIST, Model, Rule, list_map
+from laneway.api.base import ATOMIC_LIST, Model, Rule, int_or_string, list_map
 
 Short = Annotated[str, Field(max_length=253)]
 LabelValue = Annotated[str, Field(max_length=63)]
 Text = Annotated[str, Field(max_length=4096)]
-Quantity = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
+Quantity = Annotated[
+    str,
+    Field(
+        max_length=32,
+        pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$",
+        coerce_numbers_to_str=True,
+        json_schema_extra=int_or_string(maximum=9_000_000_000_000_000),
+    ),
+]
 Opaque = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
 
 OWN_KEYS = Rule(
@@ -34,7 +42,7 @@ OWN_ENV = Rule("self.all(e, !e.name.startsWith('LANEWAY_'))", "names that begin 
 
 def ruled(*rules: Rule, **marks: JsonValue) -> JsonDict:
     """Schema marks of a field with CEL rules of its own."""
-    return {**marks, "x-kubernetes-validations": [{"rule": r.rule, "message": r.message} for r in rules]}
+    return {**marks, "x-kubernetes-validations": [rule.to_wire() for rule in rules]}
 
 
 class KeyRef(Model):

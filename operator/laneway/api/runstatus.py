@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from laneway.api.base import ATOMIC_LIST, Condition, Model, Time, list_map
+from laneway.api.base import ATOMIC_LIST, Condition, Generation, Model, Time, list_map
 from laneway.api.reasons import Cause, Outcome, Phase
 
 Tokens = Annotated[int, Field(ge=0, le=9_000_000_000_000_000)]
@@ -98,7 +98,7 @@ class Result(Model):
 class AgentRunStatus(Model):
     """What is known of a run."""
 
-    observed_generation: int | None = Field(default=None, ge=0, description="The metadata.generation that was judged.")
+    observed_generation: Generation | None = Field(default=None, description="The metadata.generation that was judged.")
     conditions: tuple[Condition, ...] = Field(
         default=(),
         max_length=16,

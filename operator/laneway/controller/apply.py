@@ -1,0 +1,141 @@
+"""Effects carried out on the cluster. Each may be carried out again after a crash at any line, with the same result."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from laneway.api import names
+from laneway.api.base import Model
+from laneway.api.reasons import Waiting
+from laneway.controller.clock import Clock
+from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, Effect, EnsureConfigMap, PostEvent
+from laneway.controller.events import build_event
+from laneway.controller.gatewayclient import GatewayAway, GatewayClient
+from laneway.controller.views import Meta, PodRefusal
+from laneway.kube.cache import Cache
+from laneway.kube.client import Kube
+from laneway.kube.errors import AlreadyExists, Forbidden, Invalid, KubeError, NotFound, Unavailable
+from laneway.kube.resources import CONFIG_MAPS, EVENTS, PODS, JsonObject, Resource
+
+log = logging.getLogger(__name__)
+
+_NOT_PERMITTED = "cannot create resource"
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What came of the effects."""
+
+    refusal: PodRefusal | None = None
+    look_again: bool = False
+    """Something the next decision depends on has changed, or is still missing."""
+    gateway_away: bool = False
+
+
+class Applier:
+    """The only place of the operator that writes."""
+
+    def __init__(self, *, kube: Kube, cache: Cache, gateway: GatewayClient, clock: Clock, instance: str) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._gateway = gateway
+        self._clock = clock
+        self._instance = instance
+
+    async def prepare(self, effects: tuple[Effect, ...]) -> Applied:
+        """Effects that come before the status: children are made, attempts are closed."""
+        applied = Applied()
+        for effect in effects:
+            match effect:
+                case EnsureConfigMap():
+                    refusal = await self._ensure_config_map(effect)
+                    if refusal:
+                        return Applied(refusal=refusal)
+                case CreatePod():
+                    refusal = await self._create_pod(effect)
+                    applied = Applied(refusal=refusal, look_again=refusal is None)
+                case CloseAttempt():
+                    applied = await self._close(effect)
+                case DeletePod() | PostEvent():
+                    continue
+        return applied
+
+    async def finish(self, effects: tuple[Effect, ...], *, kind: str, meta: Meta) -> None:
+        """Effects that come after the status: pods are stopped, people are told."""
+        for effect in effects:
+            if isinstance(effect, DeletePod):
+                await self._delete_pod(effect)
+            elif isinstance(effect, PostEvent):
+                await self.post(effect, kind=kind, meta=meta)
+
+    async def write_status(self, resource: Resource, meta: Meta, status: Model, *, known: JsonObject) -> bool:
+        """Write a whole status if it says anything new. The answer enters the cache."""
+        wanted = status.to_wire()
+        if wanted == known:
+            return False
+        answer = await self._kube.apply_status(
+            resource, meta.namespace, meta.name, status=wanted, resource_version=meta.resource_version, uid=meta.uid
+        )
+        self._cache.put(resource, answer)
+        return True
+
+    async def post(self, effect: PostEvent, *, kind: str, meta: Meta) -> None:
+        """Post an Event; one that was posted before is success, and no Event is worth an error."""
+        event = build_event(effect, kind=kind, meta=meta, instance=self._instance, now=self._clock.now())
+        try:
+            await self._kube.create(EVENTS, meta.namespace, event)
+        except AlreadyExists:
+            return
+        except (Forbidden, Invalid, NotFound, Unavailable) as error:
+            log.warning("an Event was not posted", extra={"reason": effect.reason, "error": error.message})
+
+    async def _ensure_config_map(self, effect: EnsureConfigMap) -> PodRefusal | None:
+        try:
+            await self._kube.create(CONFIG_MAPS, effect.manifest["metadata"]["namespace"], effect.manifest)
+        except AlreadyExists:
+            return None
+        except (Forbidden, Invalid) as error:
+            return _refusal(error)
+        return None
+
+    async def _create_pod(self, effect: CreatePod) -> PodRefusal | None:
+        namespace, name = effect.manifest["metadata"]["namespace"], effect.manifest["metadata"]["name"]
+        try:
+            pod = await self._kube.create(PODS, namespace, effect.manifest)
+        except AlreadyExists:
+            pod = await self._kube.get(PODS, namespace, name)
+            if not _is_ours(pod, effect):
+                message = f"pod {name} exists and is not this attempt's; delete or rename it"
+                return PodRefusal(Waiting.NAME_TAKEN, message)
+        except (Forbidden, Invalid) as error:
+            return _refusal(error)
+        self._cache.put(PODS, pod)
+        return None
+
+    async def _delete_pod(self, effect: DeletePod) -> None:
+        await self._kube.delete(PODS, effect.namespace, effect.name, uid=effect.uid, grace_seconds=effect.grace_seconds)
+
+    async def _close(self, effect: CloseAttempt) -> Applied:
+        try:
+            await self._gateway.close_attempt(effect.run_uid, effect.attempt)
+        except GatewayAway:
+            return Applied(gateway_away=True)
+        return Applied(look_again=True)
+
+
+def _is_ours(pod: JsonObject, effect: CreatePod) -> bool:
+    """A name that is taken counts as success only for the same attempt of the same run."""
+    meta = pod["metadata"]
+    owners = meta.get("ownerReferences") or ()
+    owned = any(owner.get("controller") and owner.get("uid") == effect.run_uid for owner in owners)
+    return owned and (meta.get("labels") or {}).get(names.ATTEMPT_LABEL) == str(effect.attempt)
+
+
+def _refusal(error: KubeError) -> PodRefusal:
+    """Quota may free up; a missing permission is the operator's own trouble; anything else is the manifest's."""
+    if isinstance(error, Forbidden) and "exceeded quota" in error.message:
+        return PodRefusal(Waiting.QUOTA_EXCEEDED, error.message)
+    if isinstance(error, Forbidden) and _NOT_PERMITTED in error.message:
+        raise error
+    return PodRefusal(None, f"the API server refused the pod: {error.message}")

@@ -1,0 +1,307 @@
+"""What to do about one run: a whole next status, effects, and when to look again. Pure and total.
+
+Three chains of small checks, by where the run is (finished, holding a slot, waiting); in each the first that speaks wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from laneway.api.reasons import End, EventReason, Outcome, Phase, Waiting
+from laneway.api.runstatus import AgentRunStatus, Attempt, Queue
+from laneway.controller import endings, pods, status
+from laneway.controller.decision import RunDecision
+from laneway.controller.diagnosis import Obstacle, find_obstacle
+from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, Effect, EnsureConfigMap, EventType, PostEvent
+from laneway.controller.eligibility import Question, find_blocker
+from laneway.controller.podfacts import PodFacts
+from laneway.controller.views import RunView
+
+STOP_GRACE_SECONDS = 15
+"""What an agent has to leave on SIGTERM (design section 5)."""
+LIVE_USAGE_EVERY = timedelta(seconds=15)
+"""Usage of a running attempt is written at most this often: every write wakes all watchers."""
+
+
+Check = Callable[[RunView, datetime], RunDecision | None]
+
+
+def decide_run(view: RunView, now: datetime) -> RunDecision:
+    """The next step of a run."""
+    run = view.run
+    if run.meta.deleting:
+        return RunDecision(run.status)
+    chain = _FINISHED if run.finished else _ADMITTED if run.admitted else _WAITING
+    spoken = (decision for check in chain if (decision := check(view, now)))
+    decision = next(spoken, RunDecision(run.status))
+    return replace(decision, effects=(*decision.effects, *_leftovers(view)))
+
+
+def _leftovers(view: RunView) -> tuple[Effect, ...]:
+    """Pods of attempts that have ended are stopped, whatever interrupted their end; on a lost node without grace."""
+    current = view.run.current
+    over = [pod for pod in view.pods if not pod.finished and (current is None or pod.attempt != current.id)]
+    lost = {pod.uid for pod in over if pod.node in view.lost_nodes}
+    return tuple(
+        _delete(pod, grace=0 if pod.uid in lost or pod.started is None else STOP_GRACE_SECONDS)
+        for pod in over
+        if not pod.deleting or pod.uid in lost
+    )
+
+
+# ---- finished: pods go after their time, usage that the gateway still owes is fetched
+
+
+def _late_usage(view: RunView, now: datetime) -> RunDecision | None:
+    """The gateway was away when the run ended; its totals are entered once it is back."""
+    attempts = view.run.status.attempts
+    owed = bool(attempts) and attempts[-1].usage is not None and attempts[-1].usage.source is None
+    if not owed or view.lane is None or view.lane.direct or view.gateway.down_since or not view.gateway.known:
+        return None
+    state = view.gateway.state
+    if state is None or not state.closed:
+        return RunDecision(view.run.status, (CloseAttempt(view.run.meta.uid, attempts[-1].id),))
+    return RunDecision(endings.correct_usage(view, state), due=_pods_due(view))
+
+
+def _pods_expired(view: RunView, now: datetime) -> RunDecision | None:
+    due = _pods_due(view)
+    if due is None or now < due:
+        return RunDecision(view.run.status, due=due)
+    gone = tuple(_delete(pod) for pod in view.pods if pod.finished and not pod.deleting)
+    return RunDecision(view.run.status, gone)
+
+
+def _pods_due(view: RunView) -> datetime | None:
+    completed = view.run.status.completion_time
+    if completed is None or not view.pods:
+        return None
+    return completed + timedelta(seconds=view.run.spec.pod_ttl_seconds)
+
+
+# ---- holding a slot
+
+
+def _cancelled(view: RunView, now: datetime) -> RunDecision | None:
+    """Stop now: close the attempt, then the pod, then say so. It counts if it was set before the pod ended."""
+    if not view.run.spec.cancel or (view.pod and view.pod.finished and not view.pod.deleting):
+        return None
+    if waiting := _close_first(view, now):
+        return waiting
+    pod = view.pod
+    if pod and not pod.finished and not pod.deleting:
+        return RunDecision(view.run.status, (_delete(pod, grace=STOP_GRACE_SECONDS),))
+    return endings.end_run(view, now, endings.Verdict(Outcome.CANCELLED, End.CANCELLED, "spec.cancel was set"))
+
+
+def _refused(view: RunView, now: datetime) -> RunDecision | None:
+    """The API server would not have the pod: a quota may free up, a policy will not change its mind."""
+    refusal = view.refusal
+    if refusal is None:
+        return None
+    if refusal.reason is None:
+        verdict = endings.Verdict(Outcome.FAILED, End.POD_REJECTED, refusal.message)
+        return endings.end_run(view, now, verdict)
+    return endings.take_back(view, now, refusal.reason, refusal.message)
+
+
+def _no_pod(view: RunView, now: datetime) -> RunDecision | None:
+    attempt = view.run.current
+    if view.pod is not None or attempt is None:
+        return None
+    seen = view.gateway.state is not None and view.gateway.state.calls > 0
+    if attempt.pod_uid or seen:
+        if waiting := _close_first(view, now):
+            return waiting
+        lost = endings.Verdict(Outcome.DISRUPTED, End.LOST_POD, f"pod {attempt.pod or ''} is gone".replace("  ", " "))
+        return endings.end_attempt(view, now, lost)
+    if view.run.spec.suspend:
+        return endings.take_back(view, now, Waiting.SUSPENDED, "spec.suspend is true; set it to false to go on")
+    return _create(view, now)
+
+
+def _create(view: RunView, now: datetime) -> RunDecision:
+    run, attempt = view.run, view.run.current
+    if attempt is None or view.preset is None or view.lane is None:
+        why = "the lane is gone" if view.lane is None else f"there is no preset {run.spec.agent.preset}"
+        reason = Waiting.LANE_NOT_FOUND if view.lane is None else Waiting.PRESET_NOT_FOUND
+        return endings.take_back(view, now, reason, f"the slot was given back before a pod was made: {why}")
+    plan = pods.Plan(run=run, lane=view.lane, preset=view.preset, attempt=attempt, surroundings=view.surroundings)
+    effects: tuple[Effect, ...] = (CreatePod(pods.build_pod(plan), run.meta.uid, attempt.id),)
+    if run.spec.prompt is not None:
+        effects = (EnsureConfigMap(pods.build_prompt(run)), *effects)
+    return RunDecision(_active(view, now, Phase.STARTING, "Starting", "its pod is being made"), effects)
+
+
+def _ended(view: RunView, now: datetime) -> RunDecision | None:
+    pod = view.pod
+    if pod is None or not pod.finished:
+        return None
+    return _close_first(view, now) or endings.end_attempt(view, now, endings.judge(view, pod))
+
+
+def _node_lost(view: RunView, now: datetime) -> RunDecision | None:
+    pod = view.pod
+    since = view.lost_nodes.get(pod.node) if pod else None
+    if pod is None or since is None:
+        return None
+    due = since + timedelta(seconds=view.run.spec.timeouts.lost_seconds)
+    if now < due:
+        message = f"node {pod.node} has not answered since {since:%H:%M:%SZ}"
+        return RunDecision(_active(view, now, Phase.RUNNING, "NodeLost", message), due=due)
+    if waiting := _close_first(view, now):
+        return waiting
+    verdict = endings.Verdict(Outcome.DISRUPTED, End.LOST_POD, f"node {pod.node} was away for too long")
+    return endings.end_attempt(view, now, verdict)
+
+
+def _not_started(view: RunView, now: datetime) -> RunDecision | None:
+    pod = view.pod
+    if pod is None or pod.started is not None:
+        return None
+    obstacle = find_obstacle(pod, prompt_missing=view.prompt_missing, now=now)
+    due = pod.created + timedelta(seconds=view.run.spec.timeouts.start_seconds)
+    if now < due and not (obstacle and obstacle.final):
+        words = (obstacle.reason, obstacle.message) if obstacle else ("Starting", "its pod is starting")
+        soon = min(due, now + timedelta(seconds=10)) if obstacle else due
+        return RunDecision(_active(view, now, Phase.STARTING, *words), due=soon)
+    if waiting := _close_first(view, now):
+        return waiting
+    return endings.end_run(view, now, _start_failure(view, obstacle))
+
+
+def _start_failure(view: RunView, obstacle: Obstacle | None) -> endings.Verdict:
+    seconds = view.run.spec.timeouts.start_seconds
+    if obstacle is None:
+        message = f"the agent did not start within {seconds} s"
+        return endings.Verdict(Outcome.TIMED_OUT, End.START_TIMEOUT, message)
+    late = "" if obstacle.final else f" (for {seconds} s)"
+    outcome = Outcome.FAILED if obstacle.final else Outcome.TIMED_OUT
+    return endings.Verdict(outcome, obstacle.end, f"{obstacle.message}{late}")
+
+
+def _running(view: RunView, now: datetime) -> RunDecision | None:
+    pod = view.pod
+    if pod is None:
+        return None
+    next_status = _active(view, now, Phase.RUNNING, "Running", "the agent is at work")
+    state = view.gateway.state
+    shown = view.run.status.last_activity_time
+    if state and state.last_activity_time and (shown is None or state.last_activity_time - shown >= LIVE_USAGE_EVERY):
+        next_status = endings.live_usage(view, next_status, state)
+    return RunDecision(next_status, _started_event(view, pod))
+
+
+def _active(view: RunView, now: datetime, phase: Phase, reason: str, message: str) -> AgentRunStatus:
+    """The status of a run that holds a slot, with its pod recorded."""
+    run, attempt, pod = view.run, view.run.current, view.pod
+    next_status = run.status.model_copy(update={"queue": None})
+    if attempt and pod:
+        seen = attempt.model_copy(
+            update={"pod": pod.name, "pod_uid": pod.uid, "start_time": attempt.start_time or pod.started}
+        )
+        next_status = next_status.model_copy(
+            update={
+                "attempts": (*run.status.attempts[:-1], seen),
+                "start_time": run.status.start_time or pod.started,
+            }
+        )
+    lane = f"{attempt.step.namespace}/{attempt.step.lane}" if attempt else ""
+    said = status.active_conditions(phase, reason, message, lane=lane)
+    return status.with_conditions(run, next_status, said, phase=phase, reason=reason, now=now)
+
+
+def _started_event(view: RunView, pod: PodFacts) -> tuple[Effect, ...]:
+    attempt = view.run.current
+    if attempt is None or attempt.start_time is not None or pod.started is None:
+        return ()
+    message = f"attempt {attempt.id} on {endings.shown(attempt)}, pod {pod.name}"
+    return (PostEvent(EventReason.ATTEMPT_STARTED, message, key=f"started-{attempt.id}"),)
+
+
+def _close_first(view: RunView, now: datetime) -> RunDecision | None:
+    """An attempt is judged only after it was closed at the gateway, or the gateway was away for too long."""
+    attempt = view.run.current
+    if attempt is None or endings.is_settled(view, now):
+        return None
+    due = None if view.gateway.down_since is None else endings.gives_up_at(view)
+    return RunDecision(
+        _active(view, now, Phase.RUNNING, "Closing", "the attempt is being closed"),
+        (CloseAttempt(view.run.meta.uid, attempt.id),),
+        due,
+    )
+
+
+# ---- waiting for a slot
+
+
+def _cancelled_waiting(view: RunView, now: datetime) -> RunDecision | None:
+    if not view.run.spec.cancel:
+        return None
+    return endings.end_run(view, now, endings.Verdict(Outcome.CANCELLED, End.CANCELLED, "spec.cancel was set"))
+
+
+def _blocked(view: RunView, now: datetime) -> RunDecision | None:
+    run = view.run
+    blocker = find_blocker(
+        Question(run=run, lane=view.lane, presets=view.preset_names, usable_lanes=view.usable_lanes, now=now)
+    )
+    if blocker is None:
+        return None
+    phase = Phase.SUSPENDED if blocker.reason is Waiting.SUSPENDED else Phase.PENDING
+    next_status = status.with_conditions(
+        run,
+        run.status.model_copy(update={"queue": None}),
+        status.waiting_conditions(blocker.reason, blocker.message),
+        phase=phase,
+        reason=blocker.reason,
+        now=now,
+    )
+    return RunDecision(next_status, _unknown_model(view, blocker.reason, blocker.message), blocker.until)
+
+
+def _unknown_model(view: RunView, reason: Waiting, message: str) -> tuple[Effect, ...]:
+    if reason is not Waiting.MODEL_NOT_FOUND or view.run.status.reason == reason:
+        return ()
+    key = f"unknown-model-{view.run.meta.generation}"
+    return (PostEvent(EventReason.UNKNOWN_MODEL, message, key=key, type=EventType.WARNING),)
+
+
+def _queued(view: RunView, now: datetime) -> RunDecision | None:
+    run, place = view.run, view.place
+    namespace, name = run.lane_key
+    since = (
+        run.status.queue.since
+        if run.status.queue
+        else max(run.meta.created, _last_end(run.status.attempts) or run.meta.created)
+    )
+    if place is None:
+        message = f"lane {namespace}/{name}: its turn is being worked out"
+        queue = run.status.queue
+    else:
+        message = f"lane {namespace}/{name}: {place.used} of {place.slots} slots used, position {place.position}"
+        queue = Queue(position=place.position, since=since)
+    next_status = status.with_conditions(
+        run,
+        run.status.model_copy(update={"queue": queue}),
+        status.waiting_conditions(Waiting.WAITING_FOR_SLOT, message),
+        phase=Phase.QUEUED,
+        reason=Waiting.WAITING_FOR_SLOT,
+        now=now,
+    )
+    return RunDecision(next_status)
+
+
+def _last_end(attempts: tuple[Attempt, ...]) -> datetime | None:
+    return attempts[-1].end_time if attempts else None
+
+
+def _delete(pod: PodFacts, *, grace: int | None = None) -> DeletePod:
+    return DeletePod(pod.namespace, pod.name, pod.uid, grace)
+
+
+_FINISHED: tuple[Check, ...] = (_late_usage, _pods_expired)
+_ADMITTED: tuple[Check, ...] = (_cancelled, _refused, _no_pod, _ended, _node_lost, _not_started, _running)
+_WAITING: tuple[Check, ...] = (_cancelled_waiting, _blocked, _queued)

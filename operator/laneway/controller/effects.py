@@ -1,0 +1,63 @@
+"""What a decision asks of the world. Each effect is idempotent: carried out twice, it changes nothing more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from laneway.api.reasons import EventReason
+
+
+class EventType(StrEnum):
+    """Severity of a Kubernetes Event."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+@dataclass(frozen=True)
+class EnsureConfigMap:
+    """Create an immutable ConfigMap; one that exists is success."""
+
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CreatePod:
+    """Create the pod of an attempt; one that exists counts only if it is that attempt's."""
+
+    manifest: dict[str, Any]
+    run_uid: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class DeletePod:
+    """Delete one pod, by uid; one that is gone is success."""
+
+    namespace: str
+    name: str
+    uid: str
+    grace_seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class CloseAttempt:
+    """End an attempt at the gateway: its token dies, its calls are cut, its totals are final."""
+
+    run_uid: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class PostEvent:
+    """Tell people of a change. ``key`` makes it one Event however often it is posted."""
+
+    reason: EventReason
+    message: str
+    key: str
+    type: EventType = EventType.NORMAL
+
+
+Effect = EnsureConfigMap | CreatePod | DeletePod | CloseAttempt | PostEvent

@@ -1,0 +1,229 @@
+"""How attempts and runs end: the verdict, decided once, and the status that records it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from laneway.api.gatewaystate import AttemptState
+from laneway.api.reasons import Cause, End, EventReason, Outcome, Phase, Waiting
+from laneway.api.runstatus import ATTEMPTS_KEPT, SUMMARY_LIMIT, AgentRunStatus, Attempt, Result, Usage
+from laneway.controller import status
+from laneway.controller.decision import RunDecision
+from laneway.controller.diagnosis import diagnose
+from laneway.controller.effects import Effect, EventType, PostEvent
+from laneway.controller.podfacts import PodFacts
+from laneway.controller.views import RunView
+
+GATEWAY_AWAY_FOR = timedelta(seconds=60)
+"""How long the end of an attempt waits for a gateway that does not answer (design section 7)."""
+DISRUPTION_WINDOW = timedelta(minutes=30)
+DISRUPTIONS_IN_WINDOW = 3
+"""More broken attempts than this in the window end the run (S4 4.53)."""
+
+_PERMANENT = frozenset(
+    {Cause.MODEL_NOT_FOUND, Cause.CONTEXT_TOO_LONG, Cause.WIRE_API_UNSUPPORTED, Cause.QUOTA_EXHAUSTED}
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How an attempt ended, and how the run ends if that is the end of it."""
+
+    outcome: Outcome
+    end: End
+    message: str
+    cause: Cause | None = None
+    exit_code: int | None = None
+
+
+def judge(view: RunView, pod: PodFacts) -> Verdict:
+    """The verdict on a pod that has ended and was closed: disruption, exit 0, model trouble, exit code, in this order."""
+    ending = diagnose(pod, stopped_by_us=view.run.spec.cancel)
+    verdict = Verdict(ending.outcome, ending.end, ending.message, exit_code=ending.exit_code)
+    if ending.end is not End.FAILED:
+        return verdict
+    state = view.gateway.state
+    if _uses_gateway(view) and not (state and state.closed):
+        message = f"{ending.message}; the gateway was away, so the attempt is begun again"
+        return Verdict(Outcome.DISRUPTED, End.GATEWAY_UNAVAILABLE, message, exit_code=ending.exit_code)
+    if state and state.failure:
+        return _model_trouble(verdict, state)
+    return Verdict(ending.outcome, ending.end, ending.message, Cause.TASK_FAILURE, ending.exit_code)
+
+
+def _model_trouble(verdict: Verdict, state: AttemptState) -> Verdict:
+    failure = state.failure
+    if failure is None:
+        return verdict
+    end = End.AUTH_FAILED if failure.cause is Cause.AUTH_FAILED else End.FAILED
+    end = End.PERMANENT_MODEL_ERROR if failure.cause in _PERMANENT else end
+    said = f"{failure.status or 'no answer'} {failure.message}".strip()
+    message = f"the last model call failed ({failure.cause}): {said}"
+    return Verdict(Outcome.MODEL_TROUBLE, end, message, failure.cause, verdict.exit_code)
+
+
+def is_settled(view: RunView, now: datetime) -> bool:
+    """Whether nothing more can come from the gateway for the current attempt."""
+    attempt, state = view.run.current, view.gateway.state
+    if attempt is None or not _uses_gateway(view):
+        return True
+    if view.pod is None and attempt.pod_uid is None and (state is None or state.calls == 0):
+        return True
+    if state is not None and state.closed:
+        return True
+    return view.gateway.down_since is not None and now >= gives_up_at(view)
+
+
+def gives_up_at(view: RunView) -> datetime:
+    """When the end is decided without the gateway."""
+    ended = view.pod.ended if view.pod and view.pod.finished else None
+    since = view.gateway.down_since
+    return max(moment for moment in (ended, since, view.run.meta.created) if moment) + GATEWAY_AWAY_FOR
+
+
+def end_attempt(view: RunView, now: datetime, verdict: Verdict) -> RunDecision:
+    """Record the end of an attempt. A disruption is followed by another attempt, within bounds; anything else ends the run."""
+    if verdict.outcome is not Outcome.DISRUPTED:
+        return end_run(view, now, verdict)
+    run = view.run
+    times = (*run.status.disruptions, now)[-ATTEMPTS_KEPT:]
+    count = (run.status.disruption_count or 0) + 1
+    update = {"disruptions": times, "disruption_count": count}
+    recent = sum(1 for moment in times if now - moment < DISRUPTION_WINDOW)
+    if count > run.spec.retry.max_disruptions or recent > DISRUPTIONS_IN_WINDOW:
+        many = f"{verdict.message}; the run was disrupted {count} times, {recent} of them in the last 30 minutes"
+        return end_run(view, now, Verdict(verdict.outcome, verdict.end, many, verdict.cause, verdict.exit_code), update)
+    attempts, usage = _close_books(view, now, verdict)
+    message = f"attempt {attempts[-1].id} was broken ({verdict.message}); it waits for a slot again"
+    next_status = status.with_conditions(
+        run,
+        run.status.model_copy(update={**update, "attempts": attempts, "usage": usage}),
+        status.waiting_conditions(Waiting.WAITING_FOR_SLOT, message),
+        phase=Phase.QUEUED,
+        reason=Waiting.WAITING_FOR_SLOT,
+        now=now,
+    )
+    key = f"lost-{attempts[-1].id}"
+    return RunDecision(next_status, (PostEvent(EventReason.POD_LOST, message, key=key, type=EventType.WARNING),))
+
+
+def end_run(view: RunView, now: datetime, verdict: Verdict, update: dict[str, object] | None = None) -> RunDecision:
+    """Record the end of a run, and of its attempt if it has one."""
+    run = view.run
+    changes: dict[str, object] = {**(update or {}), "queue": None, "completion_time": now}
+    effects: tuple[Effect, ...] = ()
+    if run.current is not None:
+        attempts, usage = _close_books(view, now, verdict)
+        changes |= {"attempts": attempts, "usage": usage, "result": _result(view, verdict)}
+        key = f"ended-{attempts[-1].id}"
+        effects = (PostEvent(EventReason.ATTEMPT_ENDED, f"attempt {attempts[-1].id}: {verdict.message}", key=key),)
+    good = verdict.end in status.GOOD_ENDS
+    next_status = status.with_conditions(
+        run,
+        run.status.model_copy(update=changes),
+        status.finished_conditions(verdict.end, verdict.message),
+        phase=Phase.SUCCEEDED if good else Phase.FAILED,
+        reason=verdict.end,
+        now=now,
+    )
+    severity = EventType.NORMAL if good or verdict.end is End.CANCELLED else EventType.WARNING
+    done = PostEvent(EventReason.RUN_FINISHED, f"{verdict.end}: {verdict.message}", key="finished", type=severity)
+    return RunDecision(next_status, (*effects, done), now + timedelta(seconds=run.spec.pod_ttl_seconds))
+
+
+def take_back(view: RunView, now: datetime, reason: Waiting, message: str) -> RunDecision:
+    """Give back a slot whose pod was never made; the attempt's number is free again."""
+    run = view.run
+    number = (run.status.attempt or 1) - 1
+    update = {"attempts": run.status.attempts[:-1], "attempt": number or None, "queue": None}
+    phase = Phase.SUSPENDED if reason is Waiting.SUSPENDED else Phase.PENDING
+    next_status = status.with_conditions(
+        run,
+        run.status.model_copy(update=update),
+        status.waiting_conditions(reason, message),
+        phase=phase,
+        reason=reason,
+        now=now,
+    )
+    return RunDecision(next_status)
+
+
+def live_usage(view: RunView, next_status: AgentRunStatus, state: AttemptState) -> AgentRunStatus:
+    """The status with what the gateway has metered so far."""
+    attempt = next_status.attempts[-1]
+    usage = status.gateway_usage(state, complete=None)
+    total = status.add_usage(next_status.usage, before=attempt.usage, after=usage)
+    attempts = (*next_status.attempts[:-1], attempt.model_copy(update={"usage": usage}))
+    return next_status.model_copy(
+        update={"attempts": attempts, "usage": total, "last_activity_time": state.last_activity_time}
+    )
+
+
+def correct_usage(view: RunView, state: AttemptState) -> AgentRunStatus:
+    """The status of a finished run once the gateway could be asked after all."""
+    attempts = view.run.status.attempts
+    usage = status.gateway_usage(state, complete=True)
+    before = attempts[-1].usage
+    owed = view.run.status.usage
+    total = status.add_usage(owed.model_copy(update={"complete": None}) if owed else None, before=before, after=usage)
+    corrected = (*attempts[:-1], attempts[-1].model_copy(update={"usage": usage}))
+    return view.run.status.model_copy(update={"attempts": corrected, "usage": total})
+
+
+def shown(attempt: Attempt) -> str:
+    """Lane and model of an attempt, for people."""
+    return f"{attempt.step.namespace}/{attempt.step.lane} ({attempt.step.model})"
+
+
+def _uses_gateway(view: RunView) -> bool:
+    return view.lane is None or not view.lane.direct
+
+
+def _close_books(view: RunView, now: datetime, verdict: Verdict) -> tuple[tuple[Attempt, ...], Usage]:
+    attempt = view.run.status.attempts[-1]
+    usage = _final_usage(view, attempt)
+    pod = view.pod
+    closed = attempt.model_copy(
+        update={
+            "pod": pod.name if pod else attempt.pod,
+            "pod_uid": pod.uid if pod else attempt.pod_uid,
+            "start_time": attempt.start_time or (pod.started if pod else None),
+            "end_time": pod.ended if pod and pod.finished else now,
+            "outcome": verdict.outcome,
+            "cause": verdict.cause,
+            "message": verdict.message[:1024],
+            "usage": usage,
+        }
+    )
+    total = status.add_usage(view.run.status.usage, before=attempt.usage, after=usage)
+    return (*view.run.status.attempts[:-1], closed), total
+
+
+def _final_usage(view: RunView, attempt: Attempt) -> Usage:
+    if not _uses_gateway(view):
+        return status.envelope_usage(view.envelope)
+    state = view.gateway.state
+    if state is not None and state.closed:
+        return status.gateway_usage(state, complete=True)
+    if view.pod is None and attempt.pod_uid is None:
+        return Usage(turns=0, input_tokens=0, output_tokens=0, total_tokens=0, complete=True)
+    known = attempt.usage or Usage()
+    return known.model_copy(update={"complete": False, "source": None})
+
+
+def _result(view: RunView, verdict: Verdict) -> Result:
+    pod, state, envelope = view.pod, view.gateway.state, view.envelope
+    words = pod.agent.message if pod and pod.agent else ""
+    if envelope and envelope.result_text and not words:
+        words = envelope.result_text
+    return Result(
+        summary=words[:SUMMARY_LIMIT] or None if verdict.outcome is Outcome.SUCCEEDED else None,
+        exit_code=verdict.exit_code,
+        finish_reason=envelope.finish_reason if envelope else state.finish_reason if state else None,
+    )
+
+
+def over_capacity(view: RunView, now: datetime) -> RunDecision:
+    """Give back a grant that the lane has no room for."""
+    return take_back(view, now, Waiting.WAITING_FOR_SLOT, "the slot was taken back: the lane has fewer slots now")

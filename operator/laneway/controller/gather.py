@@ -1,0 +1,135 @@
+"""Gathers everything a decision about a run needs; what only a live read can tell is read here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from laneway.agent.envelope import EnvelopeSummary, parse
+from laneway.api import names
+from laneway.controller.gatewayclient import GatewayClient
+from laneway.controller.podfacts import PodFacts, parse_time, read_pod
+from laneway.controller.presets import LogParser, Preset
+from laneway.controller.views import Lane, Place, PodRefusal, Run, RunView, Surroundings
+from laneway.controller.world import World
+from laneway.kube.client import Kube
+from laneway.kube.errors import Forbidden, Invalid, NotFound
+from laneway.kube.resources import CONFIG_MAPS, NODES, PODS, Key
+from laneway.rules.token import AttemptId, TokenKeys, sign
+
+_LOG_LINES = 50
+_LOG_BYTES = 1_048_576
+
+
+class Gatherer:
+    """Builds views of runs."""
+
+    def __init__(
+        self,
+        *,
+        kube: Kube,
+        world: World,
+        gateway: GatewayClient,
+        presets: Mapping[str, Preset],
+        keys: TokenKeys,
+        agent_image: str,
+        gateway_url: str,
+    ) -> None:
+        self._kube = kube
+        self._world = world
+        self._gateway = gateway
+        self._presets = presets
+        self._keys = keys
+        self._agent_image = agent_image
+        self._gateway_url = gateway_url
+        self.places: dict[Key, dict[str, Place]] = {}
+        """Places in the queues, by lane and run uid, as the last pass over each lane worked them out."""
+
+    async def run_view(self, run: Run, refusal: PodRefusal | None) -> RunView:
+        """Everything known of a run now."""
+        lane = self._world.lane(self._lane_key(run))
+        pods = await self._pods(run)
+        current = next((pod for pod in pods if pod.attempt == run.status.attempt), None)
+        preset = self._presets.get(run.spec.agent.preset)
+        return RunView(
+            run=run,
+            surroundings=self._surroundings(run),
+            lane=lane,
+            place=self.places.get(Key(*run.lane_key), {}).get(run.meta.uid),
+            pods=pods,
+            gateway=self._gateway.attempt_view(run.meta.uid, run.status.attempt),
+            envelope=await self._envelope(run, lane, preset, current),
+            preset=preset,
+            refusal=refusal,
+            lost_nodes=await self._lost_nodes(pods),
+            prompt_missing=await self._prompt_missing(run, current),
+            usable_lanes=() if lane else self._world.usable_lanes(run.meta.namespace),
+            preset_names=tuple(self._presets),
+        )
+
+    def _lane_key(self, run: Run) -> Key:
+        """While an attempt lives it is judged by its own lane, wherever the spec points."""
+        current = run.current
+        return Key(current.step.namespace, current.step.lane) if current else Key(*run.lane_key)
+
+    def _surroundings(self, run: Run) -> Surroundings:
+        attempt = AttemptId(run.meta.uid, run.status.attempt or 0)
+        return Surroundings(
+            agent_image=self._agent_image, gateway_url=self._gateway_url, token=sign(self._keys, attempt)
+        )
+
+    async def _pods(self, run: Run) -> tuple[PodFacts, ...]:
+        """Its pods. Before a pod counts as lost, or a grant as untouched, the API server itself is asked."""
+        pods = self._world.pods_of_run(run.meta.uid)
+        attempt = run.current
+        if attempt is None or any(pod.attempt == attempt.id for pod in pods):
+            return pods
+        name = names.pod_name(run=run.meta.name, uid=run.meta.uid, attempt=attempt.id)
+        try:
+            raw = await self._kube.get(PODS, run.meta.namespace, name)
+        except NotFound:
+            return pods
+        found = read_pod(raw)
+        if found is None or found.run_uid != run.meta.uid:
+            return pods
+        self._world.cache.put(PODS, raw)
+        return (*pods, found)
+
+    async def _envelope(
+        self, run: Run, lane: Lane | None, preset: Preset | None, pod: PodFacts | None
+    ) -> EnvelopeSummary | None:
+        """The agent's log, on Direct lanes once its pod has ended: there is no gateway to ask."""
+        wanted = run.admitted and lane and lane.direct and preset and preset.log_parser is LogParser.STREAM_JSON
+        if not wanted or pod is None or not pod.finished or pod.agent is None:
+            return None
+        try:
+            text = await self._kube.read_log(
+                pod.namespace, pod.name, container=names.AGENT_CONTAINER, tail_lines=_LOG_LINES, limit_bytes=_LOG_BYTES
+            )
+        except (NotFound, Invalid):
+            return None
+        return parse(text)
+
+    async def _lost_nodes(self, pods: tuple[PodFacts, ...]) -> dict[str, datetime]:
+        """Nodes that do not answer, among those of unfinished pods that are not ready. Without the right to ask: none."""
+        lost: dict[str, datetime] = {}
+        for node in {pod.node for pod in pods if pod.node and not pod.finished and pod.started and pod.ready is False}:
+            try:
+                raw = await self._kube.get(NODES, None, node)
+            except (Forbidden, NotFound):
+                continue
+            for condition in (raw.get("status") or {}).get("conditions") or ():
+                if condition["type"] == "Ready" and condition["status"] != "True":
+                    lost[node] = parse_time(condition["lastTransitionTime"])
+        return lost
+
+    async def _prompt_missing(self, run: Run, pod: PodFacts | None) -> bool:
+        source = run.spec.prompt_from
+        if source is None or pod is None or pod.started or pod.finished:
+            return False
+        ref = source.config_map_key_ref
+        try:
+            found = await self._kube.get(CONFIG_MAPS, run.meta.namespace, ref.name)
+        except NotFound:
+            return True
+        return ref.key not in (found.get("data") or {}) and ref.key not in (found.get("binaryData") or {})

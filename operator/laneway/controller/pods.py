@@ -1,0 +1,246 @@
+"""The manifests of a run's children, built purely: the same run and attempt give the same bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from laneway.api import names
+from laneway.api.base import API_VERSION
+from laneway.api.podoptions import PodOptions
+from laneway.api.runstatus import Attempt
+from laneway.controller.presets import Preset
+from laneway.controller.views import Lane, Run, Surroundings
+from laneway.rules import endpoint
+
+PROMPT_FOLDER = "/laneway"
+PROMPT_FILE = f"{PROMPT_FOLDER}/prompt"
+WORKSPACE = "/workspace"
+_PROMPT_KEY = "prompt"
+_GRACE_SECONDS = 15
+_DEFAULT_USER = 65532
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One pod to build."""
+
+    run: Run
+    lane: Lane
+    preset: Preset
+    attempt: Attempt
+    surroundings: Surroundings
+
+
+def build_prompt(run: Run) -> dict[str, Any]:
+    """The immutable ConfigMap of an inline prompt."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": names.prompt_name(run=run.meta.name, uid=run.meta.uid),
+            "namespace": run.meta.namespace,
+            "labels": _run_labels(run),
+            "ownerReferences": [owner_reference(run)],
+        },
+        "immutable": True,
+        "data": {_PROMPT_KEY: run.spec.prompt},
+    }
+
+
+def build_pod(plan: Plan) -> dict[str, Any]:
+    """The pod of an attempt: Pod Security restricted, no API token, our keys over the user's."""
+    run, options = plan.run, plan.run.spec.agent.pod or PodOptions()
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": names.pod_name(run=run.meta.name, uid=run.meta.uid, attempt=plan.attempt.id),
+            "namespace": run.meta.namespace,
+            "labels": {**(options.labels or {}), **pod_labels(plan)},
+            "annotations": {
+                **(options.annotations or {}),
+                "kubectl.kubernetes.io/default-container": names.AGENT_CONTAINER,
+            },
+            "ownerReferences": [owner_reference(run)],
+        },
+        "spec": _pod_spec(plan, options),
+    }
+
+
+def pod_labels(plan: Plan) -> dict[str, str]:
+    """Labels by which a pod is found again, and its slot counted."""
+    return {
+        **_run_labels(plan.run),
+        names.ATTEMPT_LABEL: str(plan.attempt.id),
+        names.LANE_LABEL: plan.attempt.step.lane,
+        names.LANE_NAMESPACE_LABEL: plan.attempt.step.namespace,
+    }
+
+
+def owner_reference(run: Run) -> dict[str, Any]:
+    """The run as controlling owner; it never blocks the run's deletion."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "AgentRun",
+        "name": run.meta.name,
+        "uid": run.meta.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def _run_labels(run: Run) -> dict[str, str]:
+    return {
+        names.RUN_LABEL: run.meta.name,
+        names.RUN_UID_LABEL: run.meta.uid,
+        names.MANAGED_BY_LABEL: names.MANAGED_BY,
+    }
+
+
+def _pod_spec(plan: Plan, options: PodOptions) -> dict[str, Any]:
+    security = options.security_context
+    user = security.run_as_user if security and security.run_as_user else _DEFAULT_USER
+    group = security.fs_group if security and security.fs_group else user
+    wire = options.to_wire()
+    chosen = (
+        "nodeSelector",
+        "tolerations",
+        "affinity",
+        "topologySpreadConstraints",
+        "runtimeClassName",
+        "priorityClassName",
+        "schedulerName",
+        "serviceAccountName",
+        "imagePullSecrets",
+    )
+    return {
+        **{key: wire[key] for key in chosen if key in wire},
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": user,
+            "runAsGroup": user,
+            "fsGroup": group,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "initContainers": [_restricted(container) for container in _as_list(wire.get("initContainers"))],
+        "containers": [_agent_container(plan, wire)],
+        "volumes": [*_own_volumes(plan.run), *_as_list(wire.get("volumes"))],
+    }
+
+
+def _agent_container(plan: Plan, options: Mapping[str, Any]) -> dict[str, Any]:
+    agent, preset = plan.run.spec.agent, plan.preset
+    image = agent.image or preset.image or (plan.surroundings.agent_image if preset.own_image else None)
+    resources = agent.resources or preset.resources
+    command = agent.command if agent.command is not None else preset.command
+    args = agent.args if agent.args is not None else preset.args
+    container: dict[str, Any] = {
+        "name": names.AGENT_CONTAINER,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "workingDir": WORKSPACE,
+        "env": _environment(plan),
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [
+            {"name": "laneway-prompt", "mountPath": PROMPT_FOLDER, "readOnly": True},
+            {"name": "laneway-workspace", "mountPath": WORKSPACE},
+            {"name": "laneway-tmp", "mountPath": "/tmp"},  # noqa: S108 - a path in the pod, an emptyDir of its own
+            *_as_list(options.get("volumeMounts")),
+        ],
+    }
+    if command is not None:
+        container["command"] = list(command)
+    if args is not None:
+        container["args"] = list(args)
+    if resources is not None:
+        container["resources"] = resources.to_wire()
+    return _restricted(container)
+
+
+def _restricted(container: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **container,
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+
+
+def _own_volumes(run: Run) -> list[dict[str, Any]]:
+    if run.spec.prompt_from is not None:
+        ref = run.spec.prompt_from.config_map_key_ref
+        name, key = ref.name, ref.key
+    else:
+        name, key = names.prompt_name(run=run.meta.name, uid=run.meta.uid), _PROMPT_KEY
+    prompt = {"name": name, "defaultMode": 0o444, "items": [{"key": key, "path": _PROMPT_KEY}]}
+    return [
+        {"name": "laneway-prompt", "configMap": prompt},
+        {"name": "laneway-workspace", "emptyDir": {}},
+        {"name": "laneway-tmp", "emptyDir": {}},
+    ]
+
+
+def _environment(plan: Plan) -> list[dict[str, Any]]:
+    """Names that clients read, then the preset's and the user's (these win), then LANEWAY_* (which always wins)."""
+    run = plan.run
+    ours = {
+        "LANEWAY_RUN": run.meta.name,
+        "LANEWAY_NAMESPACE": run.meta.namespace,
+        "LANEWAY_ATTEMPT": str(plan.attempt.id),
+        "LANEWAY_PROMPT_FILE": PROMPT_FILE,
+        "LANEWAY_WORKSPACE": WORKSPACE,
+        "LANEWAY_MODEL": plan.attempt.step.model,
+        "LANEWAY_PARAMETERS": _parameters(run),
+    }
+    if not plan.lane.direct:
+        ours |= {"LANEWAY_GATEWAY_URL": plan.surroundings.gateway_url, "LANEWAY_TOKEN": plan.surroundings.token}
+    entries: dict[str, dict[str, Any]] = {}
+    defaults = {"HOME": WORKSPACE, **client_variables(plan), **plan.preset.env}
+    for name, value in defaults.items():
+        entries[name] = {"name": name, "value": value}
+    for variable in run.spec.agent.env or ():
+        entries[variable.name] = variable.to_wire()
+    for name, value in ours.items():
+        entries[name] = {"name": name, "value": value}
+    return list(entries.values())
+
+
+def client_variables(plan: Plan) -> dict[str, str]:
+    """Where and as whom to call, in the names that OpenAI, Anthropic, Ollama and LiteLLM clients read.
+
+    On a Direct lane they name the server, and the key is the run's own business.
+    """
+    model = plan.attempt.step.model
+    direct = plan.lane.direct
+    lane = plan.lane
+    root = (
+        endpoint.root_url(lane.spec.endpoint, lane_namespace=lane.meta.namespace)
+        if direct
+        else plan.surroundings.gateway_url
+    )
+    variables = {
+        "OPENAI_MODEL": model,
+        "ANTHROPIC_MODEL": model,
+        "OPENAI_BASE_URL": f"{root}/v1",
+        "OPENAI_API_BASE": f"{root}/v1",
+        "ANTHROPIC_BASE_URL": root,
+        "OLLAMA_HOST": root,
+        "OLLAMA_API_BASE": root,
+        "LLM_BASE_URL": f"{root}/v1",
+    }
+    keys = ("OPENAI_API_KEY", "ANTHROPIC_AUTH_TOKEN", "LLM_API_KEY")
+    return variables if direct else {**variables, **dict.fromkeys(keys, plan.surroundings.token)}
+
+
+def _parameters(run: Run) -> str:
+    parameters = run.spec.agent.parameters
+    return json.dumps(parameters.to_wire() if parameters else {}, sort_keys=True)
+
+
+def _as_list(items: object) -> list[dict[str, Any]]:
+    return list(items) if isinstance(items, (list, tuple)) else []

@@ -1,0 +1,167 @@
+"""How a status is put together: conditions that keep their times, a phase for people, usage that only grows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from laneway.agent.envelope import EnvelopeSummary
+from laneway.api.base import Condition
+from laneway.api.gatewaystate import AttemptState
+from laneway.api.reasons import Admitted, End, Phase, RunCondition, Waiting
+from laneway.api.runstatus import AgentRunStatus, CostSource, Usage, UsageSource
+from laneway.controller.views import Run
+from laneway.rules.money import format_usd, parse_usd
+
+_MESSAGE_LIMIT = 4096
+
+GOOD_ENDS = frozenset({End.COMPLETED})
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one condition says."""
+
+    status: str
+    reason: str
+    message: str = ""
+
+
+def merge_conditions(
+    old: tuple[Condition, ...], said: dict[str, Said], *, generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    """All conditions of an object; a transition time moves only when the status does."""
+    before = {condition.type: condition for condition in old}
+    merged = []
+    for kind, words in said.items():
+        known = before.get(kind)
+        same = known is not None and known.status == words.status
+        merged.append(
+            Condition(
+                type=kind,
+                status=words.status,
+                reason=words.reason,
+                message=words.message[:_MESSAGE_LIMIT],
+                last_transition_time=known.last_transition_time if known and same else now,
+                observed_generation=generation,
+            )
+        )
+    return tuple(merged)
+
+
+def waiting_conditions(reason: Waiting, message: str) -> dict[str, Said]:
+    """A run without a slot. It is stalled only when nothing but a person can help."""
+    stalled = reason in {
+        Waiting.LANE_NOT_FOUND,
+        Waiting.MODEL_NOT_FOUND,
+        Waiting.NAMESPACE_NOT_ALLOWED,
+        Waiting.PRESET_NOT_FOUND,
+    }
+    return {
+        RunCondition.ADMITTED: Said("False", reason, message),
+        RunCondition.FINISHED: Said("False", "Waiting", message),
+        RunCondition.SUCCEEDED: Said("Unknown", "Waiting", message),
+        RunCondition.RECONCILING: Said("False" if stalled else "True", reason, message),
+        RunCondition.STALLED: Said(
+            "True" if stalled else "False", reason if stalled else "NotStalled", message if stalled else ""
+        ),
+    }
+
+
+def active_conditions(phase: Phase, reason: str, message: str, *, lane: str) -> dict[str, Said]:
+    """A run that holds a slot."""
+    return {
+        RunCondition.ADMITTED: Said("True", Admitted.SLOT_GRANTED, f"holds a slot of lane {lane}"),
+        RunCondition.FINISHED: Said("False", phase, message),
+        RunCondition.SUCCEEDED: Said("Unknown", phase, message),
+        RunCondition.RECONCILING: Said("True", reason, message),
+        RunCondition.STALLED: Said("False", "NotStalled"),
+    }
+
+
+def finished_conditions(end: End, message: str) -> dict[str, Said]:
+    """A run that has ended."""
+    good = end in GOOD_ENDS
+    return {
+        RunCondition.ADMITTED: Said("False", "Finished", "the run has ended; its slot is free"),
+        RunCondition.FINISHED: Said("True", end, message),
+        RunCondition.SUCCEEDED: Said("True" if good else "False", end, message),
+        RunCondition.RECONCILING: Said("False", end, message),
+        RunCondition.STALLED: Said("False" if good else "True", "NotStalled" if good else end, "" if good else message),
+    }
+
+
+def with_conditions(
+    run: Run, status: AgentRunStatus, said: dict[str, Said], *, phase: Phase, reason: str, now: datetime
+) -> AgentRunStatus:
+    """The status with these conditions and the words for ``kubectl get``."""
+    conditions = merge_conditions(run.status.conditions, said, generation=run.meta.generation, now=now)
+    return status.model_copy(
+        update={
+            "observed_generation": run.meta.generation,
+            "conditions": conditions,
+            "phase": phase,
+            "reason": reason,
+        }
+    )
+
+
+def gateway_usage(state: AttemptState, *, complete: bool | None) -> Usage:
+    """The usage of an attempt as the gateway metered it."""
+    totals = state.totals
+    return Usage(
+        turns=totals.turns,
+        input_tokens=totals.input_tokens,
+        cache_read_tokens=totals.cache_read_tokens,
+        cache_write_tokens=totals.cache_write_tokens,
+        output_tokens=totals.output_tokens,
+        total_tokens=totals.input_tokens + totals.output_tokens,
+        cost_usd=None if totals.cost_micro_usd is None else format_usd(totals.cost_micro_usd),
+        cost_source=None if totals.cost_micro_usd is None else CostSource.PRICED,
+        source=UsageSource.GATEWAY,
+        complete=complete if complete is None else complete and totals.unmetered_calls == 0,
+    )
+
+
+def envelope_usage(envelope: EnvelopeSummary | None) -> Usage:
+    """The usage of a Direct attempt as its agent reported it; what it did not say stays unknown."""
+    if envelope is None or envelope.usage is None:
+        return Usage(complete=False)
+    used = envelope.usage
+    return Usage(
+        turns=envelope.num_turns,
+        input_tokens=used.input_tokens,
+        cache_read_tokens=used.cache_read_tokens,
+        cache_write_tokens=used.cache_write_tokens,
+        output_tokens=used.output_tokens,
+        total_tokens=used.input_tokens + used.output_tokens,
+        cost_usd=None if envelope.reported_cost_micro_usd is None else format_usd(envelope.reported_cost_micro_usd),
+        cost_source=None if envelope.reported_cost_micro_usd is None else CostSource.REPORTED,
+        source=UsageSource.ENVELOPE,
+        complete=True,
+    )
+
+
+_COUNTS = ("turns", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "total_tokens")
+
+
+def add_usage(total: Usage | None, *, before: Usage | None, after: Usage) -> Usage:
+    """The run's usage once an attempt's usage went from ``before`` to ``after``. Never lowered (design section 7)."""
+    update: dict[str, Any] = {}
+    for name in _COUNTS:
+        new = getattr(after, name)
+        grown = max(0, (new or 0) - (getattr(before, name, None) or 0))
+        old = getattr(total, name, None)
+        update[name] = None if old is None and new is None else (old or 0) + grown
+    first = total is None or total.source is None
+    cost_known = after.cost_usd is not None and (first or (total is not None and total.cost_usd is not None))
+    if cost_known and after.cost_usd is not None:
+        spent = parse_usd(after.cost_usd) - (parse_usd(before.cost_usd) if before and before.cost_usd else 0)
+        old_cost = parse_usd(total.cost_usd) if total and total.cost_usd else 0
+        update["cost_usd"] = format_usd(old_cost + max(0, spent))
+        update["cost_source"] = after.cost_source
+    update["source"] = after.source or (total.source if total else None)
+    broken = total is not None and total.complete is False and (before is None or before.complete is not False)
+    update["complete"] = False if broken else after.complete
+    return Usage(**update)

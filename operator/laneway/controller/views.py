@@ -1,0 +1,218 @@
+"""Everything known about one run, or one lane, at one moment. Decisions see these and nothing else.
+
+The timeline of a run, and which fields speak at each point:
+
+    created      queued        slot granted     pod made        agent runs      pod ends      attempt closed   finished
+       |            |               |               |               |               |               |             |
+       |  Admitted=False, reason    |  Admitted=True, attempt=N     |               |               |             |  Finished=True
+       |  status.queue while only   |  attempts[-1].admittedTime    |  .startTime   |  pod.finished |  gateway    |  completionTime
+       |  the slot is missing       |  no pod yet   |  .pod .podUID |               |               |  .closed    |
+
+A pod that is recorded but nowhere to be found was lost: the next attempt begins. A slot that is granted but has no recorded pod is simply acted on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from laneway.agent.envelope import EnvelopeSummary
+from laneway.api.agentrun import AgentRunSpec
+from laneway.api.gatewaystate import AttemptState, LaneState
+from laneway.api.modellane import Access, LaneModel, ModelLaneSpec, ModelLaneStatus
+from laneway.api.reasons import LaneCondition, RunCondition, Waiting
+from laneway.api.runstatus import AgentRunStatus, Attempt, StepStatus
+from laneway.controller.podfacts import PodFacts
+from laneway.controller.presets import Preset
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+
+@dataclass(frozen=True)
+class Meta:
+    """Who an object is."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    resource_version: str
+    created: datetime
+    deleting: bool = False
+
+    @property
+    def key(self) -> Key:
+        """Namespace and name."""
+        return self.namespace, self.name
+
+
+@dataclass(frozen=True)
+class Run:
+    """An AgentRun as the cache has it."""
+
+    meta: Meta
+    spec: AgentRunSpec
+    status: AgentRunStatus
+
+    @property
+    def lane_key(self) -> Key:
+        """The lane of its first step."""
+        step = self.spec.models[0]
+        return step.namespace or self.meta.namespace, step.lane
+
+    def condition_is(self, kind: RunCondition, status: str) -> bool:
+        """Whether a condition has this status."""
+        return any(c.type == kind and c.status == status for c in self.status.conditions)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return self.condition_is(RunCondition.FINISHED, "True")
+
+    @property
+    def admitted(self) -> bool:
+        """Whether it was granted a slot for an attempt that has not ended."""
+        return self.condition_is(RunCondition.ADMITTED, "True") and not self.finished
+
+    @property
+    def current(self) -> Attempt | None:
+        """The attempt that holds the slot."""
+        return self.status.attempts[-1] if self.admitted and self.status.attempts else None
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A ModelLane as the cache has it."""
+
+    meta: Meta
+    spec: ModelLaneSpec
+    status: ModelLaneStatus
+
+    @property
+    def ready(self) -> bool:
+        """Whether slots may be granted."""
+        return any(c.type == LaneCondition.READY and c.status == "True" for c in self.status.conditions)
+
+    @property
+    def not_ready_because(self) -> str:
+        """The message of ``Ready``, or that nobody has looked yet."""
+        said = (c.message for c in self.status.conditions if c.type == LaneCondition.READY)
+        return next(said, "it has not been looked at yet")
+
+    @property
+    def direct(self) -> bool:
+        """Whether pods call the server themselves."""
+        return self.spec.access is Access.DIRECT
+
+    def model(self, name: str | None) -> LaneModel | None:
+        """A model by name; the first when no name is given; None when the lane does not list it."""
+        if name is None:
+            return self.spec.models[0]
+        return next((model for model in self.spec.models if model.name == name), None)
+
+    def served(self, model: str) -> bool | None:
+        """Whether the server lists the model; None when that is not known."""
+        return next((m.served for m in self.status.models if m.name == model), None)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a waiting run stands in its lane's queue."""
+
+    position: int
+    used: int
+    slots: int
+
+
+@dataclass(frozen=True)
+class GatewayView:
+    """What the gateway says of a run's current attempt."""
+
+    state: AttemptState | None = None
+    down_since: datetime | None = None
+    """Since when it does not answer; None while it does."""
+    known: bool = True
+    """False until it has answered once since this process began to lead."""
+
+
+@dataclass(frozen=True)
+class PodRefusal:
+    """Why the API server would not have the pod."""
+
+    reason: Waiting | None
+    """A wait that may end by itself; None: the pod will never be accepted."""
+    message: str
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What an attempt's pod needs of the installation."""
+
+    agent_image: str
+    gateway_url: str
+    token: str
+    """This attempt's token; unused on Direct lanes."""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """Everything known of one run."""
+
+    run: Run
+    surroundings: Surroundings
+    lane: Lane | None = None
+    place: Place | None = None
+    pods: tuple[PodFacts, ...] = ()
+    gateway: GatewayView = GatewayView()
+    envelope: EnvelopeSummary | None = None
+    """The agent's log, read on Direct lanes once the pod has ended."""
+    preset: Preset | None = None
+    refusal: PodRefusal | None = None
+    lost_nodes: Mapping[str, datetime] = field(default_factory=dict)
+    """Nodes of its pods that do not answer, and since when."""
+    prompt_missing: bool = False
+    usable_lanes: tuple[str, ...] = ()
+    preset_names: tuple[str, ...] = ()
+
+    @property
+    def pod(self) -> PodFacts | None:
+        """The pod of the current attempt."""
+        attempt = self.run.status.attempt
+        return next((pod for pod in self.pods if pod.attempt == attempt), None)
+
+
+@dataclass(frozen=True)
+class Held:
+    """One slot that is in use, and by what."""
+
+    run_uid: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class LaneView:
+    """Everything known of one lane and of all that wants it."""
+
+    lane: Lane
+    runs: tuple[Run, ...] = ()
+    """Unfinished runs whose first step is this lane."""
+    pods: tuple[PodFacts, ...] = ()
+    """Pods that carry this lane's labels, whoever owned them."""
+    unsettled: frozenset[Held] = frozenset()
+    """Grants whose write had no answer yet."""
+    probe: LaneState | None = None
+    gateway_down_since: datetime | None = None
+    gateway_known: bool = True
+    presets: frozenset[str] = field(default_factory=frozenset)
+    first_pass: bool = False
+    """The first look after this process began to lead."""
+
+
+def granted_step(run: Run, lane: Lane) -> StepStatus:
+    """The step of a run with the lane's defaults filled in."""
+    model = lane.model(run.spec.models[0].model)
+    if model is None:
+        raise ValueError(f"lane {lane.meta.name} does not list the model of run {run.meta.name}")
+    return StepStatus(lane=lane.meta.name, namespace=lane.meta.namespace, model=model.name)

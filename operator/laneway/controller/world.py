@@ -1,0 +1,132 @@
+"""What the cache holds, as the decisions want it: parsed runs and lanes, pods as facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+from laneway.api.agentrun import AgentRun
+from laneway.api.modellane import ModelLane, ModelLaneStatus
+from laneway.api.reasons import RunCondition
+from laneway.api.runstatus import AgentRunStatus
+from laneway.controller.eligibility import allows
+from laneway.controller.podfacts import PodFacts, parse_time, read_pod
+from laneway.controller.views import Lane, Meta, Run
+from laneway.kube.cache import Cache
+from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, JsonObject, Key
+
+T = TypeVar("T")
+
+
+def lanes_of_run(run: JsonObject) -> Iterable[Key]:
+    """The lanes that an unfinished run stands in line for, or holds a slot of."""
+    status = run.get("status") or {}
+    if _is_finished(status):
+        return ()
+    own = run["metadata"]["namespace"]
+    steps = list((run.get("spec") or {}).get("models") or ())[:1]
+    steps += [attempt.get("step") or {} for attempt in (status.get("attempts") or ())[-1:]]
+    return {Key(step.get("namespace") or own, step["lane"]) for step in steps if step.get("lane")}
+
+
+class World:
+    """Reads the cache. Parsed objects are kept as long as their version is the newest."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.cache = cache
+        self._runs = _Parsed(_parse_run)
+        self._lanes = _Parsed(_parse_lane)
+
+    def run(self, key: Key) -> Run | None:
+        """A run; None if it is not there."""
+        raw = self.cache.get(AGENT_RUNS, key)
+        return self._runs.of(raw) if raw else None
+
+    def lane(self, key: Key) -> Lane | None:
+        """A lane; None if it is not there."""
+        raw = self.cache.get(MODEL_LANES, key)
+        return self._lanes.of(raw) if raw else None
+
+    def raw_status(self, resource: Any, key: Key) -> JsonObject:
+        """The status as the API server has it, to see whether a write would change anything."""
+        raw = self.cache.get(resource, key)
+        return (raw.get("status") or {}) if raw else {}
+
+    def runs_on_lane(self, key: Key) -> tuple[Run, ...]:
+        """Unfinished runs of a lane."""
+        return tuple(self._runs.of(raw) for raw in self.cache.runs_on_lane(key))
+
+    def pods_of_run(self, uid: str) -> tuple[PodFacts, ...]:
+        """Pods of a run, oldest attempt first."""
+        facts = (read_pod(raw) for raw in self.cache.pods_of_run(uid))
+        return tuple(sorted((pod for pod in facts if pod), key=lambda pod: pod.attempt))
+
+    def pods_on_lane(self, key: Key) -> tuple[PodFacts, ...]:
+        """Pods with a lane's labels, whoever owned them."""
+        facts = (read_pod(raw) for raw in self.cache.pods_on_lane(key))
+        return tuple(pod for pod in facts if pod)
+
+    def usable_lanes(self, namespace: str, *, limit: int = 8) -> tuple[str, ...]:
+        """Names of lanes that runs of a namespace may use, for messages."""
+        lanes = (self._lanes.of(raw) for raw in self.cache.items(MODEL_LANES))
+        shown = (
+            lane.meta.name if lane.meta.namespace == namespace else f"{lane.meta.namespace}/{lane.meta.name}"
+            for lane in lanes
+            if allows(lane, namespace)
+        )
+        return tuple(sorted(shown)[:limit])
+
+    def forget(self, uid: str) -> None:
+        """Drop what was parsed of an object that is gone."""
+        self._runs.forget(uid)
+        self._lanes.forget(uid)
+
+
+class _Parsed(Generic[T]):
+    """Parsed objects by uid, each with the version it was parsed from."""
+
+    def __init__(self, parse: Callable[[JsonObject], T]) -> None:
+        self._parse = parse
+        self._known: dict[str, tuple[str, T]] = {}
+
+    def of(self, raw: JsonObject) -> T:
+        uid, version = raw["metadata"]["uid"], raw["metadata"]["resourceVersion"]
+        known = self._known.get(uid)
+        if known and known[0] == version:
+            return known[1]
+        parsed = self._parse(raw)
+        self._known[uid] = (version, parsed)
+        return parsed
+
+    def forget(self, uid: str) -> None:
+        self._known.pop(uid, None)
+
+
+def _parse_run(raw: JsonObject) -> Run:
+    run = AgentRun.model_validate(raw)
+    return Run(meta=_meta(raw), spec=run.spec, status=run.status or AgentRunStatus())
+
+
+def _parse_lane(raw: JsonObject) -> Lane:
+    lane = ModelLane.model_validate(raw)
+    return Lane(meta=_meta(raw), spec=lane.spec, status=lane.status or ModelLaneStatus())
+
+
+def _meta(raw: JsonObject) -> Meta:
+    meta = raw["metadata"]
+    return Meta(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        generation=meta.get("generation", 0),
+        resource_version=meta["resourceVersion"],
+        created=parse_time(meta["creationTimestamp"]),
+        deleting="deletionTimestamp" in meta,
+    )
+
+
+def _is_finished(status: JsonObject) -> bool:
+    return any(
+        condition.get("type") == RunCondition.FINISHED and condition.get("status") == "True"
+        for condition in status.get("conditions") or ()
+    )

@@ -1,0 +1,94 @@
+"""The lanes' keys: read by name from labelled Secrets, kept in memory for a minute, shown to no one but the model server."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+from laneway.api.modellane import Auth
+from laneway.api.names import CREDENTIAL_LABEL
+from laneway.gateway.views import Lane
+from laneway.rules.endpoint import auth_of
+
+_KEEP_SECONDS = 60.0
+
+ReadSecret: TypeAlias = Callable[[str, str], Awaitable[Mapping[str, Any] | None]]
+"""The Secret of a namespace and name; None when there is none. Raises OSError when the API server cannot be asked."""
+
+
+class CredentialMissing(Exception):
+    """The lane names a key that the gateway may not or cannot use; the message says what is missing."""
+
+
+class Credentials:
+    """Keys by lane."""
+
+    def __init__(self, read: ReadSecret, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._read = read
+        self._monotonic = monotonic
+        self._kept: dict[tuple[str, str, str], tuple[str, float]] = {}
+
+    async def key_of(self, lane: Lane) -> str | None:
+        """The lane's key; None if it needs none. An old key is used on while the API server is away. Raises CredentialMissing."""
+        place = _place(lane)
+        if place is None:
+            return None
+        kept = self._kept.get(place)
+        if kept is not None and self._monotonic() - kept[1] < _KEEP_SECONDS:
+            return kept[0]
+        return await self.read_again(lane)
+
+    async def read_again(self, lane: Lane) -> str | None:
+        """The lane's key as it is now. Raises CredentialMissing."""
+        place = _place(lane)
+        if place is None:
+            return None
+        namespace, name, entry = place
+        try:
+            secret = await self._read(namespace, name)
+        except OSError as error:
+            if place in self._kept:
+                return self._kept[place][0]
+            raise CredentialMissing(f"Secret {name} cannot be read now: {error}") from error
+        self._kept.pop(place, None)
+        key = _key_in(secret, name=name, entry=entry)
+        self._kept[place] = (key, self._monotonic())
+        return key
+
+
+def auth_headers(lane: Lane, key: str | None) -> dict[str, str]:
+    """The header that carries the lane's key."""
+    if key is None:
+        return {}
+    match auth_of(lane.spec.endpoint):
+        case Auth.BEARER:
+            return {"Authorization": f"Bearer {key}"}
+        case Auth.X_API_KEY:
+            return {"x-api-key": key}
+        case Auth.NONE:
+            return {}
+
+
+def _place(lane: Lane) -> tuple[str, str, str] | None:
+    ref = lane.spec.endpoint.credential_ref
+    return None if ref is None else (lane.namespace, ref.name, ref.key)
+
+
+def _key_in(secret: Mapping[str, Any] | None, *, name: str, entry: str) -> str:
+    if secret is None:
+        raise CredentialMissing(f"Secret {name} does not exist in the lane's namespace")
+    if ((secret.get("metadata") or {}).get("labels") or {}).get(CREDENTIAL_LABEL) != "true":
+        raise CredentialMissing(f'Secret {name} must carry the label {CREDENTIAL_LABEL}: "true"')
+    raw = (secret.get("data") or {}).get(entry)
+    if raw is None:
+        raise CredentialMissing(f"Secret {name} has no key {entry}")
+    try:
+        key = base64.b64decode(raw, validate=True).decode("ascii").strip()
+    except (binascii.Error, UnicodeDecodeError):
+        key = ""
+    if not key or not key.isprintable():
+        raise CredentialMissing(f"key {entry} of Secret {name} is empty, or no line of printable ASCII")
+    return key

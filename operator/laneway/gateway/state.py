@@ -1,0 +1,271 @@
+"""What the operator may ask of the gateway: attempts and lanes as they are now, each with the version of its last change."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from laneway.api.gatewaystate import AttemptState, CallFailure, GatewayState, LaneState, Totals
+from laneway.api.reasons import Cause
+from laneway.gateway.ledger import CallEnd
+from laneway.gateway.ledgersql import Past
+from laneway.rules.token import AttemptId
+
+MESSAGE_LIMIT = 200
+_KEEP_CLOSED = timedelta(days=1)
+_ACTIVITY_STEP = timedelta(seconds=5)
+
+Clock = Callable[[], datetime]
+
+
+class AttemptClosed(Exception):
+    """The attempt is closed; its token is dead."""
+
+
+@dataclass(eq=False, slots=True)
+class OpenCall:
+    """A call in flight, and the task that carries it."""
+
+    task: asyncio.Task[object]
+    cut: bool = False
+    """The attempt was closed under it."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    id: AttemptId
+    totals: Totals = field(default_factory=Totals)
+    unpriced: bool = False
+    calls: int = 0
+    open: set[OpenCall] = field(default_factory=set)
+    touched: datetime | None = None
+    last_activity: datetime | None = None
+    finish_reason: str | None = None
+    failure: CallFailure | None = None
+    closed: bool = False
+    version: int = 0
+
+    def state(self) -> AttemptState:
+        return AttemptState(
+            run_uid=self.id.run_uid,
+            attempt=self.id.attempt,
+            totals=self.totals,
+            calls=self.calls,
+            open_calls=len(self.open),
+            last_activity_time=self.last_activity,
+            finish_reason=self.finish_reason,
+            failure=self.failure,
+            closed=self.closed,
+            version=self.version,
+        )
+
+
+_LaneKey = tuple[str, str]
+_Key = AttemptId | _LaneKey
+
+
+class State:
+    """All attempts and lanes, in the order of their last change."""
+
+    def __init__(self, *, clock: Clock, past: Iterable[Past] = ()) -> None:
+        """Begin a new epoch with what the ledger remembers."""
+        self.epoch = uuid.uuid4().hex
+        self.version = 0
+        self._clock = clock
+        self._attempts: OrderedDict[AttemptId, _Attempt] = OrderedDict()
+        self._lanes: OrderedDict[_LaneKey, LaneState] = OrderedDict()
+        for one in past:
+            self.remember(one)
+
+    # Attempts
+
+    def open(self, attempt: AttemptId) -> OpenCall:
+        """A call of the current task begins. Raises AttemptClosed."""
+        entry = self._entry(attempt)
+        if entry.closed:
+            raise AttemptClosed
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a call needs a task that can be cut")
+        call = OpenCall(task=task)
+        entry.open.add(call)
+        self._touch(entry)
+        return call
+
+    def leave(self, attempt: AttemptId, call: OpenCall) -> None:
+        """The call has left, settled or not."""
+        entry = self._entry(attempt)
+        entry.open.discard(call)
+        self._touch(entry)
+
+    def saw_activity(self, attempt: AttemptId) -> None:
+        """Bytes of an answer came. A new version only now and then: a stream would make one for every token."""
+        entry, now = self._entry(attempt), self._clock()
+        entry.last_activity = now
+        if entry.touched is None or now - entry.touched >= _ACTIVITY_STEP:
+            self._touch(entry)
+
+    def settle(self, attempt: AttemptId, end: CallEnd, *, failure: CallFailure | None) -> None:
+        """Count a call that has ended."""
+        entry = self._entry(attempt)
+        entry.calls += 1
+        entry.unpriced = entry.unpriced or (end.prices is None and _worked(end))
+        entry.totals = _add(entry.totals, end, unpriced=entry.unpriced)
+        if failure is not None:
+            entry.failure = failure
+        elif end.turn:
+            entry.failure, entry.finish_reason = None, end.finish_reason
+        self._touch(entry)
+
+    def fail(self, attempt: AttemptId, failure: CallFailure) -> None:
+        """The gateway itself refused a call of the attempt."""
+        entry = self._entry(attempt)
+        entry.failure = failure
+        self._touch(entry)
+
+    def is_closed(self, attempt: AttemptId) -> bool:
+        """Whether the attempt's token is dead."""
+        entry = self._attempts.get(attempt)
+        return entry is not None and entry.closed
+
+    def knows(self, attempt: AttemptId) -> bool:
+        """Whether the attempt is in memory."""
+        return attempt in self._attempts
+
+    def close(self, attempt: AttemptId) -> list[asyncio.Task[object]]:
+        """The token dies and open calls are cut. Answers their tasks, to be waited for."""
+        entry = self._entry(attempt)
+        entry.closed = True
+        for call in entry.open:
+            if not call.cut:
+                call.cut = True
+                call.task.cancel()
+        self._touch(entry, active=False)
+        self._forget_old()
+        return [call.task for call in entry.open]
+
+    def attempt_state(self, attempt: AttemptId) -> AttemptState:
+        """One attempt."""
+        return self._entry(attempt).state()
+
+    def open_calls(self) -> list[OpenCall]:
+        """All calls in flight."""
+        return [call for entry in self._attempts.values() for call in entry.open]
+
+    def remember(self, past: Past) -> None:
+        """Take what the ledger knows of an attempt."""
+        self._version()
+        entry = _Attempt(id=past.attempt, version=self.version)
+        entry.unpriced = past.unpriced_calls > 0
+        entry.totals = Totals(
+            turns=past.turns,
+            input_tokens=past.input_tokens,
+            output_tokens=past.output_tokens,
+            cache_read_tokens=past.cache_read_tokens,
+            cache_write_tokens=past.cache_write_tokens,
+            cost_micro_usd=None if entry.unpriced or not past.priced_calls else past.cost_micro_usd,
+            unmetered_calls=past.unmetered_calls,
+        )
+        entry.calls, entry.closed = past.calls, past.closed
+        entry.last_activity = _moment(past.last_activity_ms)
+        entry.finish_reason = past.finish_reason
+        sent = _moment(past.last_started_ms)
+        if past.last_cause is not None and sent is not None:
+            entry.failure = CallFailure(sent_time=sent, cause=Cause(past.last_cause), status=past.last_status)
+        self._attempts[past.attempt] = entry
+
+    # Lanes
+
+    def put_lane(self, lane: LaneState) -> None:
+        """Take a probe's result; a new version only if it says something new."""
+        key = (lane.namespace, lane.name)
+        known = self._lanes.get(key)
+        if known is not None and _same(known, lane):
+            return
+        self._version()
+        self._lanes[key] = lane.model_copy(update={"version": self.version})
+        self._lanes.move_to_end(key)
+
+    def drop_lane(self, namespace: str, name: str) -> None:
+        """The lane is gone, or no longer carried by the gateway."""
+        self._lanes.pop((namespace, name), None)
+
+    def lane_state(self, namespace: str, name: str) -> LaneState | None:
+        """The last result of a lane's probe."""
+        return self._lanes.get((namespace, name))
+
+    # Reading
+
+    def since(self, *, epoch: str | None, version: int) -> GatewayState:
+        """What changed after a version; everything to one who knew another epoch."""
+        after = version if epoch == self.epoch else -1
+        attempts, lanes = [], []
+        for entry in reversed(self._attempts.values()):
+            if entry.version <= after:
+                break
+            attempts.append(entry.state())
+        for lane in reversed(self._lanes.values()):
+            if lane.version <= after:
+                break
+            lanes.append(lane)
+        return GatewayState(epoch=self.epoch, version=self.version, attempts=tuple(attempts), lanes=tuple(lanes))
+
+    def _entry(self, attempt: AttemptId) -> _Attempt:
+        entry = self._attempts.get(attempt)
+        if entry is None:
+            entry = self._attempts[attempt] = _Attempt(id=attempt)
+        return entry
+
+    def _touch(self, entry: _Attempt, *, active: bool = True) -> None:
+        entry.touched = self._clock()
+        if active:
+            entry.last_activity = entry.touched
+        self._version()
+        entry.version = self.version
+        self._attempts.move_to_end(entry.id)
+
+    def _version(self) -> None:
+        self.version += 1
+
+    def _forget_old(self) -> None:
+        """Closed attempts leave memory after a day; the ledger knows them still."""
+        horizon = self._clock() - _KEEP_CLOSED
+        for key, entry in list(self._attempts.items()):
+            if entry.touched is not None and entry.touched > horizon:
+                return
+            if entry.closed and not entry.open:
+                del self._attempts[key]
+
+
+def _worked(end: CallEnd) -> bool:
+    """Whether the server did anything that could cost money."""
+    return end.usage.input_tokens is not None or end.usage.output_tokens is not None
+
+
+def _add(totals: Totals, end: CallEnd, *, unpriced: bool) -> Totals:
+    usage = end.usage
+    cost: int | None = None
+    if not unpriced and (end.prices is not None or totals.cost_micro_usd is not None):
+        cost = (totals.cost_micro_usd or 0) + (end.cost_micro_usd or 0)
+    return Totals(
+        turns=totals.turns + int(end.turn),
+        input_tokens=totals.input_tokens + (usage.input_tokens or 0),
+        cache_read_tokens=totals.cache_read_tokens + (usage.cache_read_tokens or 0),
+        cache_write_tokens=totals.cache_write_tokens + (usage.cache_write_tokens or 0),
+        output_tokens=totals.output_tokens + (usage.output_tokens or 0),
+        cost_micro_usd=cost,
+        unmetered_calls=totals.unmetered_calls + int(not end.metered),
+    )
+
+
+def _same(known: LaneState, new: LaneState) -> bool:
+    ignored: dict[str, object] = {"version": 0, "probed_time": known.probed_time}
+    return known.model_copy(update=ignored) == new.model_copy(update=ignored)
+
+
+def _moment(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,0 +1,214 @@
+"""The one door to model servers. Errors of the HTTP library are mapped here and nowhere else.
+
+    UpstreamError(cause, message)
+      Unreachable     refused, no such host, TLS, reset: transient
+      ForbiddenTarget an address that no lane may name: permanent
+      TooLate         a time limit has passed
+      BrokenOff       the answer ended before its end
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import aiohttp
+from yarl import URL
+
+from laneway.api.reasons import Cause
+
+CONNECT_SECONDS = 10.0
+_KEEP_ALIVE_SECONDS = 3.0
+"""Shorter than any model server's own (uvicorn: 5 s), so that a call does not meet a connection that is just being closed."""
+_LINE_LIMIT = 64 * 1024
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+AddressPolicy: TypeAlias = Callable[[Address], bool]
+"""Whether the gateway may connect to an address."""
+
+_METADATA = frozenset(map(ipaddress.ip_address, ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "192.0.0.192")))
+
+
+def strict(address: Address) -> bool:
+    """The policy of the shipped gateway: nothing of the machine itself, of its link, or of its cloud's metadata."""
+    return not (
+        address in _METADATA
+        or address.is_loopback
+        or address.is_link_local
+        or address.is_multicast
+        or address.is_unspecified
+    )
+
+
+class UpstreamError(Exception):
+    """A model server did not answer as it should; the message is for people and names no address."""
+
+    cause = Cause.API_TRANSIENT
+
+
+class Unreachable(UpstreamError):
+    """No connection, or it broke before the answer began."""
+
+
+class ForbiddenTarget(UpstreamError):
+    """The lane's host stands for an address that is not allowed."""
+
+    cause = Cause.UNKNOWN
+
+
+class TooLate(UpstreamError):
+    """No answer in time."""
+
+    cause = Cause.API_TIMEOUT
+
+
+class BrokenOff(UpstreamError):
+    """The answer ended before its end."""
+
+
+class _ForbiddenAddress(OSError):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request as it goes upstream."""
+
+    method: str
+    url: URL
+    headers: Mapping[str, str]
+    body: bytes | None = None
+
+
+class Upstream:
+    """A client of model servers."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        """Use ``open_upstream``."""
+        self._session = session
+
+    async def send(self, outgoing: Outgoing) -> Incoming:
+        """The answer's head. The caller closes it. Raises UpstreamError."""
+        try:
+            response = await self._session.request(
+                outgoing.method,
+                outgoing.url,
+                headers=outgoing.headers,
+                data=outgoing.body,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _mapped(error) from error
+        return Incoming(response)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+
+class Incoming:
+    """An answer that is coming in."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers = response.headers
+        self.decoded = "Content-Encoding" in response.headers
+        """The server compressed it although we asked it not to; what is read here is plain."""
+
+    async def read_some(self) -> bytes:
+        """What has come, at least a byte; nothing at the end. Raises UpstreamError."""
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _mapped(error, BrokenOff) from error
+
+    async def read_all(self, limit: int) -> bytes:
+        """The rest, up to a limit in bytes. Raises UpstreamError."""
+        parts, size = [], 0
+        while size < limit and (part := await self.read_some()):
+            parts.append(part)
+            size += len(part)
+        return b"".join(parts)[:limit]
+
+    def close(self) -> None:
+        """Keep the connection if the answer was read to its end, else cut it at once."""
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
+
+
+@asynccontextmanager
+async def open_upstream(policy: AddressPolicy = strict) -> AsyncIterator[Upstream]:
+    """A client whose every connection is checked at connect, after the host's name was resolved."""
+    connector = aiohttp.TCPConnector(
+        limit=0,
+        keepalive_timeout=_KEEP_ALIVE_SECONDS,
+        socket_factory=lambda info: _checked_socket(info, policy),
+    )
+    session = aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+        skip_auto_headers=("User-Agent", "Accept-Encoding", "Content-Type"),
+        max_line_size=_LINE_LIMIT,
+        max_field_size=_LINE_LIMIT,
+        trust_env=False,
+    )
+    try:
+        yield Upstream(session)
+    finally:
+        await session.close()
+
+
+@asynccontextmanager
+async def time_limit(seconds: float, what: str) -> AsyncIterator[None]:
+    """A time limit around waiting for a model server. Raises TooLate."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise TooLate(f"{what} did not come within {seconds:g} s") from error
+
+
+def _checked_socket(
+    info: tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]],
+    policy: AddressPolicy,
+) -> socket.socket:
+    family, kind, protocol, _, place = info
+    address = ipaddress.ip_address(str(place[0]).partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    if not policy(mapped or address):
+        raise _ForbiddenAddress("the host's address is not allowed for a lane")
+    return socket.socket(family, kind, protocol)
+
+
+def _mapped(error: Exception, kind: type[UpstreamError] = Unreachable) -> UpstreamError:
+    """An error of the library in our words, without addresses."""
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return TooLate(f"no connection within {CONNECT_SECONDS:g} s")
+        case aiohttp.ServerTimeoutError() | TimeoutError():
+            return TooLate("the server fell silent")
+        case aiohttp.ClientConnectorDNSError():
+            return Unreachable("the host's name cannot be resolved")
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
+            return Unreachable("the server's certificate is not accepted, or TLS failed")
+        case aiohttp.ClientConnectorError() if isinstance(error.os_error, _ForbiddenAddress):
+            return ForbiddenTarget(str(error.os_error))
+        case aiohttp.ClientConnectorError():
+            return Unreachable((error.os_error.strerror or "no connection").lower())
+        case aiohttp.ServerDisconnectedError() | ConnectionResetError():
+            return kind("the server closed the connection")
+        case aiohttp.ClientPayloadError():
+            return BrokenOff("the answer ended before its end")
+        case aiohttp.InvalidURL():
+            return ForbiddenTarget("the lane's URL cannot be used")
+        case _:
+            return kind(f"the server's answer cannot be read ({type(error).__name__})")

@@ -1,0 +1,278 @@
+"""What the gateway sees of the cluster: runs, lanes and pods as plain values, kept by the mirrors, with the indexes that a call needs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from pydantic import ValidationError
+
+from laneway.api.modellane import AllowedFrom, ModelLaneSpec
+from laneway.api.names import ATTEMPT_LABEL, RUN_LABEL, RUN_UID_LABEL
+from laneway.api.reasons import RunCondition
+from laneway.rules.token import AttemptId
+
+log = logging.getLogger(__name__)
+
+LaneKey: TypeAlias = tuple[str, str]
+"""Namespace and name."""
+JsonObject: TypeAlias = Mapping[str, Any]
+
+_ENDED_PHASES = frozenset({"Succeeded", "Failed"})
+_GONE_KEPT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An AgentRun."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    attempt: int
+    finished: bool
+    lane: LaneKey | None
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A ModelLane."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    generation: int
+    spec: ModelLaneSpec
+
+    @property
+    def key(self) -> LaneKey:
+        """Namespace and name."""
+        return self.namespace, self.name
+
+    def allows(self, namespace: str) -> bool:
+        """Whether runs of a namespace may use the lane."""
+        return self.spec.allowed_namespaces.from_ is AllowedFrom.ALL or namespace == self.namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """The pod of an attempt."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    attempt: AttemptId
+    run: str
+    addresses: frozenset[str]
+    ended: bool
+
+
+_T = TypeVar("_T", Run, Lane, Pod)
+
+
+class Table(Generic[_T]):
+    """Objects of one kind by namespace and name. A newer version of an object wins, whichever way it came."""
+
+    def __init__(
+        self,
+        parse: Callable[[JsonObject], _T | None],
+        changed: Callable[[_T | None, _T | None], None],
+    ) -> None:
+        self._parse = parse
+        self._changed = changed
+        self._objects: dict[tuple[str, str], _T] = {}
+        self.listed = False
+        """Whether a whole list was seen."""
+
+    def __iter__(self) -> Iterable[_T]:  # type: ignore[misc]
+        return iter(list(self._objects.values()))
+
+    def get(self, key: tuple[str, str]) -> _T | None:
+        """An object by namespace and name."""
+        return self._objects.get(key)
+
+    def on_list(self, items: Iterable[JsonObject]) -> None:
+        """Everything that there is."""
+        seen = set()
+        for item in items:
+            seen.add(_key(item))
+            self.put(item)
+        for key in self._objects.keys() - seen:
+            self._changed(self._objects.pop(key), None)
+        self.listed = True
+
+    def on_event(self, event: str, item: JsonObject) -> None:
+        """One change of a watch."""
+        if event == "DELETED":
+            known = self._objects.get(_key(item))
+            if known is not None and known.uid == item["metadata"]["uid"]:
+                del self._objects[_key(item)]
+                self._changed(known, None)
+        elif event in {"ADDED", "MODIFIED"}:
+            self.put(item)
+
+    def put(self, item: JsonObject) -> None:
+        """One object, from a watch or from a live read."""
+        known = self._objects.get(_key(item))
+        if known is not None and known.version >= _version(item):
+            return
+        new = self._parse(item)
+        if new is None:
+            self._objects.pop(_key(item), None)
+        else:
+            self._objects[_key(item)] = new
+        self._changed(known, new)
+
+
+class Views:
+    """All that a call is judged by."""
+
+    def __init__(self) -> None:
+        """Empty; fed through ``runs``, ``lanes`` and ``pods``."""
+        self.runs: Table[Run] = Table(_run, self._run_changed)
+        self.lanes: Table[Lane] = Table(_lane, self._lane_changed)
+        self.pods: Table[Pod] = Table(_pod, self._pod_changed)
+        self.on_lane: Callable[[LaneKey, Lane | None], None] = lambda key, lane: None
+        """Told of every change of a lane; None: it is gone."""
+        self._by_uid: dict[str, Run] = {}
+        self._gone: dict[str, None] = {}
+        self._by_attempt: dict[AttemptId, dict[str, Pod]] = {}
+        self._by_address: dict[str, dict[str, Pod]] = {}
+        self._change = asyncio.Event()
+
+    @property
+    def listed(self) -> bool:
+        """Whether every kind was listed once."""
+        return self.runs.listed and self.lanes.listed and self.pods.listed
+
+    def run(self, uid: str) -> Run | None:
+        """A run by uid."""
+        return self._by_uid.get(uid)
+
+    def is_gone(self, uid: str) -> bool:
+        """Whether a run of that uid was seen and deleted."""
+        return uid in self._gone
+
+    def pods_of(self, attempt: AttemptId) -> list[Pod]:
+        """The pods of an attempt; one, or none yet."""
+        return list(self._by_attempt.get(attempt, {}).values())
+
+    def pods_at(self, address: str) -> list[Pod]:
+        """The pods that have an address now."""
+        return list(self._by_address.get(address, {}).values())
+
+    async def wait_for_change(self) -> None:
+        """Until anything changes."""
+        await self._change.wait()
+
+    def _notify(self) -> None:
+        self._change.set()
+        self._change = asyncio.Event()
+
+    def _run_changed(self, old: Run | None, new: Run | None) -> None:
+        if old is not None and (new is None or new.uid != old.uid):
+            self._by_uid.pop(old.uid, None)
+            self._gone[old.uid] = None
+            if len(self._gone) > _GONE_KEPT:
+                del self._gone[next(iter(self._gone))]
+        if new is not None:
+            self._by_uid[new.uid] = new
+        self._notify()
+
+    def _lane_changed(self, old: Lane | None, new: Lane | None) -> None:
+        known = new or old
+        if known is not None:
+            self.on_lane(known.key, new)
+        self._notify()
+
+    def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        if old is not None:
+            _drop(self._by_attempt, old.attempt, old.uid)
+            for address in old.addresses:
+                _drop(self._by_address, address, old.uid)
+        if new is not None:
+            self._by_attempt.setdefault(new.attempt, {})[new.uid] = new
+            for address in () if new.ended else new.addresses:
+                self._by_address.setdefault(address, {})[new.uid] = new
+        self._notify()
+
+
+_K = TypeVar("_K")
+
+
+def _drop(index: dict[_K, dict[str, Pod]], key: _K, uid: str) -> None:
+    found = index.get(key)
+    if found is not None:
+        found.pop(uid, None)
+        if not found:
+            del index[key]
+
+
+def _key(item: JsonObject) -> tuple[str, str]:
+    return item["metadata"]["namespace"], item["metadata"]["name"]
+
+
+def _version(item: JsonObject) -> int:
+    return int(item["metadata"]["resourceVersion"])
+
+
+def _run(item: JsonObject) -> Run | None:
+    meta, status = item["metadata"], item.get("status") or {}
+    step = status.get("step")
+    finished = any(
+        one.get("type") == RunCondition.FINISHED and one.get("status") == "True"
+        for one in status.get("conditions") or ()
+    )
+    return Run(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        version=_version(item),
+        attempt=status.get("attempt") or 0,
+        finished=finished,
+        lane=(step["namespace"], step["lane"]) if step else None,
+        model=step["model"] if step else None,
+    )
+
+
+def _lane(item: JsonObject) -> Lane | None:
+    meta = item["metadata"]
+    try:
+        spec = ModelLaneSpec.model_validate(item["spec"])
+    except ValidationError as error:
+        log.error("lane cannot be read", extra={"lane": "/".join(_key(item)), "fields": error.error_count()})
+        return None
+    return Lane(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        version=_version(item),
+        generation=meta.get("generation", 0),
+        spec=spec,
+    )
+
+
+def _pod(item: JsonObject) -> Pod | None:
+    meta, status = item["metadata"], item.get("status") or {}
+    labels = meta.get("labels") or {}
+    number = labels.get(ATTEMPT_LABEL, "")
+    if RUN_UID_LABEL not in labels or not number.isascii() or not number.isdigit():
+        return None
+    listed = [entry.get("ip") for entry in status.get("podIPs") or ()] or [status.get("podIP")]
+    return Pod(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        version=_version(item),
+        attempt=AttemptId(run_uid=labels[RUN_UID_LABEL], attempt=int(number)),
+        run=labels.get(RUN_LABEL, ""),
+        addresses=frozenset(address for address in listed if address),
+        ended=status.get("phase") in _ENDED_PHASES,
+    )

@@ -1,0 +1,199 @@
+"""One wire API: how its calls are changed on the way out, read on the way back, and refused. Each module of this package is one.
+
+    request body -> prepare() -> upstream -> whole_reader() or stream_reader() -> client
+                                              (reads usage on the side)
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar
+
+from laneway.gateway.wire.jsontext import JsonText
+from laneway.rules.classify import ErrorInfo
+from laneway.rules.endpoint import WireAPI
+from laneway.rules.usage import Usage
+
+BUFFER_LIMIT = 32 * 1024 * 1024
+"""Bytes of a whole answer, or of one event, that are kept to read usage from. A longer one is relayed and not metered."""
+
+
+class Kind(StrEnum):
+    """Why the gateway itself refuses; each wire API has its own status and words for it (wire facts 9.7)."""
+
+    BAD_REQUEST = "BadRequest"
+    UNAUTHENTICATED = "Unauthenticated"
+    FORBIDDEN = "Forbidden"
+    NOT_FOUND = "NotFound"
+    TOO_LARGE = "TooLarge"
+    BUSY = "Busy"  # try again soon
+    UNAVAILABLE = "Unavailable"  # the gateway cannot tell, or cannot serve, right now
+    UPSTREAM = "Upstream"  # the model server did not answer
+    TIMEOUT = "Timeout"  # the model server answered too late
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the gateway answers instead of a model."""
+
+    kind: Kind
+    message: str
+    retry_after_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole HTTP answer."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request body as it goes upstream."""
+
+    body: bytes
+    streamed: bool
+    """The client asked for a stream."""
+    asked_usage: bool = False
+    """Only the gateway asked for usage in the stream, so its traces are left out of what the client gets."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was read from an answer so far."""
+
+    usage: Usage = Usage()
+    usage_final: bool = False
+    """The usage will not grow any more."""
+    finish_reason: str | None = None
+    error: ErrorInfo | None = None
+    ended: bool = False
+    """The answer said that it is complete."""
+
+
+class Reader(ABC):
+    """Takes an answer's bytes as they come, gives what the client shall get, and reads on the side."""
+
+    def __init__(self) -> None:
+        self.reading = Reading()
+
+    @abstractmethod
+    def feed(self, data: bytes) -> bytes:
+        """Bytes for the client. Never raises: an answer that cannot be read is relayed all the same."""
+
+    def close(self) -> bytes:
+        """The answer has ended: bytes that were held back."""
+        return b""
+
+
+class Wire(ABC):
+    """One wire API."""
+
+    api: ClassVar[WireAPI]
+
+    @abstractmethod
+    def prepare(self, body: bytes, *, model: str) -> Prepared:
+        """The body with the model's name replaced. Raises jsontext.NotAnObject."""
+
+    @abstractmethod
+    def read_whole(self, answer: Mapping[str, object]) -> Reading:
+        """What a whole answer (a parsed JSON object) tells."""
+
+    @abstractmethod
+    def stream_reader(self, prepared: Prepared) -> Reader:
+        """A reader of a streamed answer."""
+
+    @abstractmethod
+    def refuse(self, refusal: Refusal) -> Answer:
+        """The refusal in the words of this API, so that official clients raise their typed error."""
+
+    def whole_reader(self) -> Reader:
+        """A reader of an answer that is one JSON object."""
+        return WholeReader(self)
+
+
+class WholeReader(Reader):
+    """Keeps a copy of a whole answer until its end."""
+
+    def __init__(self, wire: Wire) -> None:
+        super().__init__()
+        self._wire = wire
+        self._kept = bytearray()
+        self._over = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Everything, unchanged."""
+        if not self._over and len(self._kept) + len(data) <= BUFFER_LIMIT:
+            self._kept += data
+        else:
+            self._over = True
+        return data
+
+    def close(self) -> bytes:
+        """Read the copy."""
+        answer = None if self._over else parse_object(self._kept)
+        if answer is not None:
+            self.reading = self._wire.read_whole(answer)
+        self.reading.ended = True
+        self._kept.clear()
+        return b""
+
+
+def replace_model(body: bytes, *, model: str) -> JsonText:
+    """The body as text that can be changed, with the model's name replaced wherever a server could read it."""
+    text = JsonText(body)
+    text.put("model", model)
+    return text
+
+
+def parse_object(raw: bytes | bytearray) -> dict[str, object] | None:
+    """A JSON object; None for anything else."""
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def read_error(raw: bytes) -> ErrorInfo:
+    """What an error body says, in whatever dialect it was written."""
+    found = parse_object(raw)
+    return error_in(found) if found is not None else ErrorInfo(message=raw[:500].decode(errors="replace").strip())
+
+
+def error_in(answer: Mapping[str, object]) -> ErrorInfo:
+    """The error of an object like ``{"error": {...}}``, ``{"error": "text"}`` or ``{"detail": "text"}``."""
+    error = answer.get("error", answer.get("detail", answer.get("message", "")))
+    if not isinstance(error, Mapping):
+        return ErrorInfo(message=_text(error))
+    return ErrorInfo(
+        type=_text(error.get("type") or error.get("status")),
+        code=_text(error.get("code")),
+        message=_text(error.get("message")),
+    )
+
+
+def text_or_none(value: object) -> str | None:
+    """A short word that a server said; None for anything else."""
+    return value[:64] if isinstance(value, str) and value else None
+
+
+def json_answer(status: int, value: object, retry_after_seconds: int | None = None) -> Answer:
+    """A JSON answer."""
+    headers = {"Content-Type": "application/json"}
+    if retry_after_seconds is not None:
+        headers["Retry-After"] = str(retry_after_seconds)
+    return Answer(status=status, body=json.dumps(value).encode(), headers=headers)
+
+
+def _text(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return ""
+    return value if isinstance(value, str) else str(value)[:500]

@@ -1,0 +1,113 @@
+"""A JSON object that is changed in place: what is not replaced keeps its bytes."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_DECODER = json.JSONDecoder()
+
+
+class NotAnObject(ValueError):
+    """The text is no JSON object; the message says why, without quoting it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One top-level member and where it stands."""
+
+    key: str
+    value: object
+    key_start: int
+    start: int
+    end: int
+
+
+class JsonText:
+    """The top level of a JSON object as text, with its members' places."""
+
+    def __init__(self, body: bytes) -> None:
+        """Read the members. Raises NotAnObject."""
+        try:
+            self._text = body.decode()
+            self.members, self._close = _read(self._text)
+        except UnicodeDecodeError:
+            raise NotAnObject("the body is not UTF-8") from None
+        except RecursionError:
+            raise NotAnObject("the body is nested too deeply") from None
+        except NotAnObject:
+            raise
+        except ValueError:
+            raise NotAnObject("the body is not valid JSON") from None
+        self._edits: list[tuple[int, int, str]] = []
+        self._added: list[str] = []
+
+    def named(self, key: str) -> list[Member]:
+        """Members of that name, upper and lower case alike: servers in Go match a key that way, and take the last."""
+        return [member for member in self.members if member.key.casefold() == key]
+
+    def value(self, key: str, default: object = None) -> object:
+        """The value that a server takes: the last of that name."""
+        found = self.named(key)
+        return found[-1].value if found else default
+
+    def put(self, key: str, value: object) -> None:
+        """Set a member: in its place if there is one, else at the end."""
+        text = json.dumps(value, ensure_ascii=False)
+        found = self.named(key)
+        self._edits.extend((member.start, member.end, text) for member in found)
+        if not found:
+            self._added.append(f"{json.dumps(key)}:{text}")
+
+    def remove(self, member: Member) -> None:
+        """Leave a member out, with the comma that belongs to it."""
+        place = self.members.index(member)
+        if place + 1 < len(self.members):
+            self._edits.append((member.key_start, self.members[place + 1].key_start, ""))
+        else:
+            start = self.members[place - 1].end if place else member.key_start
+            self._edits.append((start, member.end, ""))
+
+    def render(self) -> bytes:
+        """The object with all changes."""
+        if self._added:
+            comma = "," if self.members else ""
+            self._edits.append((self._close, self._close, comma + ",".join(self._added)))
+        parts, done = [], 0
+        for start, end, new in sorted(self._edits):
+            parts += [self._text[done:start], new]
+            done = end
+        return "".join([*parts, self._text[done:]]).encode()
+
+
+def _read(text: str) -> tuple[list[Member], int]:
+    members: list[Member] = []
+    place = _expect(text, _skip(text, 0), "{", "the body is not a JSON object")
+    place = _skip(text, place)
+    while text[place : place + 1] != "}":
+        if members:
+            place = _skip(text, _expect(text, place, ",", "the body is not valid JSON"))
+        key_start = place
+        key, place = _DECODER.raw_decode(text, place)
+        if not isinstance(key, str):
+            raise NotAnObject("the body is not valid JSON")
+        start = _skip(text, _expect(text, _skip(text, place), ":", "the body is not valid JSON"))
+        value, end = _DECODER.raw_decode(text, start)
+        members.append(Member(key, value, key_start, start, end))
+        place = _skip(text, end)
+    if _skip(text, place + 1) != len(text):
+        raise NotAnObject("the body goes on after its JSON object")
+    return members, place
+
+
+def _skip(text: str, place: int) -> int:
+    found = _SPACE.match(text, place)
+    return found.end() if found else place
+
+
+def _expect(text: str, place: int, mark: str, message: str) -> int:
+    if text[place : place + 1] != mark:
+        raise NotAnObject(message)
+    return place + 1

@@ -1,0 +1,219 @@
+"""What we know of the cluster: one dict for each resource, kept by the feed, by our own writes and by the resync.
+
+Events of one name can arrive out of order (the new object before the end of the old one), and the answer to a write can be
+older than an event that came before it. So an object is replaced only by a higher resourceVersion, of the same or of a new
+uid; it is removed only by the end of the same uid; and what has ended does not come back.
+
+Objects are shared and must not be changed by readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterable
+from dataclasses import dataclass
+
+from laneway.api.names import LANE_LABEL, LANE_NAMESPACE_LABEL, RUN_UID_LABEL
+from laneway.kube.resources import (
+    AGENT_RUNS,
+    MODEL_LANES,
+    PODS,
+    JsonObject,
+    Key,
+    Resource,
+    key_of,
+    uid_of,
+    version_of,
+)
+
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_ENDED_LIMIT = 4096
+"""How many ended uids are remembered; enough for the few seconds that a late answer can take."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One object came, changed or went. At least one of both is there."""
+
+    resource: Resource
+    before: JsonObject | None
+    """What the cache held; None: it is new."""
+    after: JsonObject | None
+    """What the cache holds now; None: it is gone."""
+
+    @property
+    def key(self) -> Key:
+        """Where the object is or was."""
+        known = self.after if self.after is not None else self.before
+        assert known is not None
+        return key_of(known)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One line of a list: where an object is, which one, and its version."""
+
+    key: Key
+    uid: str
+    version: int
+
+    @classmethod
+    def of(cls, obj: JsonObject) -> Listed:
+        """The line of an object."""
+        return cls(key_of(obj), uid_of(obj), version_of(obj))
+
+
+class Cache:
+    """AgentRuns, ModelLanes and Pods by key, with indexes by lane and by run."""
+
+    def __init__(self, *, lanes_of_run: Callable[[JsonObject], Iterable[Key]]) -> None:
+        """``lanes_of_run`` names the lanes under which a run is found; it must accept any object the API accepts."""
+        self._runs_by_lane = _Index(lanes_of_run)
+        self._pods_by_run = _Index(_run_of_pod)
+        self._pods_by_lane = _Index(_lane_of_pod)
+        self._tables = {
+            AGENT_RUNS: _Table([self._runs_by_lane]),
+            MODEL_LANES: _Table([]),
+            PODS: _Table([self._pods_by_run, self._pods_by_lane]),
+        }
+        self._ended: dict[str, None] = {}
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(table.objects)} {resource.plural}" for resource, table in self._tables.items())
+        return f"<Cache {sizes}>"
+
+    # Reading
+
+    def get(self, resource: Resource, key: Key) -> JsonObject | None:
+        """The object at this place, if known."""
+        return self._tables[resource].objects.get(key)
+
+    def items(self, resource: Resource) -> Collection[JsonObject]:
+        """All objects of a resource; a live view, so copy it before an await."""
+        return self._tables[resource].objects.values()
+
+    def runs_on_lane(self, lane: Key) -> list[JsonObject]:
+        """The runs that ``lanes_of_run`` put under this lane."""
+        return self._find(AGENT_RUNS, self._runs_by_lane, lane)
+
+    def pods_of_run(self, uid: str) -> list[JsonObject]:
+        """The pods that carry this run's uid."""
+        return self._find(PODS, self._pods_by_run, uid)
+
+    def pods_on_lane(self, lane: Key) -> list[JsonObject]:
+        """The pods that carry this lane's labels, whether their run still exists or not."""
+        return self._find(PODS, self._pods_by_lane, lane)
+
+    def lacks(self, resource: Resource, listed: Listed) -> bool:
+        """Whether a list showed something newer than what is known here."""
+        known = self.get(resource, listed.key)
+        return listed.uid not in self._ended and (known is None or version_of(known) < listed.version)
+
+    # Changing
+
+    def put(self, resource: Resource, obj: JsonObject) -> Change | None:
+        """Take in an object from a list, an event or the answer to a write; None: it was not news."""
+        table, key, uid = self._tables[resource], key_of(obj), uid_of(obj)
+        before = table.objects.get(key)
+        if uid in self._ended or (before is not None and version_of(obj) <= version_of(before)):
+            return None
+        if before is not None and uid_of(before) != uid:
+            self._end(uid_of(before))
+        after = _trimmed(obj)
+        table.store(key, after)
+        return Change(resource, before, after)
+
+    def remove(self, resource: Resource, obj: JsonObject) -> Change | None:
+        """Take in the end of an object; None: another one has its place, or it was not known."""
+        table, key, uid = self._tables[resource], key_of(obj), uid_of(obj)
+        self._end(uid)
+        before = table.objects.get(key)
+        if before is None or uid_of(before) != uid:
+            return None
+        table.discard(key)
+        return Change(resource, before, None)
+
+    def retain(
+        self, resource: Resource, listing: Iterable[Listed], *, version: int, namespace: str | None = None
+    ) -> list[Change]:
+        """Drop what a whole list of ``namespace`` (None: of the cluster) read at ``version`` no longer has.
+
+        What is newer than the list stays: it came after the list was read.
+        """
+        uids = {listed.key: listed.uid for listed in listing}
+        ghosts = [
+            obj
+            for key, obj in self._tables[resource].objects.items()
+            if namespace in (None, key.namespace) and uids.get(key) != uid_of(obj) and version_of(obj) <= version
+        ]
+        return [change for ghost in ghosts if (change := self.remove(resource, ghost))]
+
+    def _find(self, resource: Resource, index: _Index, value: Hashable) -> list[JsonObject]:
+        objects = self._tables[resource].objects
+        return [objects[key] for key in index.keys_by_value.get(value, ())]
+
+    def _end(self, uid: str) -> None:
+        self._ended[uid] = None
+        if len(self._ended) > _ENDED_LIMIT:
+            del self._ended[next(iter(self._ended))]
+
+
+class _Index:
+    """The keys of objects by a value that is read from them."""
+
+    def __init__(self, values_of: Callable[[JsonObject], Iterable[Hashable]]) -> None:
+        self._values_of = values_of
+        self._values_by_key: dict[Key, frozenset[Hashable]] = {}
+        self.keys_by_value: dict[Hashable, dict[Key, None]] = {}
+        """Inner dicts are sets that keep their order, so that answers do not depend on hashing."""
+
+    def store(self, key: Key, obj: JsonObject) -> None:
+        self.discard(key)
+        values = frozenset(self._values_of(obj))
+        self._values_by_key[key] = values
+        for value in values:
+            self.keys_by_value.setdefault(value, {})[key] = None
+
+    def discard(self, key: Key) -> None:
+        for value in self._values_by_key.pop(key, ()):
+            keys = self.keys_by_value[value]
+            del keys[key]
+            if not keys:
+                del self.keys_by_value[value]
+
+
+class _Table:
+    """The objects of one resource, and its indexes in step with them."""
+
+    def __init__(self, indexes: list[_Index]) -> None:
+        self.objects: dict[Key, JsonObject] = {}
+        self._indexes = indexes
+
+    def store(self, key: Key, obj: JsonObject) -> None:
+        self.objects[key] = obj
+        for index in self._indexes:
+            index.store(key, obj)
+
+    def discard(self, key: Key) -> None:
+        del self.objects[key]
+        for index in self._indexes:
+            index.discard(key)
+
+
+def _run_of_pod(pod: JsonObject) -> Iterable[str]:
+    uid = (pod["metadata"].get("labels") or {}).get(RUN_UID_LABEL)
+    return [uid] if uid else []
+
+
+def _lane_of_pod(pod: JsonObject) -> Iterable[Key]:
+    labels = pod["metadata"].get("labels") or {}
+    if LANE_LABEL not in labels:
+        return []
+    return [Key(labels.get(LANE_NAMESPACE_LABEL) or pod["metadata"].get("namespace", ""), labels[LANE_LABEL])]
+
+
+def _trimmed(obj: JsonObject) -> JsonObject:
+    """Without what only other tools read: it is more than half of a small object."""
+    meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    if _LAST_APPLIED in (meta.get("annotations") or {}):
+        meta["annotations"] = {name: value for name, value in meta["annotations"].items() if name != _LAST_APPLIED}
+    return {**obj, "metadata": meta}

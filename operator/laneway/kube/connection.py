@@ -1,0 +1,100 @@
+"""Where the API server is and how we prove who we are: the one wrapper around the untyped parts of ``kubernetes.aio``.
+
+Both ways to the API server use it: our client, and kopf's watches through a session of their own. The service account's
+token is read from its file again every minute (``load_incluster_config`` sets a hook that runs for each request).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import client as kubernetes_client
+from kubernetes.aio import config as kubernetes_config
+
+from laneway import __version__
+from laneway.kube.errors import KubeError
+from laneway.kube.resources import JsonObject
+
+_USER_AGENT = f"laneway/{__version__}"
+_BEARER = "BearerToken"
+
+
+class Connection:
+    """An authenticated way to one API server."""
+
+    def __init__(self, configuration: Any) -> None:
+        # Our own semaphore bounds requests; watches must never wait for a free connection.
+        configuration.connection_pool_maxsize = 0
+        self._configuration = configuration
+        self._api: Any = kubernetes_client.ApiClient(configuration=configuration)
+
+    @classmethod
+    async def open(cls, *, kubeconfig: str | None = None) -> Connection:
+        """Use ``kubeconfig``, else the pod's service account, else the file that KUBECONFIG names. Raises KubeError."""
+        configuration: Any = kubernetes_client.Configuration()
+        try:
+            if kubeconfig is None and _load_service_account(configuration):
+                return cls(configuration)
+            load: Any = kubernetes_config.load_kube_config
+            await load(config_file=kubeconfig, client_configuration=configuration, persist_config=False)
+        except (kubernetes_config.ConfigException, OSError) as error:
+            raise KubeError(f"no usable Kubernetes configuration: {error}") from error
+        return cls(configuration)
+
+    @property
+    def server(self) -> str:
+        """Root URL of the API server."""
+        return str(self._configuration.host)
+
+    async def request(
+        self,
+        method: str,
+        path_and_query: str,
+        *,
+        limit: aiohttp.ClientTimeout,
+        accept: str = "application/json",
+        content_type: str = "application/json",
+        body: JsonObject | None = None,
+    ) -> aiohttp.ClientResponse:
+        """Send one request; the caller reads and releases the answer. Raises aiohttp's errors and TimeoutError."""
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": _USER_AGENT}
+        headers.update(await self.credentials())
+        answer = await self._api.call_api(method, self.server + path_and_query, headers, body, _request_timeout=limit)
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+    async def credentials(self) -> dict[str, str]:
+        """The header that proves who we are; empty when a client certificate does."""
+        headers: dict[str, str] = {}
+        await self._api.update_params_for_auth(headers, [], [_BEARER], None, None, None)
+        return headers
+
+    def new_session(self) -> aiohttp.ClientSession:
+        """A session of its own for kopf, which closes it; credentials are added to each request, so they never age."""
+
+        async def authenticate(
+            request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+        ) -> aiohttp.ClientResponse:
+            request.headers.update(await self.credentials())
+            return await handler(request)
+
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._api.rest_client.ssl_context),
+            headers={"User-Agent": _USER_AGENT},
+            middlewares=(authenticate,),
+            trust_env=True,
+        )
+
+    async def close(self) -> None:
+        """Close the connections of our client."""
+        await self._api.close()
+
+
+def _load_service_account(configuration: Any) -> bool:
+    load: Any = kubernetes_config.load_incluster_config
+    try:
+        load(client_configuration=configuration)
+    except kubernetes_config.ConfigException:  # not in a pod
+        return False
+    return True

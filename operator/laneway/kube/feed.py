@@ -1,0 +1,130 @@
+"""The watch, by kopf, and nothing else of kopf: events enter the cache, and what changed is told on.
+
+Only ``@kopf.on.event`` is used, which writes nothing: no finalizer, no annotation, no Event. The settings bound what was
+measured to go wrong: a half-open stream (both time-outs), the inactivity time-out that can end a watcher without a word
+(switched off), memory at start (pages, short-lived workers). An HTTP 410 and any error in a stream other than 410 end kopf
+with an exception; it goes on to the caller, who must end the process, for a start is cheap and correct.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import kopf
+
+from laneway.kube.cache import Cache, Change
+from laneway.kube.connection import Connection
+from laneway.kube.resources import JsonObject, Resource
+from laneway.kube.resync import FOLLOWED
+
+_NEVER_SECONDS = 999_999_999.0
+
+
+async def run_feed(
+    *,
+    cache: Cache,
+    on_change: Callable[[Change], None],
+    namespaces: Sequence[str],
+    stop: asyncio.Event,
+    kubeconfig: str | None = None,
+) -> None:
+    """Feed the cache until ``stop`` is set; no ``namespaces`` means the whole cluster. Raises whatever ended it before.
+
+    In the main thread SIGTERM and SIGINT are made to set ``stop``: kopf takes both signals for itself, so they have to be
+    taken back. Another handler of the caller has to be installed after the feed has started.
+    """
+    failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    connection = await Connection.open(kubeconfig=kubeconfig)
+    try:
+        tasks = await kopf.spawn_tasks(
+            registry=_registry(cache, on_change, connection, failed),
+            settings=_settings(),
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+        )
+        _take_signals(stop)
+        await _run_until(stop, failed=failed, tasks=tasks)
+    finally:
+        await connection.close()
+
+
+def _registry(
+    cache: Cache, on_change: Callable[[Change], None], connection: Connection, failed: asyncio.Future[Any]
+) -> kopf.OperatorRegistry:
+    registry = kopf.OperatorRegistry()
+
+    async def log_in(**_: Any) -> kopf.AiohttpSession:
+        return kopf.AiohttpSession(server=connection.server, aiohttp_session=connection.new_session())
+
+    kopf.on.login(registry=registry)(log_in)
+    for resource, _selector in FOLLOWED:
+        on_event = kopf.on.event(resource.group, resource.version, resource.plural, registry=registry)
+        on_event(_handler(resource, cache, on_change, failed))
+    return registry
+
+
+def _handler(resource: Resource, cache: Cache, on_change: Callable[[Change], None], failed: asyncio.Future[Any]) -> Any:
+    def take_in(kind: str | None, obj: JsonObject) -> None:
+        change = cache.remove(resource, obj) if kind == "DELETED" else cache.put(resource, obj)
+        if change is not None:
+            on_change(change)
+
+    async def handle(event: Any, **_: Any) -> None:
+        try:
+            take_in(event["type"], event["object"])
+        except Exception as error:  # noqa: BLE001 - kopf logs a handler's error and goes on; ours must end the process
+            if not failed.done():
+                failed.set_exception(error)
+
+    return handle
+
+
+def _settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.watching.server_timeout = 60
+    settings.watching.client_timeout = 75
+    settings.watching.inactivity_timeout = _NEVER_SECONDS
+    settings.watching.connect_timeout = 10
+    settings.watching.chunk_size = 500
+    for resource, selector in FOLLOWED:
+        if selector is not None:
+            settings.watching.label_selectors[resource.group, resource.version, resource.plural] = selector
+    settings.networking.connect_timeout = 10
+    settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = (0.5, 1, 2, 4)
+    settings.queueing.idle_timeout = 0.5
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.process.ultimate_exiting_timeout = None
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    return settings
+
+
+def _take_signals(stop: asyncio.Event) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+async def _run_until(stop: asyncio.Event, *, failed: asyncio.Future[Any], tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Wait for ``stop``, a failure of ours, or the end of one of kopf's tasks, none of which ends by itself.
+
+    kopf's own runner would cancel every task of the process that is younger than kopf; this one ends kopf's tasks alone.
+    """
+    stopped = asyncio.create_task(stop.wait(), name="stop of the feed")
+    try:
+        done, _ = await asyncio.wait([*tasks, stopped, failed], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (*tasks, stopped):
+            task.cancel()
+        await asyncio.wait([*tasks, stopped])
+    for ended in done:
+        ended.result()
+    if stopped not in done:
+        raise RuntimeError("the watch ended by itself")

@@ -1,0 +1,68 @@
+"""Token counts of one model call, in one meaning for all providers: input includes what was read from and written to a cache.
+
+None is unknown, never zero (S0 0.16, S1 1.16, S2 2.40).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_MOST = 9_000_000_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one call used."""
+
+    input_tokens: int | None = None
+    """Cache reads and writes included."""
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether input and output were both told."""
+        return self.input_tokens is not None and self.output_tokens is not None
+
+
+def from_chat_completions(usage: Mapping[str, object]) -> Usage:
+    """OpenAI chat completions: ``prompt_tokens`` already include cached ones."""
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    written = details.get("cache_write_tokens") if isinstance(details, Mapping) else None
+    return Usage(
+        input_tokens=count(usage.get("prompt_tokens")),
+        output_tokens=count(usage.get("completion_tokens")),
+        cache_read_tokens=count(cached),
+        cache_write_tokens=count(written),
+    )
+
+
+def from_messages(usage: Mapping[str, object]) -> Usage:
+    """Anthropic messages: ``input_tokens`` leaves cache reads and writes out, so they are added."""
+    plain = count(usage.get("input_tokens"))
+    read = count(usage.get("cache_read_input_tokens"))
+    written = count(usage.get("cache_creation_input_tokens"))
+    return Usage(
+        input_tokens=None if plain is None else plain + (read or 0) + (written or 0),
+        output_tokens=count(usage.get("output_tokens")),
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+    )
+
+
+def from_ollama(last_line: Mapping[str, object]) -> Usage:
+    """Ollama's ``done: true`` object: a count that is zero is left out of it, so absence is zero here."""
+    return Usage(
+        input_tokens=count(last_line.get("prompt_eval_count", 0)),
+        output_tokens=count(last_line.get("eval_count", 0)),
+    )
+
+
+def count(value: object) -> int | None:
+    """A token count as a server told it; None for anything that cannot be one."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST:
+        return None
+    return value
