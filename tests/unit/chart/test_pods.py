@@ -1,0 +1,196 @@
+"""The two Deployments' pods: what they may do on a node, what settings they get, how they are probed."""
+
+from __future__ import annotations
+
+import pytest
+
+from laneway.settings import GatewaySettings, OperatorSettings, gateway_settings, operator_settings
+from unit.chart.rendering import COMPONENTS, NAMESPACE, Object, nested, render
+
+PRESETS: Object = {"presets": {"mine": {"description": "Ours.", "image": "example/agent:1"}}}
+READERS = {"operator": operator_settings, "gateway": gateway_settings}
+OPENSHIFT: Object = {"podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}}
+
+
+class ReadNames(dict[str, str]):
+    """An environment that remembers which names were asked for."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        super().__init__(env)
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: str = "") -> str:  # type: ignore[override]
+        self.asked.add(name)
+        return super().get(name, default)
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+class TestRestrictedPodSecurity:
+    @pytest.mark.parametrize(
+        "values",
+        [
+            pytest.param({}, id="with no values"),
+            pytest.param(OPENSHIFT, id="with users left to the cluster"),
+            pytest.param({"gateway": {"persistence": {"enabled": False}}, **PRESETS}, id="with presets and no claim"),
+        ],
+    )
+    def test_pod_meets_the_restricted_standard(self, component: str, values: Object) -> None:
+        spec = render(values).pod(component)["spec"]
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+        kinds = {kind for volume in spec["volumes"] for kind in volume if kind != "name"}
+        assert kinds <= {"configMap", "emptyDir", "persistentVolumeClaim"}
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+    def test_user_is_numeric_and_can_be_left_to_the_cluster(self, component: str) -> None:
+        users = {"runAsUser", "runAsGroup", "fsGroup"}
+        ours = render().pod(component)["spec"]["securityContext"]
+        assert {ours[name] for name in users} == {65532}
+        assert not users & render(OPENSHIFT).pod(component)["spec"]["securityContext"].keys()
+
+    def test_everything_written_lies_on_a_volume(self, component: str) -> None:
+        mounts = {mount["mountPath"] for mount in render().container(component)["volumeMounts"]}
+        assert mounts == {"/tmp"} | ({"/var/lib/laneway"} if component == "gateway" else set())
+
+    def test_requests_and_a_memory_limit_are_set(self, component: str) -> None:
+        resources = render().container(component)["resources"]
+        assert resources["requests"].keys() == {"cpu", "memory"}
+        assert resources["limits"].keys() == {"memory"}
+
+
+class TestSettings:
+    @pytest.mark.parametrize("component", COMPONENTS)
+    def test_variables_are_exactly_those_that_the_program_reads(self, component: str) -> None:
+        env = ReadNames(render(PRESETS).env(component))
+        READERS[component](env)
+        assert env.keys() == env.asked
+
+    def test_operator_reads_what_was_meant(self) -> None:
+        settings = operator_settings(render({"logFormat": "text", "logLevel": "debug"}).env("operator"))
+        assert isinstance(settings, OperatorSettings)
+        assert (settings.namespace, settings.identity) == ("metadata.namespace", "metadata.name")
+        assert settings.watch_namespaces == ()
+        assert settings.presets_dir is None
+        assert (settings.log.level, settings.log.json) == ("debug", False)
+        assert settings.gateway_url == f"http://laneway-gateway.{NAMESPACE}.svc:8080"
+
+    def test_gateway_reads_what_was_meant(self) -> None:
+        values = {"watchNamespaces": ["a", "b"], "gateway": {"bindPodAddress": False}}
+        settings = gateway_settings(render(values).env("gateway"))
+        assert isinstance(settings, GatewaySettings)
+        assert settings.watch_namespaces == ("a", "b")
+        assert settings.bind_pod_address is False
+        assert str(settings.ledger_path) == "/var/lib/laneway/ledger.db"
+
+    def test_both_speak_of_the_same_token_secret(self) -> None:
+        rendered = render(release="prod")
+        secrets = {
+            one["value"]
+            for found in rendered.kind("Deployment")
+            for one in found["spec"]["template"]["spec"]["containers"][0]["env"]
+            if one["name"] == "LANEWAY_TOKEN_SECRET"
+        }
+        assert secrets == {"prod-laneway-token-keys"}
+
+    @pytest.mark.parametrize("component", COMPONENTS)
+    def test_service_links_are_off_so_that_no_service_overwrites_a_setting(self, component: str) -> None:
+        assert render().pod(component)["spec"]["enableServiceLinks"] is False
+
+    @pytest.mark.parametrize(
+        ("component", "variables"),
+        [
+            ("operator", {"health": "LANEWAY_HEALTH_PORT", "metrics": "LANEWAY_METRICS_PORT"}),
+            (
+                "gateway",
+                {"calls": "LANEWAY_CALL_PORT", "operator": "LANEWAY_OPERATOR_PORT", "metrics": "LANEWAY_METRICS_PORT"},
+            ),
+        ],
+    )
+    def test_container_ports_are_the_ports_that_are_listened_on(
+        self, component: str, variables: dict[str, str]
+    ) -> None:
+        rendered = render()
+        ports = {port["name"]: port["containerPort"] for port in rendered.container(component)["ports"]}
+        assert ports == {name: int(rendered.env(component)[variable]) for name, variable in variables.items()}
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+class TestProbes:
+    @pytest.mark.parametrize(
+        ("probe", "path"), [("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")]
+    )
+    def test_probe_asks_the_right_path_on_a_port_that_exists(self, component: str, probe: str, path: str) -> None:
+        container = render().container(component)
+        asked = container[probe]["httpGet"]
+        assert asked == {"path": path, "port": "health" if component == "operator" else "metrics"}
+        assert asked["port"] in [port["name"] for port in container["ports"]]
+
+
+class TestImage:
+    @pytest.mark.parametrize(
+        ("image", "reference"),
+        [
+            pytest.param({}, "laneway:0.1.0", id="the default is the chart's own version"),
+            pytest.param({"repository": "example/lw", "tag": "dev"}, "example/lw:dev", id="a tag is used"),
+            pytest.param(
+                {"tag": "dev", "digest": "sha256:" + "0" * 64}, "laneway@sha256:" + "0" * 64, id="a digest wins"
+            ),
+        ],
+    )
+    def test_operator_gateway_and_agent_run_one_image(self, image: Object, reference: str) -> None:
+        rendered = render({"image": image})
+        assert {rendered.container(component)["image"] for component in COMPONENTS} == {reference}
+        assert rendered.env("operator")["LANEWAY_AGENT_IMAGE"] == reference
+
+    @pytest.mark.parametrize("component", COMPONENTS)
+    def test_subcommand_is_the_component(self, component: str) -> None:
+        assert render().container(component)["args"] == [component]
+
+
+class TestPlacement:
+    @pytest.mark.parametrize("component", COMPONENTS)
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("nodeSelector", {"disk": "ssd"}),
+            ("tolerations", [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]),
+            ("affinity", {"nodeAffinity": {}}),
+            (
+                "topologySpreadConstraints",
+                [{"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
+            ),
+            ("priorityClassName", "high"),
+        ],
+    )
+    def test_value_reaches_the_pods_of_its_component_alone(self, component: str, name: str, value: object) -> None:
+        rendered = render(nested(f"{component}.{name}", value))
+        (other,) = set(COMPONENTS) - {component}
+        assert rendered.pod(component)["spec"][name] == value
+        assert rendered.pod(other)["spec"].get(name) == render().pod(other)["spec"].get(name)
+
+    def test_replicas_of_the_operator_keep_apart_where_they_can(self) -> None:
+        (spread,) = render().pod("operator")["spec"]["topologySpreadConstraints"]
+        assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
+        assert spread["labelSelector"]["matchLabels"].items() <= render().pod("operator")["metadata"]["labels"].items()
+
+    def test_pull_secrets_are_for_both(self) -> None:
+        rendered = render({"imagePullSecrets": [{"name": "pull"}]})
+        assert [rendered.pod(one)["spec"]["imagePullSecrets"] for one in COMPONENTS] == [[{"name": "pull"}]] * 2
+
+    @pytest.mark.parametrize("component", COMPONENTS)
+    def test_pod_labels_and_annotations_are_added_and_ours_win(self, component: str) -> None:
+        extra = {"team": "ml", "app.kubernetes.io/component": "other"}
+        metadata = render({component: {"podLabels": extra, "podAnnotations": {"note": "x"}}}).pod(component)["metadata"]
+        assert metadata["labels"]["team"] == "ml"
+        assert metadata["labels"]["app.kubernetes.io/component"] == component
+        assert metadata["annotations"]["note"] == "x"
