@@ -29,7 +29,9 @@ def at(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-def meta(name: str = "hello", *, namespace: str = "team-a", uid: str = "", created: float = 0, deleting: bool = False) -> Meta:
+def meta(
+    name: str = "hello", *, namespace: str = "team-a", uid: str = "", created: float = 0, deleting: bool = False
+) -> Meta:
     return Meta(
         namespace=namespace,
         name=name,
@@ -186,7 +188,9 @@ def lane_view(*runs: Run, the_lane: Lane | None = None, **changes: Any) -> LaneV
     return replace(plain, **changes)
 
 
-def probe(*, reachable: bool = True, reason: LaneReason = LaneReason.BACKEND_REACHABLE, generation: int = 1, **served: bool) -> LaneState:
+def probe(
+    *, reachable: bool = True, reason: LaneReason = LaneReason.BACKEND_REACHABLE, generation: int = 1, **served: bool
+) -> LaneState:
     """What the gateway's probe found."""
     return LaneState(
         namespace="team-a",
@@ -199,5 +203,3 @@ def probe(*, reachable: bool = True, reason: LaneReason = LaneReason.BACKEND_REA
         models=tuple(ModelState(name=name, served=is_served) for name, is_served in served.items()),
         probed_time=NOW,
     )
-
-

@@ -37,6 +37,14 @@ OWN_VOLUMES = Rule(
 OWN_PATHS = Rule(
     "self.all(m, m.mountPath != '/laneway' && !m.mountPath.startsWith('/laneway/'))", "/laneway is Laneway's own folder"
 )
+AGENT_PATHS = Rule(
+    "self.all(m, !(m.mountPath in ['/workspace', '/tmp']))",
+    "/workspace and /tmp of the agent are Laneway's own; mount below them or elsewhere",
+)
+OWN_CONTAINERS = Rule(
+    "self.all(c, c.name != 'agent' && !c.name.startsWith('laneway-'))",
+    "container names agent and those that begin with laneway- are Laneway's own",
+)
 OWN_ENV = Rule("self.all(e, !e.name.startsWith('LANEWAY_'))", "names that begin with LANEWAY_ are Laneway's own")
 
 
@@ -241,12 +249,12 @@ class PodOptions(Model):
     volume_mounts: tuple[VolumeMount, ...] | None = Field(
         default=None,
         max_length=32,
-        json_schema_extra=ruled(OWN_PATHS, **list_map("mountPath")),
+        json_schema_extra=ruled(OWN_PATHS, AGENT_PATHS, **list_map("mountPath")),
         description="Where they appear in the agent's container.",
     )
     init_containers: tuple[InitContainer, ...] | None = Field(
         default=None,
         max_length=8,
-        json_schema_extra=list_map("name"),
+        json_schema_extra=ruled(OWN_CONTAINERS, **list_map("name")),
         description="Containers that run before the agent.",
     )

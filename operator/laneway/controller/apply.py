@@ -13,7 +13,7 @@ from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, Effec
 from laneway.controller.events import build_event
 from laneway.controller.gatewayclient import GatewayAway, GatewayClient
 from laneway.controller.views import Meta, PodRefusal
-from laneway.kube.cache import Cache
+from laneway.controller.world import World
 from laneway.kube.client import Kube
 from laneway.kube.errors import AlreadyExists, Forbidden, Invalid, KubeError, NotFound, Unavailable
 from laneway.kube.resources import CONFIG_MAPS, EVENTS, PODS, JsonObject, Resource
@@ -36,9 +36,9 @@ class Applied:
 class Applier:
     """The only place of the operator that writes."""
 
-    def __init__(self, *, kube: Kube, cache: Cache, gateway: GatewayClient, clock: Clock, instance: str) -> None:
+    def __init__(self, *, kube: Kube, world: World, gateway: GatewayClient, clock: Clock, instance: str) -> None:
         self._kube = kube
-        self._cache = cache
+        self._world = world
         self._gateway = gateway
         self._clock = clock
         self._instance = instance
@@ -71,13 +71,13 @@ class Applier:
 
     async def write_status(self, resource: Resource, meta: Meta, status: Model, *, known: JsonObject) -> bool:
         """Write a whole status if it says anything new. The answer enters the cache."""
-        wanted = status.to_wire()
+        wanted = {name: value for name, value in status.to_wire().items() if value != []}
         if wanted == known:
             return False
         answer = await self._kube.apply_status(
             resource, meta.namespace, meta.name, status=wanted, resource_version=meta.resource_version, uid=meta.uid
         )
-        self._cache.put(resource, answer)
+        self._world.absorb(resource, answer)
         return True
 
     async def post(self, effect: PostEvent, *, kind: str, meta: Meta) -> None:
@@ -110,7 +110,7 @@ class Applier:
                 return PodRefusal(Waiting.NAME_TAKEN, message)
         except (Forbidden, Invalid) as error:
             return _refusal(error)
-        self._cache.put(PODS, pod)
+        self._world.absorb(PODS, pod)
         return None
 
     async def _delete_pod(self, effect: DeletePod) -> None:

@@ -92,7 +92,7 @@ class Gatherer:
         found = read_pod(raw)
         if found is None or found.run_uid != run.meta.uid:
             return pods
-        self._world.cache.put(PODS, raw)
+        self._world.absorb(PODS, raw)
         return (*pods, found)
 
     async def _envelope(

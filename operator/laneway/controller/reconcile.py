@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
-from laneway.controller import endings
+from laneway.controller import endings, metrics
 from laneway.controller.admission import granted_event, granted_status
 from laneway.controller.apply import Applied, Applier
 from laneway.controller.clock import Clock
@@ -90,7 +90,9 @@ class Reconciler:
             await self._reconcile_run(key, applied.refusal)
             return
         known = self._world.raw_status(AGENT_RUNS, key)
-        await self._applier.write_status(AGENT_RUNS, run.meta, decision.status, known=known)
+        written = await self._applier.write_status(AGENT_RUNS, run.meta, decision.status, known=known)
+        if written and decision.status.completion_time and not run.finished:
+            metrics.count_end(run, decision.status.reason or "")
         await self._applier.finish(decision.effects, kind=AGENT_RUNS.kind, meta=run.meta)
         self._look_again(WorkKey("run", key), decision.due, applied)
 
@@ -107,7 +109,8 @@ class Reconciler:
     async def _reconcile_lane(self, key: Key) -> None:
         lane = self._world.lane(key)
         if lane is None:
-            self._gatherer.places.pop(key, None)
+            if self._gatherer.places.pop(key, None) is not None:
+                metrics.forget_lane(*key)
             return
         await self._settle(key)
         view = LaneView(
@@ -128,6 +131,7 @@ class Reconciler:
             await self._grant(key, grant)
         self._visited_lanes.add(lane.meta.uid)
         self._publish_places(key, decision)
+        metrics.show_lane(lane, decision.status)
         known = self._world.raw_status(MODEL_LANES, key)
         await self._applier.write_status(MODEL_LANES, lane.meta, decision.status, known=known)
         await self._applier.finish(decision.effects, kind=MODEL_LANES.kind, meta=lane.meta)
@@ -154,6 +158,7 @@ class Reconciler:
             self._queue.add_at(WorkKey("lane", lane), now + timedelta(milliseconds=50))
         else:
             self._queue.add(WorkKey("run", run_key))
+            metrics.count_grant(run, now)
             await self._applier.post(granted_event(grant), kind=AGENT_RUNS.kind, meta=run.meta)
         del slots[held]
 
@@ -165,7 +170,7 @@ class Reconciler:
                 self._queue.add_at(WorkKey("lane", lane), unsettled.sent + WRITE_SETTLES_AFTER)
                 continue
             try:
-                self._world.cache.put(AGENT_RUNS, await self._kube.get(AGENT_RUNS, *unsettled.run))
+                self._world.absorb(AGENT_RUNS, await self._kube.get(AGENT_RUNS, *unsettled.run))
             except NotFound:
                 log.debug("a run is gone before its grant was settled", extra={"run": str(unsettled.run)})
             del self._unsettled[lane][held]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from laneway.api.agentrun import AgentRun
 from laneway.api.modellane import ModelLane, ModelLaneStatus
@@ -12,8 +12,8 @@ from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.eligibility import allows
 from laneway.controller.podfacts import PodFacts, parse_time, read_pod
 from laneway.controller.views import Lane, Meta, Run
-from laneway.kube.cache import Cache
-from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, JsonObject, Key
+from laneway.kube.cache import Cache, Change
+from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, JsonObject, Key, Resource
 
 T = TypeVar("T")
 
@@ -32,8 +32,9 @@ def lanes_of_run(run: JsonObject) -> Iterable[Key]:
 class World:
     """Reads the cache. Parsed objects are kept as long as their version is the newest."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, *, on_change: Callable[[Change], None]) -> None:
         self.cache = cache
+        self._on_change = on_change
         self._runs = _Parsed(_parse_run)
         self._lanes = _Parsed(_parse_lane)
 
@@ -47,7 +48,7 @@ class World:
         raw = self.cache.get(MODEL_LANES, key)
         return self._lanes.of(raw) if raw else None
 
-    def raw_status(self, resource: Any, key: Key) -> JsonObject:
+    def raw_status(self, resource: Resource, key: Key) -> JsonObject:
         """The status as the API server has it, to see whether a write would change anything."""
         raw = self.cache.get(resource, key)
         return (raw.get("status") or {}) if raw else {}
@@ -75,6 +76,12 @@ class World:
             if allows(lane, namespace)
         )
         return tuple(sorted(shown)[:limit])
+
+    def absorb(self, resource: Resource, obj: JsonObject) -> None:
+        """Take in the answer to a write of ours or to a live read: the watch will not tell it again."""
+        change = self.cache.put(resource, obj)
+        if change is not None:
+            self._on_change(change)
 
     def forget(self, uid: str) -> None:
         """Drop what was parsed of an object that is gone."""

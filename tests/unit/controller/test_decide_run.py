@@ -33,6 +33,7 @@ from laneway.controller.decide_run import decide_run
 from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, EnsureConfigMap, PostEvent
 from laneway.controller.views import Place, PodRefusal, RunView
 
+LATER = at(30)
 STARTED = admitted(pod="hello-hello-01-1", pod_uid="pod-uid", start_time=at(2))
 DIRECT = lane(spec={"access": "Direct"})
 
@@ -60,7 +61,7 @@ class Case:
     phase: str
     effects: tuple[str, ...] = ()
     says: str = ""
-    now: datetime = at(30)
+    now: datetime = LATER
     due: float | None = None
 
 
@@ -78,7 +79,10 @@ WAITING = {
         says="there is no ModelLane local in namespace team-a; lanes you may use: models/hosted, qwen",
     ),
     "a run on another namespace's lane that allows only its own is not allowed": Case(
-        run_view(lane=lane(namespace="models")), "NamespaceNotAllowed", "Pending", says="does not allow namespace team-a"
+        run_view(lane=lane(namespace="models")),
+        "NamespaceNotAllowed",
+        "Pending",
+        says="does not allow namespace team-a",
     ),
     "a run on another namespace's lane that allows all waits for a slot": Case(
         run_view(lane=lane(namespace="models", spec={"allowedNamespaces": {"from": "All"}})), "WaitingForSlot", "Queued"
@@ -120,9 +124,7 @@ STARTING = {
     ),
     "a granted run with a prompt kept elsewhere gets no ConfigMap of ours": Case(
         run_view(
-            run(
-                spec={"prompt": None, "promptFrom": {"configMapKeyRef": {"name": "p", "key": "k"}}}, status=admitted()
-            )
+            run(spec={"prompt": None, "promptFrom": {"configMapKeyRef": {"name": "p", "key": "k"}}}, status=admitted())
         ),
         "Starting",
         "Starting",
@@ -172,7 +174,9 @@ STARTING = {
         "no node takes the pod: Insufficient cpu (for 20 s)",
     ),
     "an image that cannot be pulled is waited for through three pulls": Case(
-        run_view(run(status=admitted()), pods=(pod(waiting_reason="ImagePullBackOff", waiting_message="no such image"),)),
+        run_view(
+            run(status=admitted()), pods=(pod(waiting_reason="ImagePullBackOff", waiting_message="no such image"),)
+        ),
         "ImagePullBackOff",
         "Starting",
         says="the image cannot be pulled: no such image",
@@ -250,9 +254,7 @@ ENDING = {
         ("AttemptEnded", "RunFinished"),
     ),
     "exit 0 completes the run although a call failed on the way": Case(
-        run_view(
-            run(status=STARTED), pods=(ended(0),), gateway=gateway(metered(failure=Cause.API_TRANSIENT))
-        ),
+        run_view(run(status=STARTED), pods=(ended(0),), gateway=gateway(metered(failure=Cause.API_TRANSIENT))),
         "Completed",
         "Succeeded",
         ("AttemptEnded", "RunFinished"),

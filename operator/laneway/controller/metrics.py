@@ -1,0 +1,52 @@
+"""What the operator counts. Labels are bounded: lane, namespace, reason; never a run or a pod."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from laneway.api.modellane import ModelLaneStatus
+from laneway.api.reasons import LaneCondition
+from laneway.controller.views import Lane, Run
+
+SLOTS = Gauge("laneway_lane_slots", "Slots of a lane.", ["namespace", "lane"])
+SLOTS_USED = Gauge("laneway_lane_slots_used", "Slots of a lane in use.", ["namespace", "lane"])
+WAITING_RUNS = Gauge("laneway_lane_waiting_runs", "Runs that wait for a slot of a lane.", ["namespace", "lane"])
+LANE_READY = Gauge("laneway_lane_ready", "1 while slots of a lane can be granted.", ["namespace", "lane"])
+WAIT_SECONDS = Histogram(
+    "laneway_run_wait_seconds",
+    "Seconds from a run's creation to its first slot.",
+    ["namespace", "lane"],
+    buckets=(0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400),
+)
+FINISHED = Counter("laneway_runs_finished", "Runs that ended, by how.", ["namespace", "lane", "reason"])
+RECONCILES = Counter("laneway_reconciles", "Passes over runs and lanes.", ["kind", "outcome"])
+QUEUE_DEPTH = Gauge("laneway_queue_depth", "Runs and lanes that wait to be looked at.")
+
+
+def show_lane(lane: Lane, status: ModelLaneStatus) -> None:
+    """The gauges of a lane."""
+    labels = lane.meta.key
+    SLOTS.labels(*labels).set(lane.spec.capacity.runs)
+    SLOTS_USED.labels(*labels).set(status.active_runs or 0)
+    WAITING_RUNS.labels(*labels).set(status.queued_runs or 0)
+    is_ready = any(c.type == LaneCondition.READY and c.status == "True" for c in status.conditions)
+    LANE_READY.labels(*labels).set(float(is_ready))
+
+
+def forget_lane(namespace: str, name: str) -> None:
+    """Drop the gauges of a lane that is gone."""
+    for gauge in (SLOTS, SLOTS_USED, WAITING_RUNS, LANE_READY):
+        gauge.remove(namespace, name)
+
+
+def count_end(run: Run, reason: str) -> None:
+    """Count the end of a run."""
+    FINISHED.labels(run.meta.namespace, run.spec.models[0].lane, reason).inc()
+
+
+def count_grant(run: Run, now: datetime) -> None:
+    """Note how long a run waited for its first slot."""
+    if run.status.attempt is None:
+        WAIT_SECONDS.labels(*run.lane_key).observe((now - run.meta.created).total_seconds())

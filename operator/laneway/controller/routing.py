@@ -1,0 +1,89 @@
+"""From a change to the keys that have to be looked at again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from laneway.api import names
+from laneway.controller.gatewayclient import Changes, GatewayClient
+from laneway.controller.podfacts import read_pod
+from laneway.controller.queue import Queue
+from laneway.controller.reconcile import WorkKey
+from laneway.controller.world import World, lanes_of_run
+from laneway.kube.cache import Change
+from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Key, key_of, uid_of
+
+
+class Router:
+    """Queues runs and lanes. Runs wake their lane; lanes wake their runs when they change for them; pods wake both."""
+
+    def __init__(self, *, queue: Queue[WorkKey], world: World, gateway: GatewayClient) -> None:
+        self._queue = queue
+        self._world = world
+        self._gateway = gateway
+        self._lane_faces: dict[Key, object] = {}
+
+    def on_change(self, change: Change) -> None:
+        """An object came, changed or went."""
+        seen = [obj for obj in (change.before, change.after) if obj is not None]
+        if change.resource is AGENT_RUNS:
+            self._queue.add(WorkKey("run", change.key))
+            self._wake_lanes({lane for run in seen for lane in lanes_of_run(run)})
+        elif change.resource is MODEL_LANES:
+            self._queue.add(WorkKey("lane", change.key))
+            self._lane_changed(change)
+        elif change.resource is PODS:
+            for pod in seen:
+                self._pod_changed(pod)
+        if change.after is None and change.before is not None:
+            self._world.forget(uid_of(change.before))
+            self._gateway.forget(uid_of(change.before))
+
+    def on_gateway(self, changes: Changes) -> None:
+        """The gateway told something new."""
+        self._wake_lanes(Key(*lane) for lane in changes.lanes)
+        for uid, _ in changes.attempts:
+            self._wake_owner(self._world.cache.pods_of_run(uid))
+        if changes.turned:
+            self.everything()
+
+    def everything(self) -> None:
+        """Look at all there is, behind what is fresh."""
+        for lane in self._world.cache.items(MODEL_LANES):
+            self._queue.add(WorkKey("lane", key_of(lane)), patient=True)
+        for run in self._world.cache.items(AGENT_RUNS):
+            self._queue.add(WorkKey("run", key_of(run)), patient=True)
+
+    def _wake_lanes(self, lanes: Iterable[Key]) -> None:
+        for lane in lanes:
+            self._queue.add(WorkKey("lane", lane))
+
+    def _wake_owner(self, pods: list[JsonObject]) -> None:
+        for pod in pods[:1]:
+            run = (pod["metadata"].get("labels") or {}).get(names.RUN_LABEL)
+            if run:
+                self._queue.add(WorkKey("run", Key(pod["metadata"]["namespace"], run)))
+
+    def _pod_changed(self, pod: JsonObject) -> None:
+        facts = read_pod(pod)
+        if facts is None:
+            return
+        self._wake_owner([pod])
+        self._queue.add(WorkKey("lane", Key(*facts.lane)))
+
+    def _lane_changed(self, change: Change) -> None:
+        """A lane's counts change with every grant; its runs are woken only by what they read of it."""
+        face = _face(change.after) if change.after else None
+        if self._lane_faces.get(change.key, ()) == face:
+            return
+        self._lane_faces[change.key] = face
+        for run in self._world.cache.runs_on_lane(change.key):
+            self._queue.add(WorkKey("run", key_of(run)))
+
+
+def _face(lane: JsonObject) -> object:
+    """What runs read of a lane: its spec and readiness."""
+    status = lane.get("status") or {}
+    conditions = [(c["type"], c["status"], c.get("message")) for c in status.get("conditions") or ()]
+    served = [(model["name"], model.get("served")) for model in status.get("models") or ()]
+    return lane["metadata"]["uid"], lane["metadata"].get("generation"), conditions, served

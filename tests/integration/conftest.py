@@ -1,0 +1,118 @@
+"""A real control plane for the tests here: etcd, kube-apiserver and kube-controller-manager, started by hack/cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shlex
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes.aio.config import kube_config
+
+from laneway.kube.client import Kube
+from laneway.kube.errors import NotFound
+from laneway.kube.resources import JsonObject, Resource
+
+ROOT = Path(__file__).parents[2]
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
+
+Kubectl = Callable[..., str]
+Until = Callable[..., Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The control plane of the tests."""
+
+    kubeconfig: str
+    """Path of the administrator's kubeconfig."""
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The control plane, with our CRDs. It is started if it is not up, and stays up: the next run is faster."""
+    program = str(ROOT / "hack" / "cluster")
+    _run([program, "up", "--control-plane"])
+    exports = dict(
+        shlex.split(line)[1].split("=", 1)
+        for line in _run([program, "env", "--control-plane"]).splitlines()
+        if line.startswith("export ")
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", exports["KUBECONFIG"])
+        patch.setenv("PATH", exports["PATH"].replace("$PATH", os.environ["PATH"]))
+        # Inside a pod the tests must not find the cluster that runs them.
+        patch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+        # The client library read KUBECONFIG when it was imported.
+        patch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", exports["KUBECONFIG"])
+        _run(["kubectl", "apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds")])
+        _run(["kubectl", "wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds")])
+        yield Cluster(exports["KUBECONFIG"])
+
+
+@pytest.fixture
+def kubectl(cluster: Cluster) -> Kubectl:
+    """Runs kubectl with the given arguments, and ``stdin``; answers what it printed, and fails if it fails."""
+
+    def run(*arguments: str, stdin: str | None = None) -> str:
+        return _run(["kubectl", *arguments], stdin=stdin)
+
+    return run
+
+
+@pytest.fixture
+async def kube(cluster: Cluster) -> AsyncIterator[Kube]:
+    """A client that may do everything."""
+    client = await Kube.connect(kubeconfig=cluster.kubeconfig)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def namespace(kube: Kube, until: Until) -> AsyncIterator[str]:
+    """A namespace of the test's own, ready for pods; it goes, in the background, when the test ends."""
+    name = f"test-{secrets.token_hex(4)}"
+    await kube.create(NAMESPACES, None, {"metadata": {"name": name}})
+
+    async def default_account() -> JsonObject | None:
+        try:
+            return await kube.get(SERVICE_ACCOUNTS, name, "default")
+        except NotFound:
+            return None
+
+    await until(default_account)
+    yield name
+    await kube.delete(NAMESPACES, None, name)
+
+
+@pytest.fixture
+def until() -> Until:
+    """Asks until the answer is true, and answers it; fails after ``seconds``. The question may be async."""
+
+    async def wait(question: Callable[[], Any], *, seconds: float = 10.0, every: float = 0.02) -> Any:
+        deadline = time.monotonic() + seconds
+        while True:
+            answer = question()
+            if asyncio.iscoroutine(answer):
+                answer = await answer
+            if answer:
+                return answer
+            assert time.monotonic() < deadline, f"not within {seconds} s: {question}"
+            await asyncio.sleep(every)
+
+    return wait
+
+
+def _run(command: list[str], *, stdin: str | None = None) -> str:
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{shlex.join(command)} failed: {done.stderr or done.stdout}")
+    return done.stdout

@@ -1,0 +1,118 @@
+"""Rules on a change, on a real API server: what of a run may change once its first attempt has begun."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from laneway.api import crds
+from laneway.kube.client import Kube
+from laneway.kube.errors import Invalid
+from laneway.kube.resources import AGENT_RUNS
+from manifests import Manifest, run
+
+REF = {"configMapKeyRef": {"name": "a", "key": "b"}}
+MODELS = "models can change after the first attempt only while suspend is true"
+CANCEL = "cancel cannot be taken back; create a new run"
+AFFINITY = {"pod": {"affinity": {"nodeAffinity": {"a": "b"}}}}
+
+
+def frozen(field: str) -> str:
+    return f"{field} cannot change after the first attempt; create a new run"
+
+
+REFUSED = [
+    pytest.param({}, {"prompt": "Other"}, "spec.prompt", frozen("prompt"), id="another prompt"),
+    pytest.param({}, {"prompt": None, "promptFrom": REF}, "spec.prompt", frozen("prompt"), id="a prompt from elsewhere instead"),
+    pytest.param({"prompt": None, "promptFrom": REF}, {"promptFrom": {"configMapKeyRef": {"key": "c"}}}, "spec.promptFrom", frozen("promptFrom"), id="a prompt from another place"),
+    pytest.param({}, {"title": "Mine"}, "spec.title", frozen("title"), id="a title where there was none"),
+    pytest.param({"title": "Mine"}, {"title": None}, "spec.title", frozen("title"), id="no title where there was one"),
+    pytest.param({}, {"agent": {"image": "other"}}, "spec.agent", frozen("agent"), id="another image"),
+    pytest.param({"agent": AFFINITY}, {"agent": {"pod": {"affinity": {"nodeAffinity": {"a": "c"}}}}}, "spec.agent", frozen("agent"), id="a change inside a field that the schema does not know"),
+    pytest.param({}, {"retry": {"maxDisruptions": 1}}, "spec.retry", frozen("retry"), id="another bound on disruptions"),
+    pytest.param({}, {"models": [{"lane": "other"}]}, "spec.models", MODELS, id="another model while it runs"),
+    pytest.param({"cancel": True}, {"cancel": False}, "spec.cancel", CANCEL, id="a cancel that is taken back"),
+    pytest.param({"cancel": True}, {"cancel": None}, "spec.cancel", CANCEL, id="a cancel that is left out"),
+]  # fmt: skip
+
+ACCEPTED = [
+    pytest.param({}, {"models": [{"lane": "other"}], "suspend": True}, MODELS, id="another model together with suspend"),
+    pytest.param({"suspend": True}, {"models": [{"lane": "other"}]}, MODELS, id="another model while suspended"),
+    pytest.param({}, {"cancel": True}, CANCEL, id="a cancel"),
+    pytest.param({"cancel": True}, {"cancel": True, "suspend": True}, CANCEL, id="a cancel that stays"),
+    pytest.param({"agent": AFFINITY}, {"agent": {"preset": "laneway"}}, frozen("agent"), id="an agent that is the same"),
+    pytest.param({}, {"retry": {"maxDisruptions": 10}}, frozen("retry"), id="a retry that is the same as the default"),
+    pytest.param({}, {"prompt": "What is the capital of France?"}, frozen("prompt"), id="a prompt that is the same"),
+    pytest.param({"prompt": None, "promptFrom": REF}, {"promptFrom": REF}, frozen("promptFrom"), id="a source that is the same"),
+    pytest.param({"title": "Mine"}, {"title": "Mine"}, frozen("title"), id="a title that is the same"),
+    pytest.param({}, {"timeouts": {"startSeconds": 5, "lostSeconds": 5}, "podTTLSeconds": 1}, None, id="time-outs and a time to live"),
+    pytest.param({}, {"suspend": True}, None, id="a suspend"),
+]  # fmt: skip
+
+
+async def started(kube: Kube, namespace: str, spec: Manifest, *, attempt: int) -> str:
+    """A run whose status says which attempt is its latest; answers its name."""
+    made = await kube.create(AGENT_RUNS, namespace, run(spec))
+    meta = made["metadata"]
+    written = await kube.apply_status(
+        AGENT_RUNS,
+        namespace,
+        meta["name"],
+        status={"attempt": attempt},
+        resource_version=meta["resourceVersion"],
+        uid=meta["uid"],
+    )
+    assert written["status"] == {"attempt": attempt}
+    name: str = meta["name"]
+    return name
+
+
+@pytest.mark.parametrize(("spec", "change", "where", "sentence"), REFUSED)
+async def test_a_run_that_has_begun_refuses(  # noqa: PLR0917 - pytest passes by name
+    kube: Kube, namespace: str, spec: Manifest, change: Manifest, where: str, sentence: str
+) -> None:
+    name = await started(kube, namespace, spec, attempt=1)
+    with pytest.raises(Invalid) as refusal:
+        await kube.merge_patch(AGENT_RUNS, namespace, name, {"spec": change})
+    assert f"{where}: Invalid value: {sentence}" in refusal.value.message
+
+
+@pytest.mark.parametrize(("spec", "change", "sentence"), ACCEPTED)
+async def test_a_run_that_has_begun_accepts(
+    kube: Kube, namespace: str, spec: Manifest, change: Manifest, sentence: str | None
+) -> None:
+    name = await started(kube, namespace, spec, attempt=1)
+    changed = await kube.merge_patch(AGENT_RUNS, namespace, name, {"spec": change})
+    assert changed["status"] == {"attempt": 1}, sentence
+    for field, value in change.items():
+        assert value == changed["spec"][field] or value.items() <= changed["spec"][field].items()
+
+
+@pytest.mark.parametrize("attempt", [pytest.param(0, id="attempt 0"), pytest.param(None, id="no status at all")])
+async def test_until_the_first_attempt_the_whole_spec_may_change(
+    kube: Kube, namespace: str, attempt: int | None
+) -> None:
+    change: dict[str, Any] = {
+        "prompt": None,
+        "promptFrom": REF,
+        "title": "Mine",
+        "agent": {"preset": "generic", "image": "busybox"},
+        "models": [{"lane": "other", "model": "m"}],
+        "retry": {"maxDisruptions": 0},
+    }
+    if attempt is None:
+        name = (await kube.create(AGENT_RUNS, namespace, run()))["metadata"]["name"]
+    else:
+        name = await started(kube, namespace, {}, attempt=attempt)
+    changed = await kube.merge_patch(AGENT_RUNS, namespace, name, {"spec": change})
+    assert changed["spec"]["promptFrom"] == REF
+    assert "prompt" not in changed["spec"]
+    assert changed["spec"]["models"] == [{"lane": "other", "model": "m"}]
+
+
+@pytest.mark.parametrize("table", [pytest.param(REFUSED, id="refused"), pytest.param(ACCEPTED, id="accepted")])
+def test_every_rule_on_a_change_has_a_case(table: list[Any]) -> None:
+    rules = [rule for kind in crds.KINDS for rule in crds.root_schema(kind.model)["x-kubernetes-validations"]]
+    every = {rule["message"] for rule in rules if "oldSelf" in rule["rule"]}
+    assert {case.values[-1] for case in table} - {None} == every

@@ -1,0 +1,223 @@
+"""Who gets a slot, and what a lane says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import (
+    NOW,
+    admitted,
+    at,
+    condition,
+    lane,
+    lane_view,
+    pod,
+    probe,
+    ready,
+    run,
+    running,
+)
+
+from laneway.api.modellane import ModelLaneStatus
+from laneway.api.reasons import LaneReason
+from laneway.api.runstatus import AgentRunStatus
+from laneway.controller.decide_lane import decide_lane, held_slots
+from laneway.controller.effects import PostEvent
+from laneway.controller.views import Held, Lane, LaneView, Run
+
+FINISHED = AgentRunStatus(conditions=(condition("Finished", "True", "Completed"),))
+REFUSED = AgentRunStatus(conditions=(condition("Admitted", "False", "QuotaExceeded", message="exceeded quota"),))
+
+
+def slots(number: int, **spec: object) -> Lane:
+    return lane(spec={"capacity": {"runs": number}, **spec})
+
+
+def pod_of(name: str, **changes: object) -> object:
+    return running(run_uid=f"{name}-0123456789", name=f"{name}-1", uid=f"pod-{name}", **changes)
+
+
+@dataclass(frozen=True)
+class Case:
+    view: LaneView
+    granted: tuple[str, ...]
+    active: int
+    queued: int = 0
+
+
+ADMISSION = {
+    "an empty lane grants in the order of creation": Case(
+        lane_view(run("late", created=2), run("early", created=1), the_lane=slots(2)), ("early", "late"), 2
+    ),
+    "runs of the same second go by name": Case(lane_view(run("b"), run("a"), the_lane=slots(1)), ("a",), 1, 1),
+    "a run that holds a slot takes one away": Case(
+        lane_view(run("a", status=admitted()), run("b"), the_lane=slots(1)), (), 1, 1
+    ),
+    "a run and its pod are one slot": Case(
+        lane_view(run("a", status=admitted()), run("b"), the_lane=slots(2), pods=(pod_of("a"),)), ("b",), 2
+    ),
+    "a pod whose run is gone holds its slot until it has ended": Case(
+        lane_view(run("b"), the_lane=slots(1), pods=(pod_of("gone", deleting=True),)), (), 1, 1
+    ),
+    "a pod that has ended holds no slot": Case(
+        lane_view(run("b"), the_lane=slots(1), pods=(pod_of("gone", phase="Succeeded"),)), ("b",), 1
+    ),
+    "a grant whose write had no answer holds its slot": Case(
+        lane_view(run("b"), the_lane=slots(1), unsettled=frozenset({Held("x", 1)})), (), 1, 1
+    ),
+    "a run with an unsettled grant is not granted again": Case(
+        lane_view(run("b"), the_lane=slots(2), unsettled=frozenset({Held("b-0123456789", 1)})), (), 1
+    ),
+    "shrinking kills nothing and grants nothing": Case(
+        lane_view(*(run(name, status=admitted()) for name in "abc"), run("d"), the_lane=slots(1)),
+        (),
+        3,
+        1,
+    ),
+    "finished, suspended, cancelled and deleted runs want no slot": Case(
+        lane_view(
+            run("a", status=FINISHED),
+            run("b", spec={"suspend": True}),
+            run("c", spec={"cancel": True}),
+            run("d", deleting=True),
+        ),
+        (),
+        0,
+    ),
+    "a run of a namespace that is not allowed gets none": Case(lane_view(run("a", namespace="team-b")), (), 0),
+    "a run that asks for an unknown model gets none": Case(
+        lane_view(run("a", spec={"models": [{"lane": "local", "model": "x"}]})), (), 0
+    ),
+    "a lane that is not ready grants nothing": Case(
+        lane_view(run("a"), the_lane=lane(conditions=(ready("False"),))), (), 0
+    ),
+    "a suspended lane grants nothing": Case(lane_view(run("a"), the_lane=slots(2, suspend=True)), (), 0),
+    "a run whose pod was refused lets others go first": Case(
+        lane_view(run("a", status=REFUSED), run("b"), the_lane=slots(1)), ("b",), 1
+    ),
+}
+
+
+@pytest.mark.row("S2.3", "S2.4", "S2.10", "S2.13", "C7")
+@pytest.mark.parametrize("case", ADMISSION.values(), ids=ADMISSION.keys())
+def test_admission(case: Case) -> None:
+    decision = decide_lane(case.view, NOW)
+    assert tuple(grant.run.meta.name for grant in decision.grants) == case.granted
+    assert (decision.status.active_runs, decision.status.queued_runs) == (case.active, case.queued)
+    assert [place.position for _, place in decision.places] == list(range(1, case.queued + 1))
+
+
+def test_a_refused_run_is_looked_at_again_when_its_time_has_come() -> None:
+    view = lane_view(run("a", status=REFUSED))
+    assert decide_lane(view, NOW).due == at(30)
+    assert [grant.run.meta.name for grant in decide_lane(view, at(30)).grants] == ["a"]
+
+
+def test_a_grant_begins_the_next_attempt_on_the_lanes_first_model() -> None:
+    broken = AgentRunStatus(attempt=2, conditions=(condition("Admitted", "False", "WaitingForSlot"),))
+    (grant,) = decide_lane(lane_view(run("a", status=broken)), at(5)).grants
+    assert (grant.attempt.id, grant.attempt.step.model, grant.attempt.admitted_time) == (3, "smollm2", at(5))
+
+
+def test_grants_over_capacity_found_at_start_are_taken_back_youngest_first() -> None:
+    runs = [run(name, created=n, status=admitted()) for n, name in enumerate(("old", "mid", "new"))]
+    view = lane_view(*runs, the_lane=slots(1), pods=(pod_of("old"),), first_pass=True)
+    decision = decide_lane(view, NOW)
+    assert [taken.meta.name for taken in decision.take_back] == ["new", "mid"]
+    assert decide_lane(replace(view, first_pass=False), NOW).take_back == ()
+
+
+@st.composite
+def crowds(draw: st.DrawFn) -> LaneView:
+    """Any mix of waiting, admitted and finished runs, and pods with or without a run."""
+    names = draw(st.lists(st.integers(0, 30), unique=True, max_size=12))
+    runs: list[Run] = []
+    for number in names:
+        status = draw(st.sampled_from([AgentRunStatus(), admitted(), FINISHED, REFUSED]))
+        runs.append(run(f"r{number}", created=draw(st.integers(0, 5)), status=status))
+    ghosts = draw(st.lists(st.integers(0, 40), unique=True, max_size=5))
+    phases = st.sampled_from(["Running", "Pending", "Succeeded", "Failed"])
+    pods = tuple(pod(name=f"p{n}", uid=f"p{n}", run_uid=f"r{n}-0123456789", phase=draw(phases)) for n in ghosts)
+    return lane_view(*draw(st.permutations(runs)), the_lane=slots(draw(st.integers(1, 6))), pods=pods)
+
+
+@pytest.mark.row("S2.3")
+@given(crowds())
+def test_a_lane_never_grants_over_its_capacity(view: LaneView) -> None:
+    held = held_slots(view)
+    decision = decide_lane(view, NOW)
+    if decision.grants:
+        assert len(held) + len(decision.grants) <= view.lane.spec.capacity.runs
+
+
+@given(crowds())
+def test_grants_do_not_depend_on_the_order_of_events(view: LaneView) -> None:
+    turned = replace(view, runs=tuple(reversed(view.runs)), pods=tuple(reversed(view.pods)))
+    assert decide_lane(view, NOW) == decide_lane(turned, NOW)
+
+
+NEW = lane(conditions=())
+READINESS = {
+    "a lane that nobody has looked at is unknown": (lane_view(the_lane=NEW), "Unknown", "NotProbed"),
+    "a lane whose server answers is ready": (
+        lane_view(the_lane=NEW, probe=probe(smollm2=True)),
+        "True",
+        "BackendReachable",
+    ),
+    "a lane whose server does not answer is not": (
+        lane_view(the_lane=NEW, probe=probe(reachable=False, reason=LaneReason.BACKEND_UNREACHABLE)),
+        "False",
+        "BackendUnreachable",
+    ),
+    "a lane whose server serves none of its models is not": (
+        lane_view(the_lane=NEW, probe=probe(smollm2=False)),
+        "False",
+        "ModelNotServed",
+    ),
+    "a probe of an older generation is not believed": (
+        lane_view(the_lane=NEW, probe=probe(smollm2=True, generation=0)),
+        "Unknown",
+        "NotProbed",
+    ),
+    "what was known stands while the gateway is silent for less than a minute": (
+        lane_view(gateway_down_since=at(-59)),
+        "True",
+        "BackendReachable",
+    ),
+    "a gateway that is away for a minute makes the lane not ready": (
+        lane_view(gateway_down_since=at(-60), probe=probe(smollm2=True)),
+        "False",
+        "GatewayUnavailable",
+    ),
+    "a Direct lane is ready without a probe": (
+        lane_view(the_lane=lane(spec={"access": "Direct"}, conditions=()), gateway_down_since=at(-600)),
+        "True",
+        "NotProbed",
+    ),
+}
+
+
+@pytest.mark.row("S0.24")
+@pytest.mark.parametrize(("view", "status", "reason"), READINESS.values(), ids=READINESS.keys())
+def test_readiness(view: LaneView, status: str, reason: str) -> None:
+    decided = decide_lane(view, NOW).status
+    (found,) = [c for c in decided.conditions if c.type == "Ready"]
+    assert (found.status, found.reason) == (status, reason)
+
+
+def test_a_lane_that_serves_some_of_its_models_says_which_are_missing() -> None:
+    both = lane(spec={"models": [{"name": "smollm2"}, {"name": "qwen"}]}, conditions=())
+    status = decide_lane(lane_view(the_lane=both, probe=probe(smollm2=True, qwen=False)), NOW).status
+    assert [(m.name, m.served) for m in status.models] == [("smollm2", True), ("qwen", False)]
+    assert status.conditions[0].message == "it answers; it does not serve: qwen"
+
+
+def test_readiness_is_told_once_for_each_change() -> None:
+    view = lane_view(the_lane=NEW, probe=probe(smollm2=True))
+    first = decide_lane(view, NOW)
+    assert [e.reason for e in first.effects if isinstance(e, PostEvent)] == ["LaneReady"]
+    settled = replace(view.lane, status=ModelLaneStatus.model_validate(first.status))
+    assert decide_lane(replace(view, lane=settled), at(5)).effects == ()

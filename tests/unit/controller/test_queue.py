@@ -1,0 +1,121 @@
+"""The work queue, with a clock that only moves when told to."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+import pytest
+from support.builders import NOW, at
+
+from laneway.controller.queue import LAST_BACKOFF, Queue
+
+
+class StillClock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.moment = NOW
+        self._moved = asyncio.Event()
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def move(self, moment: datetime) -> None:
+        self.moment = moment
+        self._moved.set()
+
+    async def wait(self, event: asyncio.Event, until: datetime | None) -> None:
+        while not event.is_set() and (until is None or self.moment < until):
+            self._moved.clear()
+            moved, woken = asyncio.ensure_future(self._moved.wait()), asyncio.ensure_future(event.wait())
+            await asyncio.wait((moved, woken), return_when=asyncio.FIRST_COMPLETED)
+            for task in (moved, woken):
+                task.cancel()
+
+
+@pytest.fixture
+def clock() -> StillClock:
+    return StillClock()
+
+
+@pytest.fixture
+def queue(clock: StillClock) -> Queue[str]:
+    return Queue(clock)
+
+
+async def take(queue: Queue[str]) -> str:
+    return await asyncio.wait_for(queue.get(), 5)
+
+
+def is_empty(queue: Queue[str]) -> bool:
+    return len(queue) == 0
+
+
+async def test_a_key_added_twice_is_worked_on_once(queue: Queue[str]) -> None:
+    queue.add("a")
+    queue.add("a")
+    assert await take(queue) == "a"
+    assert is_empty(queue)
+
+
+async def test_a_key_added_during_its_work_is_worked_on_once_more_afterwards(queue: Queue[str]) -> None:
+    queue.add("a")
+    assert await take(queue) == "a"
+    queue.add("a")
+    queue.add("b")
+    assert await take(queue) == "b"
+    queue.done("a")
+    assert await take(queue) == "a"
+
+
+async def test_fresh_changes_go_before_patient_ones(queue: Queue[str]) -> None:
+    queue.add("start-up", patient=True)
+    queue.add("fresh")
+    assert [await take(queue), await take(queue)] == ["fresh", "start-up"]
+
+
+async def test_the_earliest_of_a_keys_moments_wins(queue: Queue[str], clock: StillClock) -> None:
+    queue.add_at("a", at(60))
+    queue.add_at("a", at(10))
+    queue.add_at("a", at(30))
+    getting = asyncio.ensure_future(queue.get())
+    clock.move(at(10))
+    assert await asyncio.wait_for(getting, 5) == "a"
+    queue.done("a")
+    queue.add_at("b", at(60))
+    clock.move(at(60))
+    assert await take(queue) == "b"
+    assert is_empty(queue)
+
+
+async def test_work_done_forgets_the_moment_it_was_for(queue: Queue[str], clock: StillClock) -> None:
+    queue.add_at("a", at(10))
+    queue.add("a")
+    assert await take(queue) == "a"
+    queue.done("a")
+    clock.move(at(11))
+    queue.add("b")
+    assert await take(queue) == "b"
+
+
+async def test_failures_back_off_and_success_forgets_them(queue: Queue[str], clock: StillClock) -> None:
+    delays = []
+    queue.add("a")
+    for _ in range(14):
+        assert await take(queue) == "a"
+        delays.append(queue.failed("a"))
+        clock.move(clock.now() + delays[-1])
+    assert delays[:3] == [timedelta(milliseconds=ms) for ms in (50, 100, 200)]
+    assert delays[-1] == LAST_BACKOFF
+    assert await take(queue) == "a"
+    queue.done("a")
+    queue.add("a")
+    await take(queue)
+    assert queue.failed("a") == timedelta(milliseconds=50)
+
+
+async def test_a_failure_waits_at_least_as_long_as_the_server_asked(queue: Queue[str]) -> None:
+    queue.add("a")
+    await take(queue)
+    assert queue.failed("a", at_least=timedelta(seconds=7)) == timedelta(seconds=7)

@@ -1,0 +1,129 @@
+"""Retries of one call: how many, how long between them, and never a wait that nothing follows."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from laneway.rules.retry import Failure, RetryPolicy, retry_after_seconds, wait_milliseconds
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+
+
+DEFAULTS = RetryPolicy()
+
+
+def longest(_: int, high: int) -> int:
+    return high
+
+
+def waits(failure: Failure, policy: RetryPolicy = DEFAULTS) -> list[int]:
+    """The waits of a call whose every try ends in the same failure."""
+    found: list[int] = []
+    while (wait := wait_milliseconds(policy, failure, failures=len(found) + 1, pick=longest)) is not None:
+        found.append(wait)
+    return found
+
+
+@pytest.mark.row("S1.2", "B1")
+def test_three_tries_have_two_waits_and_none_after_the_last() -> None:
+    assert len(waits(Failure(status=503))) == 2
+
+
+@pytest.mark.row("S1.3")
+def test_the_backoff_doubles_without_a_cap() -> None:
+    assert waits(Failure(status=503), RetryPolicy(max_retries=7)) == [100, 200, 400, 800, 1600, 3200, 6400]
+
+
+@pytest.mark.row("S1.4")
+@pytest.mark.parametrize(
+    ("failures", "low", "high"),
+    [
+        pytest.param(1, 50, 100, id="50 to 100 ms after the first"),
+        pytest.param(2, 100, 200, id="100 to 200 ms after the second"),
+        pytest.param(3, 200, 400, id="200 to 400 ms after the third"),
+    ],
+)
+def test_a_thousand_waits_stay_between_half_and_the_whole_backoff(failures: int, low: int, high: int) -> None:
+    pick = random.Random(7).randint
+    policy = RetryPolicy(max_retries=3)
+    seen = {wait_milliseconds(policy, Failure(status=503), failures=failures, pick=pick) for _ in range(1000)}
+    found = [wait for wait in seen if wait is not None]
+    assert (min(found), max(found)) == (low, high)
+    assert len(seen) >= 10
+
+
+@pytest.mark.row("S1.4")
+def test_a_backoff_of_nothing_is_not_drawn() -> None:
+    policy = RetryPolicy(initial_backoff_milliseconds=0)
+    assert wait_milliseconds(policy, Failure(status=503), failures=1, pick=lambda low, high: 1 // (high - low)) == 0
+
+
+@pytest.mark.row("C6")
+@pytest.mark.parametrize(
+    ("failure", "tries"),
+    [
+        pytest.param(Failure(), 3, id="no connection"),
+        *(pytest.param(Failure(status=status), 3, id=f"{status}") for status in (500, 502, 503, 504)),
+        *(
+            pytest.param(Failure(status=status), 1, id=f"{status} is permanent")
+            for status in (400, 401, 403, 404, 422, 501, 505)
+        ),
+        pytest.param(Failure(status=408), 1, id="408 is a time-out"),
+        pytest.param(Failure(timed_out=True), 1, id="no answer in time"),
+        pytest.param(Failure(status=429), 1, id="429 without a hint"),
+        pytest.param(Failure(status=529), 1, id="529 without a hint"),
+        pytest.param(Failure(status=429, retry_after_seconds=5), 2, id="429 for 5 s, once"),
+        pytest.param(Failure(status=529, retry_after_seconds=1), 2, id="529 for 1 s, once"),
+        pytest.param(Failure(status=429, retry_after_seconds=6), 1, id="429 for longer"),
+        pytest.param(Failure(status=503, retry_after_seconds=6), 1, id="503 for longer"),
+    ],
+)
+def test_what_may_pass_soon_is_tried_again(failure: Failure, tries: int) -> None:
+    assert len(waits(failure)) + 1 == tries
+
+
+@pytest.mark.row("S1.7", "C6")
+def test_time_outs_are_tried_again_where_the_policy_says_so() -> None:
+    assert len(waits(Failure(timed_out=True), RetryPolicy(timeouts=True))) == 2
+
+
+@pytest.mark.row("C4")
+@pytest.mark.parametrize(
+    ("hint", "wait"),
+    [
+        pytest.param(2.0, 2000, id="up"),
+        pytest.param(0.01, 1000, id="at least a second"),
+        pytest.param(1.5, 1500, id="a fraction"),
+    ],
+)
+def test_a_short_hint_of_the_server_replaces_our_estimate(hint: float, wait: int) -> None:
+    assert waits(Failure(status=503, retry_after_seconds=hint))[0] == wait
+
+
+@pytest.mark.row("C4")
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        pytest.param(None, None, id="no header"),
+        pytest.param("45", 45, id="seconds"),
+        pytest.param(" 1.5 ", 1.5, id="a fraction of a second"),
+        pytest.param("0", None, id="zero is no hint"),
+        pytest.param("-3", None, id="a negative number is no hint"),
+        pytest.param("soon", None, id="a word is no hint"),
+        pytest.param("²", None, id="a digit of another kind is no hint"),
+        pytest.param("Sun, 01 Mar 2026 12:01:30 GMT", 90, id="a date"),
+        pytest.param("Sun, 01 Mar 2026 11:59:00 GMT", None, id="a date in the past is no hint"),
+        pytest.param("Sun, 01 Mar 2026 12:01:30 -0000", 90, id="a date without a zone is UTC"),
+    ],
+)
+def test_a_retry_after_header_is_read(header: str | None, seconds: float | None) -> None:
+    assert retry_after_seconds(header, now=NOW) == seconds
+
+
+@pytest.mark.row("C4")
+def test_a_date_counts_from_the_time_that_is_given() -> None:
+    header = "Sun, 01 Mar 2026 12:01:30 GMT"
+    assert retry_after_seconds(header, now=NOW + timedelta(seconds=30)) == 60
