@@ -15,6 +15,7 @@ from local.console import Progress, StepError
 from local.instance import LOOPBACK, free_ports
 from local.paths import BIN, LOGS, MODELS, MODULES, SOURCE, STAMPS
 
+DEPLOYMENT = "model-server-ollama"  # in hack/manifests/ollama.yaml
 INCLUDE = SOURCE / "ollama-include"
 ROOT = SOURCE / "ollama-root"  # what the image holds: bin/, lib/ollama/ and models/
 # A Go module's zip never holds a folder named `vendor`, so three headers that Ollama keeps in one come from elsewhere:

@@ -14,6 +14,7 @@ from local.layers import interpreter, libraries, shell
 from local.oci import Settings
 from local.paths import CACHE, HACK, LOGS, SOURCE, STAMPS
 
+DEPLOYMENT = "model-server-vllm"  # in hack/manifests/vllm.yaml
 FOLDER = CACHE / "vllm"
 SITE, STUBS, MODEL = FOLDER / "site", FOLDER / "stubs", FOLDER / "model"
 RECIPE = HACK / "local" / "vllm"
@@ -61,6 +62,9 @@ def _need_folder() -> None:
         progress.close()
         _python([str(RECIPE / "cuda_stubs.py"), str(SITE / "torch" / "lib"), str(STUBS)])
         _python([str(RECIPE / "gguf_to_hf.py"), str(weights), str(MODEL)])
+        for file in FOLDER.rglob("*"):  # the weights are saved for their owner alone; the pod's user is another
+            if not file.is_symlink():
+                file.chmod(0o755 if file.is_dir() else 0o644)
         mark.write_text(_recipe_hash())
 
 

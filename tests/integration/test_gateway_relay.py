@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from unit.gateway.kit import ATTEMPT, eventually, gateway
+from yarl import URL
 
 WHOLE = b'{"id":"c1","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Paris."},"finish_reason":"stop"}],"usage":{"prompt_tokens":120,"total_tokens":150,"completion_tokens":30}}'
 DELTAS = [
@@ -39,11 +40,12 @@ async def test_a_whole_answer_passes_byte_for_byte_and_is_counted(tmp_path: Path
     got: dict[str, object] = {}
 
     async def server(request: web.Request) -> web.Response:
-        got.update(path=request.path_qs, body=await request.read(), headers=dict(request.headers))
+        got.update(path=str(request.rel_url), body=await request.read(), headers=dict(request.headers))
         return web.Response(body=WHOLE, content_type="application/json", headers={"X-Request-Id": "r1"})
 
     async with gateway(tmp_path, server) as kit:
-        async with kit.post("/v1/chat/completions?beta=true&key=gone&x=%2F", CHAT, {"anthropic-beta": "b"}) as answer:
+        url = URL(kit.url + "/v1/chat/completions?beta=true&key=gone&x=%2F", encoded=True)
+        async with kit.client.post(url, json=CHAT, headers={**kit.headers(), "anthropic-beta": "b"}) as answer:
             assert (answer.status, await answer.read()) == (200, WHOLE)
             assert answer.headers["X-Request-Id"] == "r1"
         state = (await kit.read_state()).attempts[0]

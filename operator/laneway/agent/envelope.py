@@ -86,7 +86,7 @@ def delta_line(text: str) -> str:
 
 
 def assistant_line(
-    *, text: str, message_id: str | None, model: str, finish_reason: str | None, usage: Usage | None
+    *, text: str, message_id: str | None, model: str | None, finish_reason: str | None, usage: Usage | None
 ) -> str:
     """The whole answer, as one block (S0.19)."""
     message = {

@@ -54,6 +54,7 @@ def decide_lane(view: LaneView, now: datetime) -> LaneDecision:
     places = tuple((run.meta.uid, Place(n, used, slots)) for n, run in enumerate(waiting[free:], start=1))
     take_back = _over_capacity(view, held, slots) if view.first_pass else ()
     next_status = _status(view, now, active=used - len(take_back), queued=len(places))
+    due = min((moment for moment in (due, _gateway_given_up(view, now)) if moment), default=None)
     return LaneDecision(next_status, grants, take_back, places, _readiness_event(view, next_status), due)
 
 
@@ -152,6 +153,14 @@ def _ready(view: LaneView, now: datetime) -> Said:
         return Said("False", LaneReason.MODEL_NOT_SERVED, f"the server serves none of: {', '.join(missing)}")
     note = f"; it does not serve: {', '.join(missing)}" if missing else ""
     return Said("True", LaneReason.BACKEND_REACHABLE, f"{probe.message}{note}")
+
+
+def _gateway_given_up(view: LaneView, now: datetime) -> datetime | None:
+    """When a gateway that is away makes the lane not ready, if that is still to come."""
+    if view.lane.direct or view.gateway_down_since is None:
+        return None
+    moment = view.gateway_down_since + GATEWAY_AWAY_FOR
+    return moment if moment > now else None
 
 
 def _ready_before(view: LaneView) -> Said:

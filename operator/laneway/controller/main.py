@@ -213,6 +213,7 @@ class Leader:
                 await self._pass(reconciler, work)
             finally:
                 self._busy.discard(name)
+            await asyncio.sleep(0)  # a pass without I/O must still let signals and the Lease through
 
     async def _pass(self, reconciler: Reconciler, work: WorkKey) -> None:
         try:

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 WRITE_SETTLES_AFTER = timedelta(seconds=6)
 """A write without an answer has landed or failed by then: the server gives it 4 s, the way there one."""
 GATEWAY_RETRY = timedelta(seconds=2)
+SOONEST = timedelta(seconds=1)
+"""A moment that has passed already must not turn into a busy loop."""
 
 
 class WorkKey(NamedTuple):
@@ -98,7 +100,7 @@ class Reconciler:
 
     def _look_again(self, work: WorkKey, due: datetime | None, applied: Applied) -> None:
         if due is not None:
-            self._queue.add_at(work, due)
+            self._queue.add_at(work, max(due, self._clock.now() + SOONEST))
         if applied.gateway_away:
             self._queue.add_at(work, self._clock.now() + GATEWAY_RETRY)
         if applied.look_again:
@@ -135,10 +137,7 @@ class Reconciler:
         known = self._world.raw_status(MODEL_LANES, key)
         await self._applier.write_status(MODEL_LANES, lane.meta, decision.status, known=known)
         await self._applier.finish(decision.effects, kind=MODEL_LANES.kind, meta=lane.meta)
-        if decision.due is not None:
-            self._queue.add_at(WorkKey("lane", key), decision.due)
-        if self._gateway.down_since is not None:
-            self._queue.add_at(WorkKey("lane", key), self._gateway.down_since + endings.GATEWAY_AWAY_FOR)
+        self._look_again(WorkKey("lane", key), decision.due, Applied())
 
     async def _grant(self, lane: Key, grant: Grant) -> None:
         """Write a grant. Without an answer the slot counts as held until a live read has settled it."""

@@ -19,7 +19,7 @@ ReadSecret: TypeAlias = Callable[[str, str], Awaitable[Mapping[str, Any] | None]
 """The Secret of a namespace and name; None when there is none. Raises OSError when the API server cannot be asked."""
 
 
-class CredentialMissing(Exception):
+class CredentialMissing(Exception):  # noqa: N818 - it says what happened
     """The lane names a key that the gateway may not or cannot use; the message says what is missing."""
 
 

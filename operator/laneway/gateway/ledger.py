@@ -33,7 +33,7 @@ class LedgerError(Exception):
     """The ledger cannot be opened or written; no call may go upstream."""
 
 
-class LedgerLocked(LedgerError):
+class LedgerLocked(LedgerError):  # noqa: N818 - it says what happened
     """Another process holds the ledger."""
 
 

@@ -70,6 +70,19 @@ SELECT c.run_uid, c.attempt, count(*), sum(turn), coalesce(sum(input_tokens), 0)
   EXISTS (SELECT 1 FROM closed d WHERE d.run_uid = c.run_uid AND d.attempt = c.attempt)
 FROM calls c WHERE state <> 'open' AND {where} GROUP BY c.run_uid, c.attempt
 """
+_TOTAL_NAMES = (
+    "calls",
+    "turns",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "unmetered_calls",
+    "cost_micro_usd",
+    "unpriced_calls",
+    "priced_calls",
+    "last_activity_ms",
+)
 _RECENT = "(c.run_uid, c.attempt) IN (SELECT run_uid, attempt FROM calls WHERE started_ms > :since)"
 _ONE = "c.run_uid = :run_uid AND c.attempt = :attempt"
 _LAST = """
@@ -137,4 +150,12 @@ def _past(connection: sqlite3.Connection, row: tuple[object, ...]) -> Past:
     attempt = AttemptId(run_uid=str(row[0]), attempt=numbers[0])
     last = connection.execute(_LAST, (attempt.run_uid, attempt.attempt)).fetchone()
     cause, status, started, finish = last if last is not None else (None, None, None, None)
-    return Past(attempt, *numbers[1:12], bool(numbers[12]), cause, status, started, finish)
+    return Past(
+        attempt=attempt,
+        **dict(zip(_TOTAL_NAMES, numbers[1:12], strict=True)),
+        closed=bool(numbers[12]),
+        last_cause=cause,
+        last_status=status,
+        last_started_ms=started,
+        finish_reason=finish,
+    )

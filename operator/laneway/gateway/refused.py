@@ -6,7 +6,7 @@ from laneway.api.reasons import Cause
 from laneway.gateway.wire.base import Kind, Refusal
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - it says what happened
     """The call is not carried. ``cause`` is set when the attempt must know, because its model is out of reach."""
 
     def __init__(

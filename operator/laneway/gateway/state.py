@@ -16,14 +16,20 @@ from laneway.gateway.ledgersql import Past
 from laneway.rules.token import AttemptId
 
 MESSAGE_LIMIT = 200
-_KEEP_CLOSED = timedelta(days=1)
+OPEN_CALLS_LIMIT = 32
+"""Calls of one run that may be open or held at once."""
+_KEEP = timedelta(days=2)
 _ACTIVITY_STEP = timedelta(seconds=5)
 
 Clock = Callable[[], datetime]
 
 
-class AttemptClosed(Exception):
+class AttemptClosed(Exception):  # noqa: N818 - it says what happened
     """The attempt is closed; its token is dead."""
+
+
+class TooManyCalls(Exception):  # noqa: N818 - it says what happened
+    """The attempt has as many calls open as it may have."""
 
 
 @dataclass(eq=False, slots=True)
@@ -31,8 +37,15 @@ class OpenCall:
     """A call in flight, and the task that carries it."""
 
     task: asyncio.Task[object]
-    cut: bool = False
-    """The attempt was closed under it."""
+    was_cut: bool = False
+    """The attempt was closed under it, or the gateway is leaving."""
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def cut(self) -> None:
+        """End it now; ``left`` is set when it has settled."""
+        if not self.was_cut:
+            self.was_cut = True
+            self.task.cancel()
 
 
 @dataclass(slots=True)
@@ -49,6 +62,11 @@ class _Attempt:
     closed: bool = False
     version: int = 0
 
+    @property
+    def untouched(self) -> bool:
+        """Nothing is worth keeping: no call was counted, failed, or is open."""
+        return not (self.calls or self.open or self.closed or self.failure)
+
     def state(self) -> AttemptState:
         return AttemptState(
             run_uid=self.id.run_uid,
@@ -62,6 +80,17 @@ class _Attempt:
             closed=self.closed,
             version=self.version,
         )
+
+
+async def wait_until_left(calls: Iterable[OpenCall], *, seconds: float) -> bool:
+    """Wait for calls to end and settle. False: the time was up first."""
+    try:
+        async with asyncio.timeout(seconds):
+            for call in calls:
+                await call.left.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 _LaneKey = tuple[str, str]
@@ -84,10 +113,12 @@ class State:
     # Attempts
 
     def open(self, attempt: AttemptId) -> OpenCall:
-        """A call of the current task begins. Raises AttemptClosed."""
+        """A call of the current task begins, or is held. Raises AttemptClosed and TooManyCalls."""
         entry = self._entry(attempt)
         if entry.closed:
             raise AttemptClosed
+        if len(entry.open) >= OPEN_CALLS_LIMIT:
+            raise TooManyCalls
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a call needs a task that can be cut")
@@ -100,7 +131,11 @@ class State:
         """The call has left, settled or not."""
         entry = self._entry(attempt)
         entry.open.discard(call)
-        self._touch(entry)
+        call.left.set()
+        if entry.untouched:
+            del self._attempts[attempt]
+        else:
+            self._touch(entry)
 
     def saw_activity(self, attempt: AttemptId) -> None:
         """Bytes of an answer came. A new version only now and then: a stream would make one for every token."""
@@ -136,17 +171,15 @@ class State:
         """Whether the attempt is in memory."""
         return attempt in self._attempts
 
-    def close(self, attempt: AttemptId) -> list[asyncio.Task[object]]:
-        """The token dies and open calls are cut. Answers their tasks, to be waited for."""
+    def close(self, attempt: AttemptId) -> list[OpenCall]:
+        """The token dies and open calls are cut. Answers those calls, to be waited for."""
         entry = self._entry(attempt)
         entry.closed = True
-        for call in entry.open:
-            if not call.cut:
-                call.cut = True
-                call.task.cancel()
         self._touch(entry, active=False)
         self._forget_old()
-        return [call.task for call in entry.open]
+        for call in entry.open:
+            call.cut()
+        return list(entry.open)
 
     def attempt_state(self, attempt: AttemptId) -> AttemptState:
         """One attempt."""
@@ -159,7 +192,7 @@ class State:
     def remember(self, past: Past) -> None:
         """Take what the ledger knows of an attempt."""
         self._version()
-        entry = _Attempt(id=past.attempt, version=self.version)
+        entry = _Attempt(id=past.attempt, version=self.version, touched=self._clock())
         entry.unpriced = past.unpriced_calls > 0
         entry.totals = Totals(
             turns=past.turns,
@@ -232,12 +265,12 @@ class State:
         self.version += 1
 
     def _forget_old(self) -> None:
-        """Closed attempts leave memory after a day; the ledger knows them still."""
-        horizon = self._clock() - _KEEP_CLOSED
+        """Attempts without a sign of life leave memory after two days; the ledger knows them still."""
+        horizon = self._clock() - _KEEP
         for key, entry in list(self._attempts.items()):
             if entry.touched is not None and entry.touched > horizon:
                 return
-            if entry.closed and not entry.open:
+            if not entry.open:
                 del self._attempts[key]
 
 

@@ -114,7 +114,9 @@ class Authenticator:
             case _Sight.NOT_YET if not confirmed:
                 raise Refused(Kind.UNAVAILABLE, "the gateway does not see this attempt yet", retry_after_seconds=1)
             case _:
-                raise Refused(Kind.UNAUTHENTICATED, "the token is of no use here: another address, or an attempt that has ended")
+                raise Refused(
+                    Kind.UNAUTHENTICATED, "the token is of no use here: another address, or an attempt that has ended"
+                )
 
     async def _hold(self, attempt: AttemptId, peer: str) -> bool:
         """Wait until the view tells more, and ask the API server meanwhile. Answers whether it was reached."""

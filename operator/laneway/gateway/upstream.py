@@ -1,10 +1,10 @@
 """The one door to model servers. Errors of the HTTP library are mapped here and nowhere else.
 
-    UpstreamError(cause, message)
-      Unreachable     refused, no such host, TLS, reset: transient
-      ForbiddenTarget an address that no lane may name: permanent
-      TooLate         a time limit has passed
-      BrokenOff       the answer ended before its end
+UpstreamError(cause, message)
+  Unreachable     refused, no such host, TLS, reset: transient
+  ForbiddenTarget an address that no lane may name: permanent
+  TooLate         a time limit has passed
+  BrokenOff       the answer ended before its end
 """
 
 from __future__ import annotations
@@ -50,28 +50,33 @@ class UpstreamError(Exception):
 
     cause = Cause.API_TRANSIENT
 
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
+        """Whether the server may have got the request, and worked."""
 
-class Unreachable(UpstreamError):
+
+class Unreachable(UpstreamError):  # noqa: N818 - it says what happened
     """No connection, or it broke before the answer began."""
 
 
-class ForbiddenTarget(UpstreamError):
+class ForbiddenTarget(UpstreamError):  # noqa: N818 - it says what happened
     """The lane's host stands for an address that is not allowed."""
 
     cause = Cause.UNKNOWN
 
 
-class TooLate(UpstreamError):
+class TooLate(UpstreamError):  # noqa: N818 - it says what happened
     """No answer in time."""
 
     cause = Cause.API_TIMEOUT
 
 
-class BrokenOff(UpstreamError):
+class BrokenOff(UpstreamError):  # noqa: N818 - it says what happened
     """The answer ended before its end."""
 
 
-class _ForbiddenAddress(OSError):
+class _ForbiddenAddress(OSError):  # noqa: N818 - it says what happened
     pass
 
 
@@ -190,25 +195,33 @@ def _checked_socket(
 
 
 def _mapped(error: Exception, kind: type[UpstreamError] = Unreachable) -> UpstreamError:
-    """An error of the library in our words, without addresses."""
+    """An error of the library in our words, without addresses. ``kind``: what a broken connection means here."""
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientSSLError | aiohttp.ConnectionTimeoutError):
+        return _not_connected(error)
     match error:
-        case aiohttp.ConnectionTimeoutError():
-            return TooLate(f"no connection within {CONNECT_SECONDS:g} s")
-        case aiohttp.ServerTimeoutError() | TimeoutError():
+        case TimeoutError():
             return TooLate("the server fell silent")
-        case aiohttp.ClientConnectorDNSError():
-            return Unreachable("the host's name cannot be resolved")
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
-            return Unreachable("the server's certificate is not accepted, or TLS failed")
-        case aiohttp.ClientConnectorError() if isinstance(error.os_error, _ForbiddenAddress):
-            return ForbiddenTarget(str(error.os_error))
-        case aiohttp.ClientConnectorError():
-            return Unreachable((error.os_error.strerror or "no connection").lower())
-        case aiohttp.ServerDisconnectedError() | ConnectionResetError():
+        case ConnectionError() | aiohttp.ServerDisconnectedError():
             return kind("the server closed the connection")
         case aiohttp.ClientPayloadError():
             return BrokenOff("the answer ended before its end")
         case aiohttp.InvalidURL():
-            return ForbiddenTarget("the lane's URL cannot be used")
+            return ForbiddenTarget("the lane's URL cannot be used", sent=False)
         case _:
             return kind(f"the server's answer cannot be read ({type(error).__name__})")
+
+
+def _not_connected(error: Exception) -> UpstreamError:
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return TooLate(f"no connection within {CONNECT_SECONDS:g} s", sent=False)
+        case aiohttp.ClientConnectorDNSError():
+            return Unreachable("the host's name cannot be resolved", sent=False)
+        case aiohttp.ClientConnectorError(os_error=_ForbiddenAddress() as reason):
+            return ForbiddenTarget(str(reason), sent=False)
+        case aiohttp.ClientSSLError():
+            return Unreachable("the server's certificate is not accepted, or TLS failed", sent=False)
+        case aiohttp.ClientConnectorError():
+            return Unreachable((error.os_error.strerror or "no connection").lower(), sent=False)
+        case _:
+            return Unreachable("no connection", sent=False)

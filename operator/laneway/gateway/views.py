@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -74,7 +74,7 @@ class Pod:
     ended: bool
 
 
-_T = TypeVar("_T", Run, Lane, Pod)
+_T = TypeVar("_T", bound=Run | Lane | Pod)
 
 
 class Table(Generic[_T]):
@@ -91,7 +91,7 @@ class Table(Generic[_T]):
         self.listed = False
         """Whether a whole list was seen."""
 
-    def __iter__(self) -> Iterable[_T]:  # type: ignore[misc]
+    def __iter__(self) -> Iterator[_T]:
         return iter(list(self._objects.values()))
 
     def get(self, key: tuple[str, str]) -> _T | None:

@@ -17,7 +17,7 @@ import yaml
 TREE = Path(__file__).resolve().parents[3]
 CHART = TREE / "helm" / "laneway"
 NAMESPACE = "laneway-system"
-KUBERNETES = "1.30.0"
+KUBERNETES = "1.32.0"
 """What the chart is rendered for, whatever helm itself was built for: the oldest version that it serves."""
 COMPONENTS = ("operator", "gateway")
 

@@ -48,8 +48,8 @@ def test_lint_is_strict_and_clean() -> None:
 @pytest.mark.parametrize(
     ("version", "accepted"),
     [
-        pytest.param("1.29.9", False, id="a cluster older than 1.30 is refused"),
-        pytest.param("1.30.0", True, id="a cluster of 1.30 is served"),
+        pytest.param("1.31.9", False, id="a cluster older than 1.32 is refused"),
+        pytest.param("1.32.0", True, id="a cluster of 1.32 is served"),
         pytest.param("1.31.2-gke.1", True, id="a vendor's build is served"),
     ],
 )

@@ -1,7 +1,7 @@
 """One wire API: how its calls are changed on the way out, read on the way back, and refused. Each module of this package is one.
 
-    request body -> prepare() -> upstream -> whole_reader() or stream_reader() -> client
-                                              (reads usage on the side)
+request body -> prepare() -> upstream -> whole_reader() or stream_reader() -> client
+                                          (reads usage on the side)
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Prepared:
 class Reading:
     """What was read from an answer so far."""
 
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     usage_final: bool = False
     """The usage will not grow any more."""
     finish_reason: str | None = None
@@ -141,7 +141,7 @@ class WholeReader(Reader):
         answer = None if self._over else parse_object(self._kept)
         if answer is not None:
             self.reading = self._wire.read_whole(answer)
-        self.reading.ended = True
+            self.reading.ended = True
         self._kept.clear()
         return b""
 

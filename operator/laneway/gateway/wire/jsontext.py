@@ -10,7 +10,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
 
 
-class NotAnObject(ValueError):
+class NotAnObject(ValueError):  # noqa: N818 - it says what happened
     """The text is no JSON object; the message says why, without quoting it."""
 
 

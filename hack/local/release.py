@@ -1,0 +1,65 @@
+"""What the demo and the end-to-end tests put on the cluster: the model servers and the release of the chart."""
+
+from local import cluster, commands, images, ollama, vllm_server
+from local.console import StepError
+from local.control_plane import kubectl
+from local.instance import NODE_CLUSTER
+from local.paths import HACK, TREE
+
+NAME = "laneway"
+NAMESPACE = "laneway-system"
+
+
+def start_ollama() -> None:
+    """Builds Ollama with the model, once, and runs it in the default namespace."""
+    cluster.need_image(images.need_ollama())
+    step = "starting Ollama"
+    commands.kubectl(step, "apply", "-f", str(HACK / "manifests" / "ollama.yaml"))
+    commands.kubectl(step, "rollout", "status", f"deployment/{ollama.DEPLOYMENT}", "--timeout=120s")
+
+
+def start_vllm() -> None:
+    """Installs vLLM, once, and runs it in the default namespace."""
+    cluster.need_image(vllm_server.need_image())
+    step = "starting vLLM"
+    commands.kubectl(step, "apply", "-f", "-", stdin=vllm_server.manifest())
+    commands.kubectl(step, "rollout", "status", f"deployment/{vllm_server.DEPLOYMENT}", "--timeout=240s")
+
+
+def install() -> None:
+    """Installs or upgrades the chart with the image of this tree."""
+    image = images.need_laneway()
+    repository, tag = image.reference.rsplit(":", 1)
+    place = ["--namespace", NAMESPACE, "--create-namespace"]
+    values = ["--set", f"image.repository={repository}", "--set", f"image.tag={tag}"]
+    try:
+        commands.helm(
+            "installing the chart",
+            *("upgrade", "--install", NAME, str(TREE / "helm" / "laneway")),
+            *(*place, *values, "--wait", "--timeout=180s"),
+        )
+    except StepError as error:
+        _explain(error)
+        raise
+
+
+def uninstall() -> None:
+    """Removes the release; nothing to do when there is none."""
+    options = ["--namespace", NAMESPACE, "--ignore-not-found", "--wait", "--timeout=90s"]
+    commands.helm("removing the release", "uninstall", NAME, *options)
+
+
+def _explain(error: StepError) -> None:
+    """Adds to a failed installation's log what the cluster knows of its pods; names the first that is not ready."""
+    asked = (
+        ("get", "pods", "-o", "wide"),
+        ("get", "events", "--sort-by=.lastTimestamp"),
+        ("logs", "--all-containers", "--prefix", "--tail=40", "-l", f"app.kubernetes.io/instance={NAME}"),
+    )
+    said = [kubectl(NODE_CLUSTER, "-n", NAMESPACE, *arguments).stdout for arguments in asked]
+    if error.log is not None:
+        with error.log.open("a") as out:
+            out.write("\n".join(said))
+    pods = [line.split() for line in said[0].splitlines()[1:]]
+    if waiting := [pod for pod in pods if len(set(pod[1].split("/"))) > 1]:
+        error.cause += f"; pod {waiting[0][0]} is not ready: {waiting[0][2]}"

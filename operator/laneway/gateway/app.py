@@ -1,0 +1,165 @@
+"""The listener for agents: who calls, where to, and the refusals that the gateway gives itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from laneway.gateway import listing
+from laneway.gateway.exchange import BEGUN, Exchange, Operation, Tools, call_failure
+from laneway.gateway.ledger import LedgerError
+from laneway.gateway.refused import Refused
+from laneway.gateway.state import AttemptClosed, OpenCall, TooManyCalls
+from laneway.gateway.target import choose
+from laneway.gateway.tokens import Authenticator, Caller, plain_address, token_in
+from laneway.gateway.views import Views
+from laneway.gateway.wire.base import Answer, Kind, Wire
+from laneway.gateway.wire.chat_completions import ChatCompletions
+from laneway.gateway.wire.jsontext import NotAnObject
+from laneway.gateway.wire.messages import Messages
+from laneway.gateway.wire.ollama_chat import OllamaChat
+from laneway.rules.endpoint import PATHS
+from laneway.rules.token import AttemptId
+
+log = logging.getLogger(__name__)
+
+BODY_LIMIT = 32 * 1024 * 1024
+
+CHAT, MESSAGES, OLLAMA = ChatCompletions(), Messages(), OllamaChat()
+OPERATIONS = (
+    *(Operation(PATHS[wire.api], wire) for wire in (CHAT, MESSAGES, OLLAMA)),
+    Operation("/v1/messages/count_tokens", MESSAGES, generates=False),
+)
+
+
+class CallPort:
+    """Answers the calls of agents."""
+
+    def __init__(self, *, tools: Tools, views: Views, authenticator: Authenticator) -> None:
+        self._tools = tools
+        self._views = views
+        self._authenticator = authenticator
+
+    def app(self) -> web.Application:
+        """The application; its runner needs ``handler_cancellation=True``, so that a client that leaves ends its call."""
+        app = web.Application(client_max_size=BODY_LIMIT)
+        for operation in OPERATIONS:
+            app.router.add_post(operation.path, self._handler(operation))
+        for path, answer in listing.ANSWERS.items():
+            app.router.add_get(path, self._lister(answer))
+        app.router.add_get("/", _greet)
+        app.router.add_route("*", "/{path:.*}", _unknown_path)
+        return app
+
+    def _handler(self, operation: Operation) -> listing.Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            try:
+                async with self._seat(request) as caller:
+                    return await self._carry(operation, request, caller)
+            except Refused as refused:
+                return _respond(operation.wire.refuse(refused.refusal))
+
+        return handle
+
+    def _lister(self, answer: listing.Lister) -> listing.Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            try:
+                async with self._seat(request) as caller:
+                    return _respond(answer(request, caller.run, self._views))
+            except Refused as refused:
+                return _respond(_wire_of(request).refuse(refused.refusal))
+
+        return handle
+
+    @asynccontextmanager
+    async def _seat(self, request: web.Request) -> AsyncIterator[Caller]:
+        """A place among the run's open calls, for a caller who proved who it is. Raises Refused."""
+        token = token_in(request.headers, request.query.get("key"))
+        attempt = await self._authenticator.identify(token)
+        call = await self._open(attempt)
+        try:
+            yield await self._authenticator.admit(attempt, plain_address(request.remote))
+        except Refused as refused:
+            if refused.cause is not None:
+                failure = call_failure(refused.cause, str(refused), sent=self._tools.clock())
+                self._tools.state.fail(attempt, failure)
+            raise
+        except asyncio.CancelledError:
+            if call.was_cut and BEGUN not in request:
+                call.task.uncancel()
+                raise Refused(Kind.UNAUTHENTICATED, "the attempt was closed") from None
+            if call.was_cut and request.transport is not None:
+                request.transport.abort()
+            raise
+        finally:
+            self._tools.state.leave(attempt, call)
+
+    async def _open(self, attempt: AttemptId) -> OpenCall:
+        state = self._tools.state
+        try:
+            if not state.knows(attempt):
+                past = await self._tools.ledger.past_of(attempt)
+                if past is not None and not state.knows(attempt):
+                    state.remember(past)
+            return state.open(attempt)
+        except AttemptClosed:
+            raise Refused(Kind.UNAUTHENTICATED, "the token's attempt has ended") from None
+        except TooManyCalls:
+            raise Refused(Kind.BUSY, "the run has too many calls open", retry_after_seconds=1) from None
+        except LedgerError as error:
+            raise _no_ledger(error) from error
+
+    async def _carry(self, operation: Operation, request: web.Request, caller: Caller) -> web.StreamResponse:
+        target = choose(caller.run, self._views, operation.wire.api)
+        body = await _read_body(request)
+        try:
+            prepared = operation.wire.prepare(body, model=target.model)
+            exchange = Exchange(
+                tools=self._tools,
+                operation=operation,
+                request=request,
+                caller=caller,
+                target=target,
+                prepared=prepared,
+            )
+            return await exchange.run()
+        except NotAnObject as error:
+            raise Refused(Kind.BAD_REQUEST, str(error)) from error
+        except LedgerError as error:
+            raise _no_ledger(error) from error
+
+
+async def _read_body(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise Refused(Kind.TOO_LARGE, f"the body is larger than {BODY_LIMIT} bytes") from error
+
+
+def _no_ledger(error: LedgerError) -> Refused:
+    log.error("call refused without a ledger", extra={"error": str(error)})
+    return Refused(Kind.UNAVAILABLE, "the gateway cannot write its ledger", retry_after_seconds=5)
+
+
+def _respond(answer: Answer) -> web.Response:
+    return web.Response(status=answer.status, body=answer.body, headers=dict(answer.headers))
+
+
+def _wire_of(request: web.Request) -> Wire:
+    """The dialect of a request that names no wire API."""
+    if request.path.startswith("/api/"):
+        return OLLAMA
+    return MESSAGES if "anthropic-version" in request.headers else CHAT
+
+
+async def _greet(request: web.Request) -> web.Response:
+    return web.Response(text="Laneway gateway")
+
+
+async def _unknown_path(request: web.Request) -> web.Response:
+    refusal = Refused(Kind.NOT_FOUND, "the gateway does not serve this path").refusal
+    return _respond(_wire_of(request).refuse(refusal))

@@ -1,0 +1,175 @@
+"""``laneway gateway``: wires the parts, serves three ports, and leaves without breaking a call if it can."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from laneway import logs
+from laneway.gateway import metrics
+from laneway.gateway.app import CallPort
+from laneway.gateway.cluster import Cluster
+from laneway.gateway.credentials import Credentials
+from laneway.gateway.exchange import Tools
+from laneway.gateway.health import Health
+from laneway.gateway.ledger import LedgerError, LedgerLocked, open_ledger
+from laneway.gateway.operatorport import OperatorPort
+from laneway.gateway.prober import Prober
+from laneway.gateway.state import State, wait_until_left
+from laneway.gateway.tokens import Authenticator, KeyRing
+from laneway.gateway.upstream import open_upstream
+from laneway.gateway.views import Views
+from laneway.kube.client import Kube
+from laneway.kube.errors import KubeError
+from laneway.settings import GatewaySettings
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 30.0
+_CUT_SECONDS = 5.0
+_LOCK_STEP_SECONDS = 1.0
+_KEYS_FIRST_STEP_SECONDS = 1.0
+_KEYS_STEP_SECONDS = 60.0
+_MILLISECONDS = 1000
+
+
+def run(settings: GatewaySettings) -> int:
+    """Serve until told to leave. Answers the exit code."""
+    logs.setup(settings.log)
+    try:
+        return asyncio.run(_serve(settings))
+    except (KubeError, LedgerError, OSError) as error:
+        log.error("gateway cannot start", extra={"cause": str(error)})
+        return 1
+
+
+async def _serve(settings: GatewaySettings) -> int:
+    stop = _stop_signal()
+    async with AsyncExitStack() as stack:
+        views = Views()
+        kube = await Kube.connect()
+        stack.push_async_callback(kube.close)
+        cluster = Cluster(kube, views, settings)
+        health = Health(views=views, keys=KeyRing(cluster.read_keys))
+        await _listen(stack, health.app(), settings.metrics_port, "metrics")
+        gateway = _Gateway(settings, cluster, views, health)
+        work = asyncio.create_task(gateway.work(stack))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if work.done():
+            work.result()
+            return 1
+        health.draining = True
+        await gateway.drain()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+    return 0
+
+
+class _Gateway:
+    """The parts that live as long as the process."""
+
+    def __init__(self, settings: GatewaySettings, cluster: Cluster, views: Views, health: Health) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self._views = views
+        self._health = health
+        self._state: State | None = None
+
+    async def work(self, stack: AsyncExitStack) -> None:
+        """Open the ledger, serve, and keep the views; ends only with an error."""
+        tools = await self._open(stack)
+        metrics.watch_gauges(open_calls=lambda: len(tools.state.open_calls()), view_age=self._cluster.view_age_seconds)
+        authenticator = Authenticator(
+            keys=self._health.keys,
+            views=self._views,
+            confirm=self._cluster.confirm,
+            bind_pod_address=self._settings.bind_pod_address,
+        )
+        calls = CallPort(tools=tools, views=self._views, authenticator=authenticator)
+        operator = OperatorPort(tools=tools, keys=self._health.keys)
+        await _listen(stack, calls.app(), self._settings.call_port, "calls")
+        await _listen(stack, operator.app(), self._settings.operator_port, "operator")
+        async with asyncio.TaskGroup() as group:
+            for part in (*self._cluster.mirrors(), self._keep_keys()):
+                group.create_task(part)
+
+    async def drain(self) -> None:
+        """Serve on until no call is open, or the time is up; then cut what is left."""
+        state = self._state
+        if state is None:
+            return
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while (calls := state.open_calls()) and (left := deadline - time.monotonic()) > 0:
+            await wait_until_left(calls, seconds=left)
+        log.info("gateway leaves", extra={"cut_calls": len(calls)})
+        for call in calls:
+            call.cut()
+        await wait_until_left(calls, seconds=_CUT_SECONDS)
+
+    async def _open(self, stack: AsyncExitStack) -> Tools:
+        """Everything that a call works with; waits for the ledger's lock, unready."""
+        ledger, past = await self._lock_ledger(stack)
+        self._state = state = State(clock=_utc_now, past=past)
+        upstream = await stack.enter_async_context(open_upstream())
+        credentials = Credentials(self._cluster.read_secret)
+        prober = Prober(upstream=upstream, credentials=credentials, state=state, clock=_utc_now)
+        stack.push_async_callback(prober.close)
+        self._views.on_lane = prober.take
+        return Tools(
+            upstream=upstream,
+            credentials=credentials,
+            ledger=ledger,
+            state=state,
+            clock=_utc_now,
+            key_changed=prober.wake,
+        )
+
+    async def _lock_ledger(self, stack: AsyncExitStack) -> tuple[Any, Any]:
+        waiting = False
+        while True:
+            try:
+                ledger, past = open_ledger(self._settings.ledger_path, now_ms=int(time.time() * _MILLISECONDS))
+            except LedgerLocked as error:
+                if not waiting:
+                    log.warning("waiting for the ledger", extra={"cause": str(error)})
+                waiting = True
+                await asyncio.sleep(_LOCK_STEP_SECONDS)
+                continue
+            stack.push_async_callback(ledger.close)
+            self._health.ledger = ledger
+            return ledger, past
+
+    async def _keep_keys(self) -> None:
+        """Read the token keys until they are there, then once a minute, so that a key that was taken out dies."""
+        while True:
+            await self._health.keys.refresh()
+            known = self._health.keys.keys is not None
+            await asyncio.sleep(_KEYS_STEP_SECONDS if known else _KEYS_FIRST_STEP_SECONDS)
+
+
+async def _listen(stack: AsyncExitStack, app: web.Application, port: int, name: str) -> None:
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, None, port).start()
+    log.info("listening", extra={"what": name, "port": runner.addresses[0][1]})
+
+
+def _stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,54 @@
+"""What the gateway counts. Labels are bounded: lanes, their namespaces, the models that lanes name, and status codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import Counter, Gauge, Histogram, Info
+
+from laneway import __version__
+from laneway.gateway.ledger import CallEnd, CallStart
+
+REQUESTS = Counter(
+    "laneway_requests", "Model calls, by the status that the client got.", ["lane", "namespace", "model", "code"]
+)
+TOKENS = Counter("laneway_tokens", "Tokens of model calls.", ["lane", "namespace", "model", "token_type"])
+DURATION = Histogram(
+    "laneway_request_duration_seconds",
+    "Seconds from a call's start to the end of its answer.",
+    ["lane", "namespace", "model", "status"],
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800),
+)
+OPEN_CALLS = Gauge("laneway_gateway_open_calls", "Calls that are open or held.")
+VIEW_AGE = Gauge("laneway_gateway_view_age_seconds", "Seconds since the API server was last heard.")
+_BUILD = Info("laneway_build", "Version of this program.")
+_BUILD.info({"version": __version__})
+
+_TOO_MANY = 429
+
+
+def watch_gauges(*, open_calls: Callable[[], float], view_age: Callable[[], float]) -> None:
+    """Read the gauges from these functions at each scrape."""
+    OPEN_CALLS.set_function(open_calls)
+    VIEW_AGE.set_function(view_age)
+
+
+def count_call(start: CallStart, end: CallEnd, *, answered: int) -> None:
+    """Count a call that has ended; ``answered`` is the status that the client got (S1 1.17)."""
+    labels = (start.lane, start.lane_namespace, start.model)
+    REQUESTS.labels(*labels, str(answered)).inc()
+    DURATION.labels(*labels, _status_class(answered)).observe((end.ended_ms - start.started_ms) / 1000)
+    usage = end.usage
+    counts = {
+        "input": usage.input_tokens,
+        "output": usage.output_tokens,
+        "cache_read": usage.cache_read_tokens,
+        "cache_write": usage.cache_write_tokens,
+    }
+    for kind, number in counts.items():
+        if number:
+            TOKENS.labels(*labels, kind).inc(number)
+
+
+def _status_class(status: int) -> str:
+    return "429" if status == _TOO_MANY else f"{status // 100}xx"

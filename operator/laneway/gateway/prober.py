@@ -1,0 +1,130 @@
+"""When lanes are probed: at once when they are new or changed, then again and again, spread over time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+from laneway.api.gatewaystate import LaneState
+from laneway.api.modellane import Access
+from laneway.gateway.credentials import Credentials
+from laneway.gateway.probe import Verdict, probe
+from laneway.gateway.state import Clock, State
+from laneway.gateway.upstream import Upstream
+from laneway.gateway.views import Lane, LaneKey
+
+log = logging.getLogger(__name__)
+
+_PARALLEL = 16
+_SPREAD = 0.1
+
+
+class Prober:
+    """One task for each lane that the gateway carries."""
+
+    def __init__(
+        self,
+        *,
+        upstream: Upstream,
+        credentials: Credentials,
+        state: State,
+        clock: Clock,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._upstream = upstream
+        self._credentials = credentials
+        self._state = state
+        self._clock = clock
+        self._uniform = uniform
+        self._places = asyncio.Semaphore(_PARALLEL)
+        self._watches: dict[LaneKey, _Watch] = {}
+
+    def take(self, key: LaneKey, lane: Lane | None) -> None:
+        """A lane is new, has changed, or is gone."""
+        known = self._watches.get(key)
+        if lane is None or lane.spec.access is not Access.GATEWAY:
+            if known is not None:
+                self._watches.pop(key).task.cancel()
+            self._state.drop_lane(*key)
+            return
+        if known is not None and known.lane.uid == lane.uid:
+            changed = known.lane.generation != lane.generation
+            known.lane = lane
+            if changed:
+                known.wake.set()
+            return
+        if known is not None:
+            known.task.cancel()
+            self._state.drop_lane(*key)
+        self._watches[key] = self._start(lane)
+
+    def wake(self, lane: Lane) -> None:
+        """Probe a lane now."""
+        if lane.key in self._watches:
+            self._watches[lane.key].wake.set()
+
+    async def close(self) -> None:
+        """Stop all probes."""
+        tasks = [watch.task for watch in self._watches.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self, lane: Lane) -> _Watch:
+        watch = _Watch(lane)
+        watch.task = asyncio.create_task(self._watch(watch), name=f"probe of {lane.namespace}/{lane.name}")
+        watch.task.add_done_callback(_tell_if_broken)
+        return watch
+
+    async def _watch(self, watch: _Watch) -> None:
+        while True:
+            watch.wake.clear()
+            lane = watch.lane
+            async with self._places:
+                verdict = await probe(lane, upstream=self._upstream, credentials=self._credentials)
+            if watch.lane.generation == lane.generation:
+                self._tell(lane, verdict)
+            pause = lane.spec.probe.period_seconds * self._uniform(1 - _SPREAD, 1 + _SPREAD)
+            try:
+                async with asyncio.timeout(pause):
+                    await watch.wake.wait()
+            except TimeoutError:
+                pass
+
+    def _tell(self, lane: Lane, verdict: Verdict) -> None:
+        known = self._state.lane_state(*lane.key)
+        if known is None or (known.reachable, known.reason) != (verdict.reachable, verdict.reason):
+            log.info(
+                "lane probed",
+                extra={"lane": "/".join(lane.key), "reason": verdict.reason.value, "found": verdict.message},
+            )
+        self._state.put_lane(
+            LaneState(
+                namespace=lane.namespace,
+                name=lane.name,
+                uid=lane.uid,
+                generation=lane.generation,
+                reachable=verdict.reachable,
+                reason=verdict.reason,
+                message=verdict.message,
+                models=verdict.models,
+                probed_time=self._clock(),
+            )
+        )
+
+
+class _Watch:
+    """What is known of a lane's probing."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        self.wake = asyncio.Event()
+
+
+def _tell_if_broken(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a probe ended with an error of ours", exc_info=error)

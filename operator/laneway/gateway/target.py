@@ -1,0 +1,60 @@
+"""Where a call goes: the lane and model of its run's step, judged anew at each call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from yarl import URL
+
+from laneway.api.modellane import Access
+from laneway.api.reasons import Cause
+from laneway.gateway.refused import Refused
+from laneway.gateway.views import Lane, Run, Views
+from laneway.gateway.wire.base import Kind
+from laneway.rules.endpoint import SPOKEN, WireAPI, root_url
+from laneway.rules.pricing import Prices, prices_of
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A lane, a model on it, and what its tokens cost."""
+
+    lane: Lane
+    model: str
+    prices: Prices | None
+
+    def url(self, path: str, query: str) -> URL:
+        """The address of an API on the lane's server; the query is passed on byte for byte."""
+        root = root_url(self.lane.spec.endpoint, lane_namespace=self.lane.namespace)
+        return URL(root + path + (f"?{query}" if query else ""), encoded=True)
+
+
+def lane_of(run: Run, views: Views) -> Lane:
+    """The lane of a run's step. Raises Refused."""
+    if run.lane is None:
+        raise Refused(Kind.UNAVAILABLE, "the run has no lane yet", retry_after_seconds=1)
+    lane = views.lanes.get(run.lane)
+    name = "/".join(run.lane)
+    if lane is None or lane.spec.access is not Access.GATEWAY:
+        message = f"lane {name} does not exist, or is not carried by the gateway"
+        raise Refused(Kind.NOT_FOUND, message, cause=Cause.MODEL_NOT_FOUND)
+    if not lane.allows(run.namespace):
+        message = f"lane {name} does not allow runs of namespace {run.namespace}"
+        raise Refused(Kind.FORBIDDEN, message, cause=Cause.AUTH_FAILED)
+    return lane
+
+
+def choose(run: Run, views: Views, api: WireAPI) -> Target:
+    """The target of a run's call. Raises Refused."""
+    lane = lane_of(run, views)
+    name = "/".join(lane.key)
+    spoken = SPOKEN[lane.spec.endpoint.server]
+    if api not in spoken:
+        these = ", ".join(sorted(spoken))
+        message = f"lane {name} does not speak {api}; its server ({lane.spec.endpoint.server}) speaks {these}"
+        raise Refused(Kind.NOT_FOUND, message, cause=Cause.WIRE_API_UNSUPPORTED)
+    for model in lane.spec.models:
+        if model.name == run.model:
+            return Target(lane=lane, model=model.name, prices=prices_of(model.pricing))
+    message = f"lane {name} has no model {run.model!r} any more"
+    raise Refused(Kind.NOT_FOUND, message, cause=Cause.MODEL_NOT_FOUND)

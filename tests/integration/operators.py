@@ -1,0 +1,215 @@
+"""A stage for the operator: real ``laneway operator`` processes against the real API server, and a stand-in for the node."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import manifests
+from support.standin import NodeStandIn, node_stand_in
+from support.witness import Witness, witness
+
+from laneway.kube.client import Kube
+from laneway.kube.errors import NotFound
+from laneway.kube.resources import AGENT_RUNS, LEASES, MODEL_LANES, PODS, JsonObject
+
+ROOT = Path(__file__).parents[2]
+LEASE = "laneway-operator"
+NOBODY = "http://127.0.0.1:9"
+"""An address where no gateway answers."""
+
+
+class Operator:
+    """One operator process."""
+
+    def __init__(self, identity: str, env: dict[str, str], log: Path) -> None:
+        self.identity = identity
+        self._log = log
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "laneway", "operator"], env=env, stdout=out, stderr=out, cwd=ROOT
+            )
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._process.poll()
+
+    @property
+    def log(self) -> str:
+        """All it has said."""
+        return self._log.read_text()
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self._process.kill()
+        self._process.wait()
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self._process.terminate()
+
+
+@dataclass
+class Stage:
+    """One namespace with a node stand-in, operators, and witnesses of runs and pods from the beginning."""
+
+    kube: Kube
+    namespace: str
+    kubeconfig: str
+    folder: Path
+    node: NodeStandIn
+    runs: Witness
+    pods: Witness
+    operators: list[Operator] = field(default_factory=list)
+    settings: dict[str, str] = field(default_factory=dict)
+    """Variables for operators started from now on, over the usual ones."""
+
+    def start(self) -> Operator:
+        """Start an operator; it serves this namespace alone and has its Lease in it."""
+        identity = f"operator-{len(self.operators)}"
+        env = {
+            **os.environ,
+            "KUBECONFIG": self.kubeconfig,
+            "PYTHONPATH": str(ROOT / "operator"),
+            "LANEWAY_POD_NAMESPACE": self.namespace,
+            "LANEWAY_POD_NAME": identity,
+            "LANEWAY_WATCH_NAMESPACES": self.namespace,
+            "LANEWAY_GATEWAY_URL": NOBODY,
+            "LANEWAY_GATEWAY_OPERATOR_URL": NOBODY,
+            "LANEWAY_AGENT_IMAGE": "laneway:test",
+            "LANEWAY_LEASE_NAME": LEASE,
+            "LANEWAY_HEALTH_PORT": "0",
+            "LANEWAY_METRICS_PORT": "0",
+            "LANEWAY_LOG_FORMAT": "text",
+            **self.settings,
+        }
+        operator = Operator(identity, env, self.folder / f"{identity}.log")
+        self.operators.append(operator)
+        return operator
+
+    async def free_lease(self) -> None:
+        """Take the Lease of a killed operator away: waiting until it expires is shown elsewhere."""
+        await self.kube.delete(LEASES, self.namespace, LEASE)
+
+    async def holder(self) -> str:
+        """Who holds the Lease, by the name of the replica; empty if nobody does."""
+        with suppress(NotFound):
+            lease = await self.kube.get(LEASES, self.namespace, LEASE)
+            return str(lease["spec"].get("holderIdentity") or "").partition("_")[0]
+        return ""
+
+    async def add_lane(self, spec: dict[str, Any] | None = None, *, name: str = "local", slots: int = 4) -> JsonObject:
+        """Make a Direct lane with so many slots."""
+        given = manifests.merged({"access": "Direct", "capacity": {"runs": slots}}, spec or {})
+        return await self.kube.create(MODEL_LANES, self.namespace, manifests.lane(given, name=name))
+
+    async def add_run(self, name: str = "hello", spec: dict[str, Any] | None = None, **meta: Any) -> JsonObject:
+        """Make a run of preset ``generic``, whose log nobody reads."""
+        given = manifests.merged({"agent": {"preset": "generic", "image": "agent:test"}}, spec or {})
+        return await self.kube.create(AGENT_RUNS, self.namespace, manifests.run(given, name=name, **meta))
+
+    async def change(self, name: str, spec: dict[str, Any]) -> JsonObject:
+        """Merge something into a run's spec."""
+        return await self.kube.merge_patch(AGENT_RUNS, self.namespace, name, {"spec": spec})
+
+    async def run(self, name: str = "hello") -> JsonObject:
+        """A run as it is now."""
+        return await self.kube.get(AGENT_RUNS, self.namespace, name)
+
+    def last(self, uid: str) -> JsonObject:
+        """A run as the witness last saw it; empty before that."""
+        return self.runs.objects().get(uid, {})
+
+    async def condition(self, run: JsonObject, kind: str, reason: str, *, seconds: float = 20.0) -> JsonObject:
+        """Wait until a run's condition has this reason; answers the condition."""
+        uid = run["metadata"]["uid"]
+
+        def there() -> bool:
+            return condition(self.last(uid), kind).get("reason") == reason
+
+        try:
+            await self.runs.until(there, seconds=seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{kind} is not {reason} but {condition(self.last(uid), kind)}") from error
+        return condition(self.last(uid), kind)
+
+    async def finished(self, *runs: JsonObject, seconds: float = 20.0) -> list[JsonObject]:
+        """Wait until runs have ended; answers them as they ended."""
+        uids = [run["metadata"]["uid"] for run in runs]
+        try:
+            await self.runs.until(lambda: all(is_finished(self.last(uid)) for uid in uids), seconds=seconds)
+        except AssertionError as error:
+            left = {
+                self.last(uid)["metadata"]["name"]: self.last(uid).get("status", {}).get("reason")
+                for uid in uids
+                if not is_finished(self.last(uid))
+            }
+            raise AssertionError(f"not finished: {left}") from error
+        return [self.last(uid) for uid in uids]
+
+    async def has_pod(self, run: JsonObject, *, phase: str | None = None, number: int = 1) -> JsonObject:
+        """Wait until a run had so many pods (the last one in ``phase``); answers the last."""
+        uid = run["metadata"]["uid"]
+
+        def mine() -> list[JsonObject]:
+            pods = self.pods.objects().values()
+            return [pod for pod in pods if pod["metadata"].get("labels", {}).get("laneway.dev/run-uid") == uid]
+
+        await self.pods.until(
+            lambda: len(mine()) >= number and phase in {None, mine()[-1].get("status", {}).get("phase")}
+        )
+        return mine()[-1]
+
+
+def condition(run: JsonObject, kind: str) -> JsonObject:
+    """One condition of an object; empty if it is not there."""
+    conditions = (run.get("status") or {}).get("conditions") or ()
+    return next((one for one in conditions if one["type"] == kind), {})
+
+
+def is_finished(run: JsonObject) -> bool:
+    """Whether a run has ended."""
+    return condition(run, "Finished").get("status") == "True"
+
+
+@asynccontextmanager
+async def staged(kube: Kube, *, kubeconfig: str, namespace: str, folder: Path) -> AsyncIterator[Stage]:
+    """A stage; its operators are killed when it is left, and what they said is printed for the report of a failure."""
+    async with (
+        witness(kube, AGENT_RUNS, namespace) as runs,
+        witness(kube, PODS, namespace) as pods,
+        node_stand_in(kube, kubeconfig=kubeconfig, namespace=namespace) as node,
+    ):
+        stage = Stage(kube, namespace, kubeconfig, folder, node, runs, pods)
+        try:
+            yield stage
+        finally:
+            for operator in stage.operators:
+                operator.kill()
+                print(f"--- {operator.identity}\n{operator.log}")
+
+
+async def silence(seen: Witness, *, seconds: float) -> int:
+    """How many events came within so many seconds."""
+    before, until = len(seen.events), time.monotonic() + seconds
+    while time.monotonic() < until:
+        await asyncio.sleep(0.1)
+    return len(seen.events) - before
