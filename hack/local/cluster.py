@@ -84,16 +84,17 @@ def load_images(archives: list[Path]) -> None:
         node.load(NODE_CLUSTER, archives)
 
 
-def need_image(image: images.Image) -> None:
-    """Puts an image on the node, unless this very archive is there already."""
+def need_image(image: images.Image) -> bool:
+    """Puts an image on the node, unless this very archive is there already; True when it was put there now."""
     mark = NODE_CLUSTER.run / "loaded" / image.archive.name
     found = image.archive.stat()
     content = f"{image.reference} {found.st_size} {found.st_mtime_ns}"
     if mark.exists() and mark.read_text() == content:
-        return
+        return False
     load_images([image.archive])
     mark.parent.mkdir(parents=True, exist_ok=True)
     mark.write_text(content)
+    return True
 
 
 def healthy() -> bool:

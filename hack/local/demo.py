@@ -33,9 +33,7 @@ def steps(*, with_vllm: bool) -> list[Step]:
     return [
         Step("python", "python dependencies", "python dependencies ready", _make_environment),
         Step("cluster", "starting the cluster", "cluster up", _start_cluster),
-        Step(
-            "image", "building the image", "image built and loaded", lambda: cluster.need_image(images.need_laneway())
-        ),
+        Step("image", "building the image", "image built and loaded", _load_image),
         Step(
             "model",
             "starting the model server",
@@ -87,6 +85,10 @@ def _make_environment() -> None:
 def _start_cluster() -> None:
     cluster.up()
     cluster.need_clients()
+
+
+def _load_image() -> None:
+    cluster.need_image(images.need_laneway())
 
 
 def _start_models(*, with_vllm: bool) -> None:

@@ -63,7 +63,7 @@ def package_key() -> str:
 
 
 def program(name: str, source: Path, target: str) -> Path:
-    """One static program at a path."""
+    """One program at a path, without the libraries that it may need."""
     return _kept(name, hash_of([source]), lambda layer: layer.file(source, target))
 
 
@@ -106,7 +106,7 @@ def hash_of(files: Iterable[Path], *, extra: str = "") -> str:
 
 def _kept(name: str, key: str, write: Callable[[Layer], None]) -> Path:
     """The layer's file, written when there is none for this key; older ones of the same name go."""
-    file = LAYERS / f"{name}-{FORMAT}-{key[:16]}.tar"
+    file = LAYERS / f"{name}-{FORMAT}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.tar"
     if file.exists():
         return file
     LAYERS.mkdir(parents=True, exist_ok=True)

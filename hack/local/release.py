@@ -12,18 +12,20 @@ NAMESPACE = "laneway-system"
 
 def start_ollama() -> None:
     """Builds Ollama with the model, once, and runs it in the default namespace."""
-    cluster.need_image(images.need_ollama())
-    step = "starting Ollama"
-    commands.kubectl(step, "apply", "-f", str(HACK / "manifests" / "ollama.yaml"))
-    commands.kubectl(step, "rollout", "status", f"deployment/{ollama.DEPLOYMENT}", "--timeout=120s")
+    _start("Ollama", images.need_ollama(), (HACK / "manifests" / "ollama.yaml").read_text(), ollama.DEPLOYMENT)
 
 
 def start_vllm() -> None:
     """Installs vLLM, once, and runs it in the default namespace."""
-    cluster.need_image(vllm_server.need_image())
-    step = "starting vLLM"
-    commands.kubectl(step, "apply", "-f", "-", stdin=vllm_server.manifest())
-    commands.kubectl(step, "rollout", "status", f"deployment/{vllm_server.DEPLOYMENT}", "--timeout=240s")
+    _start("vLLM", vllm_server.need_image(), vllm_server.manifest(), vllm_server.DEPLOYMENT)
+
+
+def _start(title: str, image: images.Image, manifest: str, deployment: str) -> None:
+    step = f"starting {title}"
+    if cluster.need_image(image):  # the image's name stays when its content changes: pods of the old one must go
+        commands.kubectl(step, "delete", "deployment", deployment, "--ignore-not-found")
+    commands.kubectl(step, "apply", "-f", "-", stdin=manifest)
+    commands.kubectl(step, "rollout", "status", f"deployment/{deployment}", "--timeout=240s")
 
 
 def install() -> None:

@@ -10,7 +10,7 @@ from string import Template
 from local import build, docker, images, ollama, toolchain
 from local.console import Progress, StepError
 from local.instance import NODE
-from local.layers import interpreter, libraries, shell
+from local.layers import interpreter, libraries, program, shell
 from local.oci import Settings
 from local.paths import CACHE, HACK, LOGS, SOURCE, STAMPS
 
@@ -39,8 +39,14 @@ def need_image() -> images.Image:
         )
     toolchain.need_packages(STEP, toolchain.IMAGE | {"readelf": "binutils"})
     _need_folder()
-    programs = sorted(SITE.rglob("*.so*"))
-    layers = [interpreter(), shell(), libraries("vllm-libraries", _recipe_hash(), programs, below=FOLDER)]
+    lscpu = Path(shutil.which("lscpu") or "/usr/bin/lscpu")  # vLLM asks it for the processors
+    programs = [lscpu, *sorted(SITE.rglob("*.so*"))]
+    layers = [
+        interpreter(),
+        shell(),
+        program("lscpu", lscpu, "/usr/bin/lscpu"),
+        libraries("vllm-libraries", f"lscpu {_recipe_hash()}", programs, below=FOLDER),
+    ]
     return images.write(
         "laneway-vllm", REFERENCE, layers, Settings(environment={"PYTHONUNBUFFERED": "1"}, user=images.USER)
     )

@@ -9,8 +9,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
-from unit.gateway.kit import ATTEMPT, eventually, gateway
 from yarl import URL
+
+from unit.gateway.kit import ATTEMPT, eventually, gateway
 
 WHOLE = b'{"id":"c1","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Paris."},"finish_reason":"stop"}],"usage":{"prompt_tokens":120,"total_tokens":150,"completion_tokens":30}}'
 DELTAS = [

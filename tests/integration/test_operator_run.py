@@ -33,5 +33,3 @@ async def test_a_run_goes_from_apply_to_its_result(stage: Stage) -> None:
     assert {one["type"] for one in first["status"]["conditions"]} == CONDITIONS
     assert status_writes(stage.runs, "hello") <= 8
     assert await silence(stage.runs, seconds=3) == 0
-    for e in stage.runs.events: print(e.type, e.object.get("status",{}).get("phase"), e.object.get("status",{}).get("reason"), [c["message"] for c in e.object.get("status",{}).get("conditions",[])][:2])
-    import json; print(json.dumps(ended,indent=1)); assert 0

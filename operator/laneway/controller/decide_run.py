@@ -111,7 +111,8 @@ def _no_pod(view: RunView, now: datetime) -> RunDecision | None:
     attempt = view.run.current
     if view.pod is not None or attempt is None:
         return None
-    seen = view.gateway.state is not None and view.gateway.state.calls > 0
+    state = view.gateway.state
+    seen = state is not None and state.calls + state.open_calls > 0
     if attempt.pod_uid or seen:
         if waiting := _close_first(view, now):
             return waiting

@@ -7,6 +7,13 @@ from dataclasses import dataclass, replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from laneway.api.modellane import ModelLaneStatus
+from laneway.api.reasons import LaneReason
+from laneway.api.runstatus import AgentRunStatus
+from laneway.controller.decide_lane import decide_lane, held_slots
+from laneway.controller.effects import PostEvent
+from laneway.controller.views import Held, Lane, LaneView, Run
 from support.builders import (
     NOW,
     admitted,
@@ -20,13 +27,6 @@ from support.builders import (
     run,
     running,
 )
-
-from laneway.api.modellane import ModelLaneStatus
-from laneway.api.reasons import LaneReason
-from laneway.api.runstatus import AgentRunStatus
-from laneway.controller.decide_lane import decide_lane, held_slots
-from laneway.controller.effects import PostEvent
-from laneway.controller.views import Held, Lane, LaneView, Run
 
 FINISHED = AgentRunStatus(conditions=(condition("Finished", "True", "Completed"),))
 REFUSED = AgentRunStatus(conditions=(condition("Admitted", "False", "QuotaExceeded", message="exceeded quota"),))

@@ -6,6 +6,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pytest
+
+from laneway.agent.envelope import EnvelopeSummary
+from laneway.agent.envelope import Usage as EnvelopeUsage
+from laneway.api.base import Condition
+from laneway.api.reasons import Cause, Waiting
+from laneway.api.runstatus import AgentRunStatus, Usage
+from laneway.controller.decide_run import decide_run
+from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, EnsureConfigMap, PostEvent
+from laneway.controller.views import Place, PodRefusal, RunView
 from support.builders import (
     NOW,
     PRESETS,
@@ -23,15 +32,6 @@ from support.builders import (
     run_view,
     running,
 )
-
-from laneway.agent.envelope import EnvelopeSummary
-from laneway.agent.envelope import Usage as EnvelopeUsage
-from laneway.api.base import Condition
-from laneway.api.reasons import Cause, Waiting
-from laneway.api.runstatus import AgentRunStatus, Usage
-from laneway.controller.decide_run import decide_run
-from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, EnsureConfigMap, PostEvent
-from laneway.controller.views import Place, PodRefusal, RunView
 
 LATER = at(30)
 STARTED = admitted(pod="hello-hello-01-1", pod_uid="pod-uid", start_time=at(2))

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from support.builders import PRESETS, SURROUNDINGS, attempt, lane, run
 
 from laneway.controller.pods import Plan, build_pod, build_prompt
 from laneway.controller.views import Lane
+from support.builders import PRESETS, SURROUNDINGS, attempt, lane, run
 
 
 def build(

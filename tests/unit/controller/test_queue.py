@@ -6,9 +6,9 @@ import asyncio
 from datetime import datetime, timedelta
 
 import pytest
-from support.builders import NOW, at
 
 from laneway.controller.queue import LAST_BACKOFF, Queue
+from support.builders import NOW, at
 
 
 class StillClock:

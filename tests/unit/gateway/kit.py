@@ -19,17 +19,22 @@ from laneway.api.gatewaystate import AttemptState, GatewayState
 from laneway.gateway.app import CallPort
 from laneway.gateway.credentials import Credentials
 from laneway.gateway.exchange import Tools
-from laneway.gateway.ledger import Ledger, open_ledger
+from laneway.gateway.ledger import CallEnd, CallStart, Ledger, open_ledger
 from laneway.gateway.operatorport import OperatorPort
 from laneway.gateway.state import State
 from laneway.gateway.tokens import Authenticator, KeyRing
 from laneway.gateway.upstream import AddressPolicy, Upstream, open_upstream
 from laneway.gateway.views import Views
+from laneway.rules.pricing import Prices
 from laneway.rules.token import AttemptId, TokenKeys, operator_secret, sign
+from laneway.rules.usage import Usage
 
 KEYS = TokenKeys(current="k1", keys={"k1": b"1" * 32, "k0": b"0" * 32})
 OPERATOR = operator_secret(KEYS.keys["k1"])
 ATTEMPT = AttemptId(run_uid="run-uid-1", attempt=1)
+
+PRICES = Prices(input=2_500_000, output=10_000_000, cache_read=2_500_000, cache_write=2_500_000)
+PAST_MS = 1_800_000_000_000
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 JsonObject = dict[str, Any]
@@ -59,12 +64,23 @@ def run_object(
 
 
 def pod_object(
-    *, uid: str = ATTEMPT.run_uid, attempt: int = ATTEMPT.attempt, address: str | None = "127.0.0.1", version: int = 1, phase: str = "Running"
+    *,
+    uid: str = ATTEMPT.run_uid,
+    attempt: int = ATTEMPT.attempt,
+    address: str | None = "127.0.0.1",
+    version: int = 1,
+    phase: str = "Running",
 ) -> JsonObject:
     labels = {"laneway.dev/run-uid": uid, "laneway.dev/attempt": str(attempt), "laneway.dev/run": f"run-{uid}"}
     name = f"pod-{uid}-{attempt}"
     return {
-        "metadata": {"namespace": "agents", "name": name, "uid": name, "resourceVersion": str(version), "labels": labels},
+        "metadata": {
+            "namespace": "agents",
+            "name": name,
+            "uid": name,
+            "resourceVersion": str(version),
+            "labels": labels,
+        },
         "status": {"phase": phase, "podIPs": [{"ip": address}] if address else []},
     }
 
@@ -79,6 +95,43 @@ def lane_object(url: str, *, server: str = "vLLM", version: int = 1, generation:
 def secret_object(key: str, *, labelled: bool = True) -> JsonObject:
     labels = {"laneway.dev/credential": "true"} if labelled else {}
     return {"metadata": {"labels": labels}, "data": {"apiKey": base64.b64encode(key.encode()).decode()}}
+
+
+def call_start(call: str, *, attempt: AttemptId = ATTEMPT, at: int = PAST_MS) -> CallStart:
+    return CallStart(
+        id=call,
+        run_uid=attempt.run_uid,
+        attempt=attempt.attempt,
+        namespace="agents",
+        lane_namespace="models",
+        lane="lane",
+        model="m",
+        wire_api="Messages",
+        started_ms=at,
+    )
+
+
+def call_end(
+    *,
+    usage: Usage = Usage(120, 30),
+    prices: Prices | None = PRICES,
+    cost: int | None = 600,
+    cause: str | None = None,
+    turn: bool = True,
+    metered: bool = True,
+    at: int = PAST_MS + 5,
+) -> CallEnd:
+    return CallEnd(
+        ended_ms=at,
+        status=200 if turn else 503,
+        cause=cause,
+        finish_reason="stop" if turn else None,
+        turn=turn,
+        metered=metered,
+        usage=usage,
+        prices=prices,
+        cost_micro_usd=cost,
+    )
 
 
 @dataclass

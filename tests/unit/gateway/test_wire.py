@@ -38,7 +38,14 @@ def feed(reader: Reader, parts: list[bytes]) -> tuple[bytes, Reading]:
     return out, reader.reading
 
 
-CUTS = pytest.mark.parametrize("seed", [pytest.param(0, id="at once"), pytest.param(1, id="byte by byte"), *(pytest.param(n, id=f"odd chunks {n}") for n in range(2, 7))])
+CUTS = pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(0, id="at once"),
+        pytest.param(1, id="byte by byte"),
+        *(pytest.param(n, id=f"odd chunks {n}") for n in range(2, 7)),
+    ],
+)
 
 
 @pytest.mark.row("S0.16", "S0.17", "S1.16")
@@ -53,7 +60,9 @@ CUTS = pytest.mark.parametrize("seed", [pytest.param(0, id="at once"), pytest.pa
         (OLLAMA, "ollama-api_chat-stream", Usage(20, 16), "stop"),
     ],
 )
-def test_a_stream_passes_unchanged_and_its_usage_is_read(wire: Wire, name: str, usage: Usage, finish: str, seed: int) -> None:
+def test_a_stream_passes_unchanged_and_its_usage_is_read(
+    wire: Wire, name: str, usage: Usage, finish: str, seed: int
+) -> None:
     data = sample(name)
     out, reading = feed(wire.stream_reader(PLAIN), cut(data, seed))
     assert out == data
@@ -73,7 +82,9 @@ def test_a_stream_passes_unchanged_and_its_usage_is_read(wire: Wire, name: str, 
         (OLLAMA, "ollama-api_chat-nonstream", Usage(20, 16), "stop"),
     ],
 )
-def test_a_whole_answer_passes_unchanged_and_its_usage_is_read(wire: Wire, name: str, usage: Usage, finish: str) -> None:
+def test_a_whole_answer_passes_unchanged_and_its_usage_is_read(
+    wire: Wire, name: str, usage: Usage, finish: str
+) -> None:
     out, reading = feed(wire.whole_reader(), cut(sample(name), 3))
     assert out == sample(name)
     assert (reading.usage, reading.usage_final, reading.finish_reason, reading.ended) == (usage, True, finish, True)
@@ -125,11 +136,19 @@ def test_a_stream_without_usage_has_unknown_usage_not_zero() -> None:
 
 
 def test_anthropic_usage_is_merged_field_by_field_and_its_input_includes_the_cache() -> None:
-    start = {"input_tokens": 10, "cache_creation_input_tokens": 200, "cache_read_input_tokens": 3000, "output_tokens": 1}
+    start = {
+        "input_tokens": 10,
+        "cache_creation_input_tokens": 200,
+        "cache_read_input_tokens": 3000,
+        "output_tokens": 1,
+    }
     deltas = [{"output_tokens": 7}, {"output_tokens": 25, "input_tokens": None}]
     parts = [{"type": "message_start", "message": {"usage": start}}, {"type": "ping"}]
     parts += [{"type": "message_delta", "delta": {"stop_reason": None}, "usage": deltas[0]}]
-    parts += [{"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": deltas[1]}, {"type": "message_stop"}]
+    parts += [
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": deltas[1]},
+        {"type": "message_stop"},
+    ]
     data = b"".join(f"event: {part['type']}\ndata: {json.dumps(part)}\n\n".encode() for part in parts)
     _, reading = feed(MESSAGES.stream_reader(PLAIN), cut(data, 4))
     assert reading.usage == Usage(3210, 25, cache_read_tokens=3000, cache_write_tokens=200)
@@ -139,8 +158,16 @@ def test_anthropic_usage_is_merged_field_by_field_and_its_input_includes_the_cac
 @pytest.mark.parametrize(
     ("wire", "data", "words"),
     [
-        (CHAT, b'data: {"error":{"message":"engine died","type":"InternalServerError","code":500}}\n\ndata: [DONE]\n\n', ("InternalServerError", "500", "engine died")),
-        (MESSAGES, b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n', ("overloaded_error", "", "Overloaded")),
+        (
+            CHAT,
+            b'data: {"error":{"message":"engine died","type":"InternalServerError","code":500}}\n\ndata: [DONE]\n\n',
+            ("InternalServerError", "500", "engine died"),
+        ),
+        (
+            MESSAGES,
+            b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n',
+            ("overloaded_error", "", "Overloaded"),
+        ),
         (OLLAMA, b'{"model":"m","done":false}\n{"error":"runner stopped"}\n', ("", "", "runner stopped")),
     ],
     ids=["chat completions", "messages", "ollama"],
@@ -181,7 +208,15 @@ def test_error_bodies_of_every_dialect_are_read(body: bytes, words: tuple[str, s
         ({"stream": False}, None, False),
         ({}, None, False),
     ],
-    ids=["no options", "null options", "other options", "refused by the client", "asked by the client", "no stream", "stream unsaid"],
+    ids=[
+        "no options",
+        "null options",
+        "other options",
+        "refused by the client",
+        "asked by the client",
+        "no stream",
+        "stream unsaid",
+    ],
 )
 def test_usage_is_asked_for_in_a_chat_stream_only(body: dict[str, object], options: object, asked: bool) -> None:
     prepared = CHAT.prepare(json.dumps({"model": "a", **body}).encode(), model="m")
@@ -192,7 +227,12 @@ def test_usage_is_asked_for_in_a_chat_stream_only(body: dict[str, object], optio
 
 @pytest.mark.parametrize(
     ("wire", "body", "streamed"),
-    [(OLLAMA, b"{}", True), (OLLAMA, b'{"stream":false}', False), (MESSAGES, b"{}", False), (MESSAGES, b'{"stream":true}', True)],
+    [
+        (OLLAMA, b"{}", True),
+        (OLLAMA, b'{"stream":false}', False),
+        (MESSAGES, b"{}", False),
+        (MESSAGES, b'{"stream":true}', True),
+    ],
     ids=["Ollama streams by default", "Ollama whole", "messages whole", "messages stream"],
 )
 def test_who_streams(wire: Wire, body: bytes, streamed: bool) -> None:
@@ -216,8 +256,12 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("wire", "kind", "status", "path", "word"), REFUSALS, ids=[f"{w.api} {k} is {s}" for w, k, s, *_ in REFUSALS])
-def test_each_api_refuses_in_its_own_words(wire: Wire, kind: Kind, status: int, path: tuple[str, ...], word: str) -> None:
+@pytest.mark.parametrize(
+    ("wire", "kind", "status", "path", "word"), REFUSALS, ids=[f"{w.api} {k} is {s}" for w, k, s, *_ in REFUSALS]
+)
+def test_each_api_refuses_in_its_own_words(
+    wire: Wire, kind: Kind, status: int, path: tuple[str, ...], word: str
+) -> None:
     answer = wire.refuse(Refusal(kind, "why", retry_after_seconds=3))
     value = json.loads(answer.body)
     for step in path:

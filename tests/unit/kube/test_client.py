@@ -269,11 +269,8 @@ def event(kind: str, **body: Any) -> bytes:
 
 
 async def watched(kube: Kube) -> list[str]:
-    kinds = []
     async with aclosing(kube.watch(PODS, resource_version="5")) as events:
-        async for one in events:
-            kinds.append(one.type)
-    return kinds
+        return [one.type async for one in events]
 
 
 async def test_a_watch_ends_quietly_when_the_server_ends_it(kube: Kube, server: Server) -> None:
@@ -329,7 +326,6 @@ async def test_in_a_pod_a_rotated_token_is_read_again(monkeypatch: pytest.Monkey
     monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(authority))
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "6443")
-    # The loader keeps the environment that it saw first, which is the process's own and so shows the two variables.
     connection = await Connection.open()
     try:
         assert connection.server == "https://127.0.0.1:6443"

@@ -42,7 +42,11 @@ def test_a_status_alone(status: int, cause: Cause) -> None:
         (400, ErrorInfo(type="invalid_request_error", message="You have reached your specified API usage limits."), Q),
         (429, ErrorInfo(type="tokens", code="rate_limit_exceeded"), M),
         (503, ErrorInfo(code="slow_down"), T),
-        (404, ErrorInfo(type="NotFoundError", code="404", message="The model `nope` does not exist."), Cause.MODEL_NOT_FOUND),
+        (
+            404,
+            ErrorInfo(type="NotFoundError", code="404", message="The model `nope` does not exist."),
+            Cause.MODEL_NOT_FOUND,
+        ),
         (404, ErrorInfo(message="Not Found"), Cause.WIRE_API_UNSUPPORTED),
         (400, ErrorInfo(message="This model's maximum context length is 8192 tokens."), Cause.CONTEXT_TOO_LONG),
         (400, ErrorInfo(message="the input length exceeds the context length"), Cause.CONTEXT_TOO_LONG),

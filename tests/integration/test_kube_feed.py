@@ -1,0 +1,294 @@
+"""kopf as our watcher on a real API server: it tells everything, writes nothing, and does not hide its end."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from laneway.kube.cache import Cache, Change
+from laneway.kube.client import Kube
+from laneway.kube.feed import run_feed
+from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Key, Resource, uid_of
+from laneway.kube.resync import DeafWatch, Resync, list_all
+from manifests import lane, run
+
+
+def pod(name: str, **labels: str) -> JsonObject:
+    return {
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"containers": [{"name": "agent", "image": "none"}], "restartPolicy": "Never"},
+    }
+
+
+def lanes_of(obj: JsonObject) -> Iterable[Key]:
+    return [Key(obj["metadata"]["namespace"], model["lane"]) for model in obj["spec"]["models"]]
+
+
+class World:
+    """A cache, the changes told, and the feed that fills it."""
+
+    def __init__(self, kubeconfig: str) -> None:
+        self._kubeconfig = kubeconfig
+        self.cache = Cache(lanes_of_run=lanes_of)
+        self.changes: list[Change] = []
+        self.stop = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+    def start(self, *namespaces: str, on_change: Callable[[Change], None] | None = None) -> asyncio.Task[None]:
+        self.stop = asyncio.Event()
+        self.task = asyncio.create_task(
+            run_feed(
+                cache=self.cache,
+                on_change=on_change or self.changes.append,
+                namespaces=namespaces,
+                stop=self.stop,
+                kubeconfig=self._kubeconfig,
+            )
+        )
+        return self.task
+
+    async def end(self) -> None:
+        self.stop.set()
+        if self.task is not None:
+            await asyncio.wait_for(asyncio.wait([self.task]), 15)
+
+    def knows(self, resource: Resource, namespace: str, name: str) -> bool:
+        return self.cache.get(resource, Key(namespace, name)) is not None
+
+
+@pytest.fixture
+async def world(cluster: Any) -> AsyncIterator[World]:
+    made = World(cluster.kubeconfig)
+    yield made
+    await made.end()
+
+
+@pytest.mark.parametrize("clusterwide", [pytest.param(True, id="clusterwide"), pytest.param(False, id="one namespace")])
+async def test_the_feed_tells_what_comes_changes_and_goes(
+    kube: Kube, namespace: str, world: World, until: Any, clusterwide: bool
+) -> None:
+    await kube.create(AGENT_RUNS, namespace, run(name="early"))
+    task = world.start() if clusterwide else world.start(namespace)
+    await until(lambda: world.knows(AGENT_RUNS, namespace, "early"))
+    made = await kube.create(AGENT_RUNS, namespace, run(name="late"))
+    await kube.create(MODEL_LANES, namespace, lane())
+    await until(lambda: world.knows(AGENT_RUNS, namespace, "late") and world.knows(MODEL_LANES, namespace, "local"))
+    assert len(world.cache.runs_on_lane(Key(namespace, "local"))) == 2
+    changed = await kube.merge_patch(AGENT_RUNS, namespace, "late", {"spec": {"priority": 7}})
+    await until(lambda: _priority(world, Key(namespace, "late")) == 7)
+    await kube.delete(AGENT_RUNS, namespace, "late")
+    await until(lambda: not world.knows(AGENT_RUNS, namespace, "late"))
+    story = [change for change in world.changes if change.key == (namespace, "late")]
+    assert [_versions(change) for change in story] == [
+        (None, made["metadata"]["resourceVersion"]),
+        (made["metadata"]["resourceVersion"], changed["metadata"]["resourceVersion"]),
+        (changed["metadata"]["resourceVersion"], None),
+    ]
+    world.stop.set()
+    await asyncio.wait_for(task, 10)
+
+
+def _priority(world: World, key: Key) -> int | None:
+    held = world.cache.get(AGENT_RUNS, key)
+    return None if held is None else held["spec"].get("priority")
+
+
+def _versions(change: Change) -> tuple[str | None, str | None]:
+    before, after = change.before, change.after
+    return (
+        None if before is None else before["metadata"]["resourceVersion"],
+        None if after is None else after["metadata"]["resourceVersion"],
+    )
+
+
+async def test_the_feed_writes_nothing(kube: Kube, namespace: str, world: World, until: Any) -> None:
+    made = [
+        await kube.create(AGENT_RUNS, namespace, run()),
+        await kube.create(MODEL_LANES, namespace, lane()),
+        await kube.create(PODS, namespace, pod("p", **{"laneway.dev/run-uid": "u"})),
+    ]
+    world.start(namespace)
+    await until(lambda: len(world.changes) >= 3)
+    await kube.merge_patch(AGENT_RUNS, namespace, "hello", {"spec": {"priority": 1}})
+    await kube.merge_patch(AGENT_RUNS, namespace, "hello", {"spec": {"priority": 0}})
+    await until(lambda: len(world.changes) >= 5)
+    await world.end()
+    for resource, before in zip((AGENT_RUNS, MODEL_LANES, PODS), made, strict=True):
+        after = await kube.get(resource, namespace, before["metadata"]["name"])
+        assert {field["manager"] for field in after["metadata"]["managedFields"]} == {"laneway-operator"}
+        assert "finalizers" not in after["metadata"]
+        assert "annotations" not in after["metadata"]
+        if resource != AGENT_RUNS:
+            assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+
+async def test_only_pods_with_the_label_of_a_run_are_fed(kube: Kube, namespace: str, world: World, until: Any) -> None:
+    await kube.create(PODS, namespace, pod("foreign", app="web"))
+    await kube.create(PODS, namespace, pod("ours", **{"laneway.dev/run-uid": "u1"}))
+    world.start(namespace)
+    await until(lambda: world.cache.pods_of_run("u1"))
+    await kube.create(PODS, namespace, pod("foreign-too"))
+    await kube.create(PODS, namespace, pod("ours-too", **{"laneway.dev/run-uid": "u1"}))
+    await until(lambda: len(world.cache.pods_of_run("u1")) == 2)
+    assert {held["metadata"]["name"] for held in world.cache.items(PODS)} == {"ours", "ours-too"}
+
+
+async def test_runs_deleted_and_made_again_under_one_name_end_as_the_last_one(
+    kube: Kube, namespace: str, world: World, until: Any
+) -> None:
+    world.start(namespace)
+    for _ in range(30):
+        await kube.create(AGENT_RUNS, namespace, run())
+        await kube.delete(AGENT_RUNS, namespace, "hello")
+    last = await kube.create(AGENT_RUNS, namespace, run())
+    await kube.create(AGENT_RUNS, namespace, run(name="mark"))
+    await until(lambda: world.knows(AGENT_RUNS, namespace, "mark"))
+
+    def newest() -> bool:
+        held = world.cache.get(AGENT_RUNS, Key(namespace, "hello"))
+        return held is not None and uid_of(held) == uid_of(last)
+
+    await until(newest)
+    await asyncio.sleep(0.3)  # a late end of an earlier one would take it away again
+    assert newest()
+
+
+async def test_an_error_in_the_callback_ends_the_feed(kube: Kube, namespace: str, world: World) -> None:
+    await kube.create(AGENT_RUNS, namespace, run())
+
+    def fail(change: Change) -> None:
+        raise ZeroDivisionError(str(change.key))
+
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(world.start(namespace, on_change=fail), 15)
+
+
+async def test_a_feed_that_may_not_list_ends_with_the_error(
+    cluster: Any, kubectl: Any, namespace: str, tmp_path: Path
+) -> None:
+    """As any answer that kopf holds for final, such as an HTTP 410."""
+    kubectl("create", "serviceaccount", "nobody", "-n", namespace)
+    token = kubectl("create", "token", "nobody", "-n", namespace).strip()
+    config = json.loads(kubectl("config", "view", "--raw", "--flatten", "-o", "json"))
+    config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
+    assert base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"])
+    poor = tmp_path / "kubeconfig"
+    poor.write_text(json.dumps(config))
+    world = World(str(poor))
+    with pytest.raises(Exception, match="forbidden"):
+        await asyncio.wait_for(world.start(namespace), 40)
+
+
+async def test_a_signal_sets_stop_instead_of_ending_kopf_alone(
+    kube: Kube, namespace: str, world: World, until: Any
+) -> None:
+    await kube.create(AGENT_RUNS, namespace, run())
+    younger = None
+    task = world.start(namespace)
+    await until(lambda: world.changes)
+    younger = asyncio.create_task(asyncio.Event().wait())
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(task, 10)
+    assert world.stop.is_set()
+    assert not younger.done(), "the feed ends its own tasks, not those of the rest of the process"
+    younger.cancel()
+
+
+# Resync
+
+
+def resync(kube: Kube, world: World, namespace: str, **options: Any) -> Resync:
+    return Resync(kube=kube, cache=world.cache, on_change=world.changes.append, namespaces=[namespace], **options)
+
+
+async def no_sleep(seconds: float) -> None:
+    assert seconds > 0
+
+
+async def test_the_first_listing_fills_the_cache(kube: Kube, namespace: str, world: World) -> None:
+    await kube.create(AGENT_RUNS, namespace, run())
+    await kube.create(MODEL_LANES, namespace, lane())
+    await kube.create(PODS, namespace, pod("foreign"))
+    await kube.create(PODS, namespace, pod("ours", **{"laneway.dev/run-uid": "u1"}))
+    await list_all(kube, world.cache, namespaces=[namespace])
+    assert [len(world.cache.items(resource)) for resource in (AGENT_RUNS, MODEL_LANES, PODS)] == [1, 1, 1]
+
+
+async def test_what_was_deleted_while_nobody_watched_is_dropped_and_told(
+    kube: Kube, namespace: str, world: World, until: Any
+) -> None:
+    for name in ("stays", "goes", "comes-again"):
+        await kube.create(AGENT_RUNS, namespace, run(name=name))
+    await list_all(kube, world.cache, namespaces=[namespace])
+    await kube.delete(AGENT_RUNS, namespace, "goes")
+    await kube.delete(AGENT_RUNS, namespace, "comes-again")
+    again = await kube.create(AGENT_RUNS, namespace, run(name="comes-again"))
+    world.start(namespace)
+    await until(
+        lambda: any(change.after is not None and uid_of(change.after) == uid_of(again) for change in world.changes)
+    )
+    assert world.knows(AGENT_RUNS, namespace, "goes"), "kopf does not tell of it, which is why there is a resync"
+    world.changes.clear()
+    await resync(kube, world, namespace).compare()
+    assert [(change.key.name, change.after) for change in world.changes] == [("goes", None)]
+    assert sorted(held["metadata"]["name"] for held in world.cache.items(AGENT_RUNS)) == ["comes-again", "stays"]
+
+
+async def test_a_watch_that_is_deaf_is_noticed(kube: Kube, namespace: str, world: World) -> None:
+    await list_all(kube, world.cache, namespaces=[namespace])
+    await kube.create(AGENT_RUNS, namespace, run())
+    with pytest.raises(DeafWatch, match="hello"):
+        await resync(kube, world, namespace, sleep=no_sleep).compare()
+
+
+async def test_a_watch_that_tells_a_little_later_is_not_deaf(
+    kube: Kube, namespace: str, world: World, until: Any
+) -> None:
+    await kube.create(AGENT_RUNS, namespace, run())
+
+    async def sleep(seconds: float) -> None:
+        assert seconds == 60.0
+        world.start(namespace)
+        await until(lambda: world.knows(AGENT_RUNS, namespace, "hello"))
+
+    await resync(kube, world, namespace, sleep=sleep).compare()
+
+
+async def test_a_run_that_came_and_went_between_two_events_is_no_sign_of_deafness(
+    kube: Kube, namespace: str, world: World
+) -> None:
+    await kube.create(AGENT_RUNS, namespace, run())
+
+    async def sleep(_: float) -> None:
+        await kube.delete(AGENT_RUNS, namespace, "hello")
+
+    await resync(kube, world, namespace, sleep=sleep).compare()
+
+
+async def test_the_resync_goes_on_after_the_api_server_refused(kube: Kube, namespace: str, world: World) -> None:
+    pauses: list[float] = []
+
+    class Enough(Exception):
+        pass
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise Enough
+
+    moments = iter([5.0, 6.0])
+    checker = resync(
+        kube, world, "no-such-place", sleep=sleep, monotonic=lambda: next(moments), spread=lambda low, high: high
+    )
+    with pytest.raises(Enough):
+        await checker.run()
+    assert pauses == [20.0, pytest.approx(330.0), pytest.approx(330.0)]
