@@ -31,6 +31,7 @@ def _start(title: str, image: images.Image, manifest: str, deployment: str) -> N
 def install() -> None:
     """Installs or upgrades the chart with the image of this tree."""
     image = images.need_laneway()
+    cluster.need_image(image)  # the tree may have changed since the image step
     repository, tag = image.reference.rsplit(":", 1)
     place = ["--namespace", NAMESPACE, "--create-namespace"]
     values = ["--set", f"image.repository={repository}", "--set", f"image.tag={tag}"]

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,10 +116,30 @@ class Stage:
             return str(lease["spec"].get("holderIdentity") or "").partition("_")[0]
         return ""
 
+    def lane(self, spec: dict[str, Any] | None = None, *, name: str = "local", slots: int = 4) -> JsonObject:
+        """A Direct lane with so many slots."""
+        given = manifests.merged({"access": "Direct", "capacity": {"runs": slots}}, spec or {})
+        return manifests.lane(given, name=name)
+
     async def add_lane(self, spec: dict[str, Any] | None = None, *, name: str = "local", slots: int = 4) -> JsonObject:
         """Make a Direct lane with so many slots."""
-        given = manifests.merged({"access": "Direct", "capacity": {"runs": slots}}, spec or {})
-        return await self.kube.create(MODEL_LANES, self.namespace, manifests.lane(given, name=name))
+        return await self.kube.create(MODEL_LANES, self.namespace, self.lane(spec, name=name, slots=slots))
+
+    async def resize(self, slots: int) -> JsonObject:
+        """Give lane ``local`` so many slots."""
+        return await self.kube.merge_patch(
+            MODEL_LANES, self.namespace, "local", {"spec": {"capacity": {"runs": slots}}}
+        )
+
+    async def lane_says(self, **counts: int) -> JsonObject:
+        """Wait until the status of lane ``local`` has these counts; answers the lane."""
+
+        async def read() -> bool:
+            status = (await self.kube.get(MODEL_LANES, self.namespace, "local")).get("status") or {}
+            return counts.items() <= status.items()
+
+        await self.until(read, True)
+        return await self.kube.get(MODEL_LANES, self.namespace, "local")
 
     async def add_run(self, name: str = "hello", spec: dict[str, Any] | None = None, **meta: Any) -> JsonObject:
         """Make a run of preset ``generic``, whose log nobody reads."""
@@ -164,6 +184,27 @@ class Stage:
             }
             raise AssertionError(f"not finished: {left}") from error
         return [self.last(uid) for uid in uids]
+
+    async def position(self, run: JsonObject, place: int) -> None:
+        """Wait until a run stands at this place of its queue."""
+        uid = run["metadata"]["uid"]
+        await self.runs.until(lambda: self.last(uid).get("status", {}).get("queue", {}).get("position") == place)
+
+    async def gone(self, pod: JsonObject) -> None:
+        """Wait until a pod is gone."""
+        uid = pod["metadata"]["uid"]
+        await self.pods.until(
+            lambda: any(
+                event.type == "DELETED" and event.object["metadata"]["uid"] == uid for event in self.pods.events
+            )
+        )
+
+    async def until(self, question: Callable[[], Awaitable[object]], answer: object, *, seconds: float = 20.0) -> None:
+        """Ask the API server until it gives this answer."""
+        deadline = time.monotonic() + seconds
+        while (last := await question()) != answer:
+            assert time.monotonic() < deadline, f"not {answer!r} within {seconds} s but {last!r}"
+            await asyncio.sleep(0.05)
 
     async def has_pod(self, run: JsonObject, *, phase: str | None = None, number: int = 1) -> JsonObject:
         """Wait until a run had so many pods (the last one in ``phase``); answers the last."""

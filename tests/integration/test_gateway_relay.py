@@ -96,13 +96,15 @@ async def test_each_part_of_a_slow_stream_arrives_before_the_next_is_sent(tmp_pa
                 await go_on.get()
         return response
 
-    async with gateway(tmp_path, server) as kit:
-        async with kit.post("/v1/chat/completions", {**CHAT, "stream": True}) as answer:
-            for part in DELTAS:
-                expected = part.replace(b',"usage":null', b"")
-                assert await asyncio.wait_for(answer.content.readexactly(len(expected)), 5) == expected
-                go_on.put_nowait(None)
-            assert await answer.content.read() == DONE
+    async with (
+        gateway(tmp_path, server) as kit,
+        kit.post("/v1/chat/completions", {**CHAT, "stream": True}) as answer,
+    ):
+        for part in DELTAS:
+            expected = part.replace(b',"usage":null', b"")
+            assert await asyncio.wait_for(answer.content.readexactly(len(expected)), 5) == expected
+            go_on.put_nowait(None)
+        assert await answer.content.read() == DONE
 
 
 async def test_a_client_that_leaves_ends_the_call_upstream_at_once(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import base64
 import json
 import os
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -83,8 +82,8 @@ async def test_the_feed_tells_what_comes_changes_and_goes(
     await kube.create(MODEL_LANES, namespace, lane())
     await until(lambda: world.knows(AGENT_RUNS, namespace, "late") and world.knows(MODEL_LANES, namespace, "local"))
     assert len(world.cache.runs_on_lane(Key(namespace, "local"))) == 2
-    changed = await kube.merge_patch(AGENT_RUNS, namespace, "late", {"spec": {"priority": 7}})
-    await until(lambda: _priority(world, Key(namespace, "late")) == 7)
+    changed = await kube.merge_patch(AGENT_RUNS, namespace, "late", {"spec": {"prompt": "Another question"}})
+    await until(lambda: _prompt(world, Key(namespace, "late")) == "Another question")
     await kube.delete(AGENT_RUNS, namespace, "late")
     await until(lambda: not world.knows(AGENT_RUNS, namespace, "late"))
     story = [change for change in world.changes if change.key == (namespace, "late")]
@@ -97,9 +96,9 @@ async def test_the_feed_tells_what_comes_changes_and_goes(
     await asyncio.wait_for(task, 10)
 
 
-def _priority(world: World, key: Key) -> int | None:
+def _prompt(world: World, key: Key) -> str | None:
     held = world.cache.get(AGENT_RUNS, key)
-    return None if held is None else held["spec"].get("priority")
+    return None if held is None else held["spec"]["prompt"]
 
 
 def _versions(change: Change) -> tuple[str | None, str | None]:
@@ -118,8 +117,8 @@ async def test_the_feed_writes_nothing(kube: Kube, namespace: str, world: World,
     ]
     world.start(namespace)
     await until(lambda: len(world.changes) >= 3)
-    await kube.merge_patch(AGENT_RUNS, namespace, "hello", {"spec": {"priority": 1}})
-    await kube.merge_patch(AGENT_RUNS, namespace, "hello", {"spec": {"priority": 0}})
+    await kube.merge_patch(AGENT_RUNS, namespace, "hello", {"spec": {"prompt": "Another question"}})
+    await kube.merge_patch(AGENT_RUNS, namespace, "hello", {"spec": {"prompt": "And one more"}})
     await until(lambda: len(world.changes) >= 5)
     await world.end()
     for resource, before in zip((AGENT_RUNS, MODEL_LANES, PODS), made, strict=True):
@@ -272,23 +271,3 @@ async def test_a_run_that_came_and_went_between_two_events_is_no_sign_of_deafnes
         await kube.delete(AGENT_RUNS, namespace, "hello")
 
     await resync(kube, world, namespace, sleep=sleep).compare()
-
-
-async def test_the_resync_goes_on_after_the_api_server_refused(kube: Kube, namespace: str, world: World) -> None:
-    pauses: list[float] = []
-
-    class Enough(Exception):
-        pass
-
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 3:
-            raise Enough
-
-    moments = iter([5.0, 6.0])
-    checker = resync(
-        kube, world, "no-such-place", sleep=sleep, monotonic=lambda: next(moments), spread=lambda low, high: high
-    )
-    with pytest.raises(Enough):
-        await checker.run()
-    assert pauses == [20.0, pytest.approx(330.0), pytest.approx(330.0)]

@@ -69,7 +69,7 @@ async def test_one_of_two_leads_renews_and_gives_over_when_it_stops(
     assert not other.elector.leads
     await leader.end()
     await leader.elector.release()
-    await until(lambda: other.elector.may_write(), seconds=5)
+    await until(other.elector.may_write, seconds=5)
     assert not leader.elector.may_write()
     last = await kube.get(LEASES, namespace, NAME)
     assert last["spec"]["leaseTransitions"] == 1

@@ -139,7 +139,7 @@ def envelope_usage(envelope: EnvelopeSummary | None) -> Usage:
         cost_usd=None if envelope.reported_cost_micro_usd is None else format_usd(envelope.reported_cost_micro_usd),
         cost_source=None if envelope.reported_cost_micro_usd is None else CostSource.REPORTED,
         source=UsageSource.ENVELOPE,
-        complete=True,
+        complete=envelope.usage_is_total,
     )
 
 

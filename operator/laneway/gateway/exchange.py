@@ -202,7 +202,8 @@ class Exchange:
         self._complete = not streamed
         if rest := reader.close():
             await response.write(rest)
-        if not self._complete and not reader.reading.ended and self._operation.generates:
+        reading = reader.reading
+        if not (self._complete or reading.ended or reading.error) and self._operation.generates:
             raise BrokenOff("the stream ended before its last event")
         self._complete = True
         self._settle()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -222,6 +223,11 @@ def _not_connected(error: Exception) -> UpstreamError:
         case aiohttp.ClientSSLError():
             return Unreachable("the server's certificate is not accepted, or TLS failed", sent=False)
         case aiohttp.ClientConnectorError():
-            return Unreachable((error.os_error.strerror or "no connection").lower(), sent=False)
+            return Unreachable(_words_of(error.os_error), sent=False)
         case _:
             return Unreachable("no connection", sent=False)
+
+
+def _words_of(error: OSError) -> str:
+    """The system's own words for an error; the library's name the address."""
+    return os.strerror(error.errno).lower() if error.errno else "no connection"

@@ -203,7 +203,10 @@ class Kube:
     async def apply_status(
         self, resource: Resource, namespace: str, name: str, *, status: JsonObject, resource_version: str, uid: str
     ) -> JsonObject:
-        """Write the whole status by server-side apply. Raises Conflict if the object is not the one that was read."""
+        """Write the whole status by server-side apply. Raises Conflict if the object is not the one that was read.
+
+        The version decides that (it is never used twice); the API server does not compare the uid of a status.
+        """
         body = {
             "apiVersion": resource.api_version,
             "kind": resource.kind,

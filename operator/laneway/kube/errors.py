@@ -3,7 +3,7 @@
     KubeError                any answer or silence that is not success
      +- NotFound             404
      +- AlreadyExists        409 on create: the name is taken
-     +- Conflict             409: the object has changed, or has another uid, since it was read
+     +- Conflict             409, 422 for a uid: the object has changed, or is another, since it was read
      +- Gone                 410: the version or page asked for is no longer kept; list anew
      +- Invalid              400, 413, 422: the API server refuses this object; the same again is refused again
      +- Forbidden            403: no permission, quota reached, Pod Security, namespace going away
@@ -87,6 +87,7 @@ _UNAUTHORIZED = 401
 """A token that was rotated away is read anew within a minute, so this is a matter of time, not of permission."""
 _TOO_MANY = 429
 _SERVER_FAULT = 500
+_UNPROCESSABLE = 422
 
 
 def error_of(*, status: int, body: bytes | JsonObject, retry_after: str | None = None) -> KubeError:
@@ -98,6 +99,8 @@ def error_of(*, status: int, body: bytes | JsonObject, retry_after: str | None =
         return Unavailable(message, status=status, reason=reason, retry_after=_seconds(retry_after, answer))
     if reason == "AlreadyExists":
         return AlreadyExists(message, status=status, reason=reason)
+    if status == _UNPROCESSABLE and _names_another_uid(answer):
+        return Conflict(message, status=status, reason=reason)
     return _BY_STATUS.get(status, KubeError)(message, status=status, reason=reason)
 
 
@@ -109,6 +112,13 @@ def _status_object(body: bytes | JsonObject) -> JsonObject:
     except ValueError:  # a proxy's page, or a cut answer
         return {}
     return answer if isinstance(answer, dict) else {}
+
+
+def _names_another_uid(answer: JsonObject) -> bool:
+    """A patch whose uid is another's is answered as a change of an immutable field, not as the conflict that it is."""
+    details = answer.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    return any(cause.get("field") == "metadata.uid" for cause in causes or [])
 
 
 def _seconds(header: str | None, answer: JsonObject) -> float | None:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from modelserver import ModelServer, Step, shapes
 
 from laneway.agent.chat import Answer, Call
 from laneway.agent.envelope import Usage
@@ -25,6 +24,7 @@ from laneway.agent.llm import (
 )
 from laneway.api.reasons import Cause
 from laneway.rules.retry import RetryPolicy
+from modelserver import ModelServer, Step, shapes
 
 WORDS = "The capital of France is Paris."
 NEVER = RetryPolicy(max_retries=0)
@@ -199,7 +199,7 @@ async def test_a_server_that_does_not_stream_is_understood() -> None:
         assert (await Client(server).complete(call())).text == "Hi"
 
 
-@pytest.mark.row("S0.8", "S1.6", "S0.4", "S1.2", "C6")
+@pytest.mark.row("S0.8", "S1.6", "S1.2")
 @pytest.mark.parametrize(
     ("status", "requests"),
     [
@@ -221,7 +221,7 @@ async def test_a_server_that_always_refuses_gets_so_many_requests(status: int, r
     assert client.waits == [0.1, 0.2][: requests - 1]
 
 
-@pytest.mark.row("S0.13", "C6")
+@pytest.mark.row("S0.13")
 async def test_two_refusals_and_an_answer_are_a_success() -> None:
     async with ModelServer([Step(status=503, repeat=2)]) as server:
         client = Client(server)
@@ -229,7 +229,6 @@ async def test_two_refusals_and_an_answer_are_a_success() -> None:
     assert (len(server.requests), client.waits) == (3, [0.1, 0.2])
 
 
-@pytest.mark.row("C4", "C6")
 async def test_a_short_hint_is_waited_for_and_a_long_one_ends_the_call() -> None:
     steps = [Step(status=429, headers={"Retry-After": "3"}), Step(status=429, headers={"Retry-After": "3"})]
     async with ModelServer(steps) as server:
@@ -249,7 +248,7 @@ async def test_a_retry_after_header_stands_in_the_words_of_the_error() -> None:
     assert "Retry-After: 45" in str(error)
 
 
-@pytest.mark.row("S0.11", "C2")
+@pytest.mark.row("S0.11")
 @pytest.mark.parametrize(
     ("step", "error_type", "cause", "words"),
     [
@@ -283,7 +282,7 @@ async def test_refusals_in_every_shape_are_understood(
     assert words in error.said
 
 
-@pytest.mark.row("S1.9", "C9")
+@pytest.mark.row("S1.9")
 @pytest.mark.parametrize(
     ("step", "cause"),
     [
@@ -309,7 +308,7 @@ async def test_nothing_is_tried_again_after_the_first_byte(step: Step, cause: Ca
         assert (type(error), error.cause, len(server.requests)) == (AnswerBroken, cause, 1)
 
 
-@pytest.mark.row("S1.9", "C9")
+@pytest.mark.row("S1.9")
 @pytest.mark.parametrize(
     "step",
     [
@@ -339,7 +338,6 @@ async def test_a_whole_answer_of_no_known_shape_is_broken(body: str) -> None:
         assert (type(error), len(server.requests)) == (AnswerBroken, 1)
 
 
-@pytest.mark.row("C2", "C6")
 async def test_no_server_is_a_failed_connection_tried_three_times() -> None:
     async with ModelServer() as server:
         pass
@@ -349,7 +347,7 @@ async def test_no_server_is_a_failed_connection_tried_three_times() -> None:
     assert client.waits == [0.1, 0.2]
 
 
-@pytest.mark.row("C2", "S1.7")
+@pytest.mark.row("S1.7")
 @pytest.mark.parametrize(
     ("policy", "requests"),
     [
@@ -363,7 +361,7 @@ async def test_a_silent_server_is_a_time_out(policy: RetryPolicy, requests: int)
         assert (type(error), error.cause, len(server.requests)) == (TimedOut, Cause.API_TIMEOUT, requests)
 
 
-@pytest.mark.row("S1.9", "C9")
+@pytest.mark.row("S1.9")
 async def test_a_stream_may_take_longer_than_it_may_be_silent() -> None:
     async with ModelServer([Step(chunk_delay_seconds=0.1)]) as server:
         assert (await Client(server, silence_seconds=0.5).complete(call())).text == WORDS
@@ -371,5 +369,6 @@ async def test_a_stream_may_take_longer_than_it_may_be_silent() -> None:
 
 async def test_a_key_that_no_header_can_hold_is_not_quoted() -> None:
     async with ModelServer() as server:
-        error = await Client(server, api_key="secret\nkey").fail(call())
+        error = await Client(server, api_key="secret\nkey", policy=NEVER).fail(call())
+        await Client(server).complete(call())  # so that the server has seen the first connection before it closes
     assert "secret" not in str(error)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from modelserver import ModelServer, Step, shapes
 
 from laneway.agent import envelope
 from laneway.agent.envelope import EnvelopeSummary, Usage
+from modelserver import ModelServer, Step, shapes
 
 WORDS = "The capital of France is Paris."
 PROMPT = "Tell me, please: what is the capital of France?"
@@ -267,7 +267,7 @@ async def test_wrong_settings_end_with_2_and_a_sentence(pod: Pod, changes: dict[
     assert changes.get("OPENAI_API_KEY", "schlüssel") not in ended.log + ended.errors + ended.note
 
 
-@pytest.mark.row("S0.22", "S0.24")
+@pytest.mark.row("S0.22")
 @pytest.mark.parametrize("name", ["OPENAI_BASE_URL", "LANEWAY_MODEL", "LANEWAY_PROMPT_FILE"])
 async def test_a_variable_that_must_be_set_is_named(pod: Pod, name: str) -> None:
     ended = await pod.run(**{name: None})
@@ -298,7 +298,6 @@ async def test_a_missing_termination_log_is_said_and_not_made(pod: Pod) -> None:
     assert "no termination log" in ended.errors
 
 
-@pytest.mark.row("S0.9", "C25")
 @pytest.mark.parametrize(
     ("step", "kinds"),
     [

@@ -34,6 +34,7 @@ OPERATOR = operator_secret(KEYS.keys["k1"])
 ATTEMPT = AttemptId(run_uid="run-uid-1", attempt=1)
 
 PRICES = Prices(input=2_500_000, output=10_000_000, cache_read=2_500_000, cache_write=2_500_000)
+METERED = Usage(120, 30)
 PAST_MS = 1_800_000_000_000
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -113,7 +114,7 @@ def call_start(call: str, *, attempt: AttemptId = ATTEMPT, at: int = PAST_MS) ->
 
 def call_end(
     *,
-    usage: Usage = Usage(120, 30),
+    usage: Usage = METERED,
     prices: Prices | None = PRICES,
     cost: int | None = 600,
     cause: str | None = None,

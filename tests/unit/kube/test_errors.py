@@ -33,6 +33,12 @@ def answer(reason: str, **more: Any) -> bytes:
         pytest.param(410, answer("Expired"), Gone, id="a version that is no longer kept"),
         pytest.param(410, answer("Gone"), Gone, id="a page that is no longer kept"),
         pytest.param(422, answer("Invalid"), Invalid, id="an object that a rule refuses"),
+        pytest.param(
+            422,
+            answer("Invalid", details={"causes": [{"field": "metadata.uid", "reason": "FieldValueInvalid"}]}),
+            Conflict,
+            id="a patch meant for another uid",
+        ),
         pytest.param(400, answer("BadRequest"), Invalid, id="an object that does not decode"),
         pytest.param(413, b"too large", Invalid, id="an object that is too large"),
         pytest.param(403, answer("Forbidden"), Forbidden, id="a quota that is full"),

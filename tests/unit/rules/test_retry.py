@@ -90,7 +90,6 @@ def test_time_outs_are_tried_again_where_the_policy_says_so() -> None:
     assert len(waits(Failure(timed_out=True), RetryPolicy(timeouts=True))) == 2
 
 
-@pytest.mark.row("C4")
 @pytest.mark.parametrize(
     ("hint", "wait"),
     [
@@ -103,7 +102,6 @@ def test_a_short_hint_of_the_server_replaces_our_estimate(hint: float, wait: int
     assert waits(Failure(status=503, retry_after_seconds=hint))[0] == wait
 
 
-@pytest.mark.row("C4")
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
@@ -123,7 +121,6 @@ def test_a_retry_after_header_is_read(header: str | None, seconds: float | None)
     assert retry_after_seconds(header, now=NOW) == seconds
 
 
-@pytest.mark.row("C4")
 def test_a_date_counts_from_the_time_that_is_given() -> None:
     header = "Sun, 01 Mar 2026 12:01:30 GMT"
     assert retry_after_seconds(header, now=NOW + timedelta(seconds=30)) == 60

@@ -1,0 +1,100 @@
+"""A real node with Laneway on it, made by the demo's own steps: a broken demo fails every test here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import pytest
+from e2e.commands import HACK, attempt, kubectl_json, run, until
+from e2e.release import SYSTEM
+from e2e.scripted import Scripted
+from e2e.stage import NAMESPACES, RESTRICTED, SERVICE_ACCOUNTS, Stage
+
+from laneway.kube.client import Kube
+
+
+@dataclass(frozen=True)
+class Demo:
+    """One run of the demo."""
+
+    output: str
+    seconds: float
+    hello_uid: str
+    """Uid of its agent run."""
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    """KUBECONFIG and PATH of the node cluster, which may not be up yet."""
+    lines = run(str(HACK / "cluster"), "env").splitlines()
+    exports = dict(shlex.split(line)[1].split("=", 1) for line in lines if line.startswith("export "))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", exports["KUBECONFIG"])
+        patch.setenv("PATH", exports["PATH"].replace("$PATH", os.environ["PATH"]))
+        # Inside a pod the tests must not find the cluster that runs them.
+        patch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+        patch.delenv("VLLM", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def demo(cluster: None) -> Demo:
+    """The whole demo, with its agent run run anew."""
+    if attempt(str(HACK / "cluster"), "status")[0] == 0:
+        attempt("kubectl", "delete", "agentrun", "hello", "--namespace=default", "--ignore-not-found")
+    return run_demo()
+
+
+def run_demo() -> Demo:
+    """Run ``hack/demo`` as a person does."""
+    begun = time.monotonic()
+    output = run(str(HACK / "demo"), seconds=1500)
+    seconds = time.monotonic() - begun
+    hello = kubectl_json("get", "agentrun", "hello", "--namespace=default")
+    return Demo(output=output, seconds=seconds, hello_uid=hello["metadata"]["uid"])
+
+
+@pytest.fixture(scope="session")
+def test_image(demo: Demo) -> str:
+    """An image with Python's standard library and a shell, on the node."""
+    reference, archive = run(str(HACK / "image"), "laneway-test", seconds=300).split()
+    run(str(HACK / "cluster"), "load-image", archive, seconds=120)
+    return reference
+
+
+@pytest.fixture(scope="session")
+def laneway_image(demo: Demo) -> str:
+    """The image that is installed."""
+    [container] = kubectl_json("get", "deployment", "-n", SYSTEM, "laneway-operator")["spec"]["template"]["spec"]["containers"]
+    return str(container["image"])
+
+
+@pytest.fixture
+async def kube(demo: Demo) -> AsyncIterator[Kube]:
+    """A client that may do everything."""
+    client = await Kube.connect(kubeconfig=os.environ["KUBECONFIG"])
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def stage(kube: Kube) -> AsyncIterator[Stage]:
+    """A namespace of the test's own under Pod Security restricted; it goes, in the background, when the test ends."""
+    name = f"e2e-{secrets.token_hex(3)}"
+    await kube.create(NAMESPACES, None, {"metadata": {"name": name, "labels": RESTRICTED}})
+    await until(lambda: kube.get(SERVICE_ACCOUNTS, name, "default"))
+    yield Stage(kube=kube, namespace=name)
+    await kube.delete(NAMESPACES, None, name)
+
+
+@pytest.fixture
+async def scripted(stage: Stage, laneway_image: str) -> Scripted:
+    """The scripted model server, serving ``http://scripted:8000`` in the test's namespace."""
+    server = Scripted(namespace=stage.namespace, image=laneway_image)
+    await server.start()
+    return server

@@ -1,0 +1,275 @@
+"""Probes of servers of each kind, on loopback: what the lane's state says, and when it says it anew."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from laneway.api.gatewaystate import LaneState
+from laneway.gateway.prober import Prober
+from unit.gateway.kit import JsonObject, Kit, eventually, gateway, lane_object, secret_object, utc_now
+
+Answers = dict[str, Any]
+VLLM: Answers = {"/health": b"", "/v1/models": {"data": [{"id": "smollm2", "max_model_len": 8192}]}}
+OLLAMA: Answers = {
+    "/api/tags": {"models": [{"name": "smollm2:latest"}, {"name": "gemma:latest"}]},
+    "/api/show": {"parameters": "stop x\nnum_ctx    2048", "model_info": {"llama.context_length": 8192}},
+}
+OPENAI: Answers = {"/v1/models": {"data": [{"id": "smollm2"}]}}
+KEYED = {"endpoint": {"credentialRef": {"name": "provider", "key": "apiKey"}}}
+
+
+def scripted(answers: Answers, seen: list[web.Request] | None = None) -> Callable[[web.Request], Any]:
+    async def server(request: web.Request) -> web.Response:
+        if seen is not None:
+            seen.append(request)
+        answer = answers.get(request.path, 404)
+        if answer == "hang":
+            await asyncio.sleep(60)
+        if isinstance(answer, int):
+            return web.json_response({"error": "no"}, status=answer)
+        return web.Response(body=answer) if isinstance(answer, bytes) else web.json_response(answer)
+
+    return server
+
+
+@asynccontextmanager
+async def probing(kit: Kit, lane: JsonObject) -> AsyncIterator[Prober]:
+    prober = Prober(
+        upstream=kit.upstream,
+        credentials=kit.credentials,
+        state=kit.state,
+        clock=utc_now,
+        uniform=lambda low, high: low,
+    )
+    kit.views.on_lane = prober.take
+    kit.views.lanes.put(lane)
+    try:
+        yield prober
+    finally:
+        await prober.close()
+
+
+async def found(kit: Kit, lane: JsonObject) -> LaneState:
+    async with probing(kit, lane):
+        await eventually(lambda: kit.state.lane_state("agents", "lane") is not None)
+    (state,) = (await kit.read_state()).lanes
+    return state
+
+
+@pytest.mark.parametrize(
+    ("server", "answers", "reachable", "reason", "message", "context"),
+    [
+        pytest.param("vLLM", VLLM, True, "BackendReachable", "the server answers", 8192, id="vLLM"),
+        pytest.param(
+            "vLLM",
+            {**VLLM, "/health": 503},
+            False,
+            "BackendUnreachable",
+            "the server answers 503 on /health",
+            None,
+            id="vLLM with a dead engine",
+        ),
+        pytest.param(
+            "vLLM",
+            {"/health": b""},
+            False,
+            "BackendUnreachable",
+            "the server answers 404 on /v1/models",
+            None,
+            id="no vLLM at all",
+        ),
+        pytest.param(
+            "Ollama",
+            OLLAMA,
+            True,
+            "BackendReachable",
+            "the server answers",
+            2048,
+            id="Ollama, num_ctx set in the model",
+        ),
+        pytest.param(
+            "Ollama",
+            {**OLLAMA, "/api/show": {"model_info": {"llama.context_length": 8192}}},
+            True,
+            "BackendReachable",
+            "the server answers",
+            8192,
+            id="Ollama, context of the model",
+        ),
+        pytest.param(
+            "Ollama",
+            {**OLLAMA, "/api/show": 500},
+            True,
+            "BackendReachable",
+            "the server answers",
+            None,
+            id="Ollama that does not tell",
+        ),
+        pytest.param(
+            "Ollama",
+            {"/api/tags": {"models": [{"name": "gemma:latest"}]}},
+            True,
+            "ModelNotServed",
+            "the server does not serve smollm2; it serves gemma:latest",
+            None,
+            id="a model that is not pulled",
+        ),
+        pytest.param(
+            "Ollama",
+            {"/api/tags": {}},
+            True,
+            "ModelNotServed",
+            "the server does not serve smollm2; it serves nothing",
+            None,
+            id="no models",
+        ),
+        pytest.param("OpenAI", OPENAI, True, "BackendReachable", "the server answers", None, id="OpenAI"),
+        pytest.param(
+            "OpenAI",
+            {"/v1/models": 401},
+            True,
+            "AuthFailed",
+            "the server refuses the lane's key: it answers 401 on /v1/models",
+            None,
+            id="a refused key",
+        ),
+        pytest.param(
+            "OpenAI",
+            {"/v1/models": 429},
+            True,
+            "BackendReachable",
+            "the server is busy: it answers 429 on /v1/models",
+            None,
+            id="a busy server is there",
+        ),
+        pytest.param(
+            "OpenAI",
+            {"/v1/models": b"<html>"},
+            True,
+            "ModelNotServed",
+            "the server does not serve smollm2; it serves nothing",
+            None,
+            id="nonsense",
+        ),
+        pytest.param(
+            "Anthropic",
+            {"/v1/models": {"data": [{"id": "other"}]}, "/v1/models/smollm2": {"id": "smollm2-2026"}},
+            True,
+            "BackendReachable",
+            "the server answers",
+            None,
+            id="Anthropic knows an alias",
+        ),
+        pytest.param(
+            "Other",
+            {},
+            True,
+            "BackendReachable",
+            "the server answers, but lists no models",
+            None,
+            id="another server without a list",
+        ),
+    ],
+)
+async def test_what_a_probe_finds(
+    tmp_path: Path, *, server: str, answers: Answers, reachable: bool, reason: str, message: str, context: int | None
+) -> None:
+    async with gateway(tmp_path, scripted(answers)) as kit:
+        state = await found(kit, lane_object(kit.server_url, server=server, version=2))
+    assert (state.reachable, state.reason, state.message) == (reachable, reason, message)
+    assert (state.generation, state.uid, state.models[0].name) == (1, "lane-uid", "smollm2")
+    assert state.models[0].context_tokens == context
+    served = {"BackendReachable": None if "busy" in message or "lists" in message else True, "ModelNotServed": False}
+    assert state.models[0].served is served.get(reason)
+
+
+async def test_one_model_of_several_that_is_missing_is_said_but_does_not_stop_the_lane(tmp_path: Path) -> None:
+    async with gateway(tmp_path, scripted(VLLM)) as kit:
+        lane = lane_object(kit.server_url, version=2, models=[{"name": "smollm2"}, {"name": "big"}])
+        state = await found(kit, lane)
+    assert (state.reason, [model.served for model in state.models]) == ("BackendReachable", [True, False])
+    assert "does not serve big" in state.message
+
+
+async def test_a_server_that_is_not_there(tmp_path: Path, unused_tcp_port: int) -> None:
+    async with gateway(tmp_path, scripted({})) as kit:
+        state = await found(kit, lane_object(f"http://127.0.0.1:{unused_tcp_port}", version=2))
+    assert (state.reachable, state.reason, state.message) == (False, "BackendUnreachable", "connection refused")
+
+
+async def test_a_server_that_hangs(tmp_path: Path) -> None:
+    async with gateway(tmp_path, scripted({"/health": "hang"})) as kit:
+        state = await found(kit, lane_object(kit.server_url, version=2, probe={"timeoutSeconds": 1}))
+    assert (state.reachable, state.message) == (False, "an answer did not come within 1 s")
+
+
+@pytest.mark.row("S0.12")
+async def test_the_key_is_sent_and_its_absence_is_said(tmp_path: Path) -> None:
+    seen: list[web.Request] = []
+    async with gateway(tmp_path, scripted(OPENAI, seen)) as kit:
+        lane = lane_object(kit.server_url, version=2, server="OpenAI", **KEYED)
+        async with probing(kit, lane) as prober:
+            await eventually(lambda: kit.state.lane_state("agents", "lane") is not None)
+            missing = kit.state.lane_state("agents", "lane")
+            assert missing is not None
+            assert (missing.reason, missing.reachable) == ("CredentialMissing", False)
+            assert seen == []
+            kit.secrets["provider"] = secret_object("sk-1")
+            view = kit.views.lanes.get(("agents", "lane"))
+            assert view is not None
+            prober.wake(view)
+            await eventually(lambda: _reason(kit) == "BackendReachable")
+    assert [request.headers["Authorization"] for request in seen] == ["Bearer sk-1"]
+
+
+async def test_a_new_generation_is_probed_at_once_and_a_lost_lane_no_more(tmp_path: Path) -> None:
+    answers = dict(VLLM)
+    async with gateway(tmp_path, scripted(answers)) as kit:
+        slow = {"probe": {"periodSeconds": 3600}}
+        async with probing(kit, lane_object(kit.server_url, version=2, **slow)):
+            await eventually(lambda: _reason(kit) == "BackendReachable")
+            answers["/health"] = 503
+            kit.views.lanes.put(lane_object(kit.server_url, version=3, generation=2, **slow))
+            await eventually(lambda: _reason(kit) == "BackendUnreachable")
+            told = kit.state.lane_state("agents", "lane")
+            assert told is not None
+            assert told.generation == 2
+            kit.views.lanes.on_list([])
+            assert kit.state.lane_state("agents", "lane") is None
+
+
+async def test_a_suspended_lane_is_probed_and_a_direct_one_is_not(tmp_path: Path) -> None:
+    direct = {"access": "Direct"}
+    async with (
+        gateway(tmp_path, scripted(VLLM)) as kit,
+        probing(kit, lane_object(kit.server_url, version=2, **direct)),
+    ):
+        kit.views.lanes.put(lane_object(kit.server_url, version=3, generation=2, suspend=True))
+        await eventually(lambda: _reason(kit) == "BackendReachable")
+        kit.views.lanes.put(lane_object(kit.server_url, version=4, generation=3, **direct))
+        assert kit.state.lane_state("agents", "lane") is None
+
+
+async def test_probes_go_on_and_tell_only_what_is_new(tmp_path: Path) -> None:
+    answers, seen = dict(VLLM), []
+    async with gateway(tmp_path, scripted(answers, seen)) as kit:
+        lane = lane_object(kit.server_url, version=2, probe={"periodSeconds": 1})
+        async with probing(kit, lane):
+            await eventually(lambda: len(seen) >= 4)
+            assert len({kit.state.version}) == 1
+            version = kit.state.version
+            answers["/v1/models"] = {"data": []}
+            await eventually(lambda: _reason(kit) == "ModelNotServed")
+            assert kit.state.version == version + 1
+
+
+def _reason(kit: Kit) -> str | None:
+    state = kit.state.lane_state("agents", "lane")
+    return None if state is None else state.reason.value

@@ -1,0 +1,77 @@
+"""When the resync looks, and what a refusal does to it. What it finds is shown on a real API server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from laneway.kube.cache import Cache
+from laneway.kube.client import Listing
+from laneway.kube.errors import Unavailable
+from laneway.kube.resync import Resync
+
+
+class EnoughError(Exception):
+    """Ends a loop that never ends."""
+
+
+class Cluster:
+    """An empty cluster that refuses the first lists, and a clock that its user's sleeping moves."""
+
+    def __init__(self, *, refusals: int) -> None:
+        self.time = 100.0
+        self.pauses: list[float] = []
+        self.places: list[str | None] = []
+        self._refusals = refusals
+
+    async def list(self, resource: Any, *, namespace: str | None, **_: Any) -> Listing:
+        if self._refusals:
+            self._refusals -= 1
+            raise Unavailable("away")
+        self.places.append(namespace)
+        return Listing([], "7")
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.time += seconds
+        if len(self.pauses) == 3:
+            raise EnoughError
+
+
+def resync(cluster: Any, *namespaces: str) -> Resync:
+    return Resync(
+        kube=cluster,
+        cache=Cache(lanes_of_run=lambda run: []),
+        on_change=lambda change: None,
+        namespaces=namespaces,
+        monotonic=lambda: cluster.time,
+        sleep=cluster.sleep,
+        spread=lambda low, high: high,
+    )
+
+
+async def test_it_looks_soon_after_the_start_and_then_every_five_minutes_with_jitter() -> None:
+    cluster = Cluster(refusals=0)
+    checker = resync(cluster)
+    with pytest.raises(EnoughError):
+        await checker.run()
+    assert cluster.pauses == pytest.approx([20.0, 330.0, 330.0])
+    assert checker.passed_at == pytest.approx(450.0)
+
+
+async def test_a_refusal_is_left_for_the_next_time_and_does_not_count_as_a_look() -> None:
+    cluster = Cluster(refusals=1)
+    checker = resync(cluster)
+    assert checker.passed_at == 100.0
+    with pytest.raises(EnoughError):
+        await checker.run()
+    assert cluster.pauses == pytest.approx([20.0, 330.0, 330.0])
+    assert checker.passed_at == pytest.approx(450.0)
+    assert len(cluster.places) == 3
+
+
+async def test_each_namespace_is_looked_at_by_itself() -> None:
+    cluster = Cluster(refusals=0)
+    await resync(cluster, "a", "b").compare()
+    assert cluster.places == ["a", "b"] * 3
