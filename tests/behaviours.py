@@ -129,7 +129,7 @@ def main(files: list[str]) -> int:
 # The plugin
 
 
-@dataclass
+@dataclass(eq=False)  # pytest keeps its plugins in sets
 class Recorder:
     """What one pytest session ran, and which rows its tests showed."""
 

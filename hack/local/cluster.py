@@ -137,10 +137,11 @@ def _up_kind(instance: Instance) -> None:
 
 
 def _up_processes(instance: Instance) -> None:
-    _clear(instance)
-    if (other := network.owner()) is not None:
+    other = network.owner()
+    if other is not None and other != instance.run:
         cause = f"the cluster of {other} is up, and a machine carries one at a time"
         raise StepError(STEP, cause, f"end it first: LANEWAY_CACHE={other.parent.parent} hack/cluster down")
+    _clear(instance)
     network.prepare(instance.run)
     control_plane.start(instance, scheduler=True)
     node.start(instance)

@@ -30,25 +30,24 @@ class Image:
 
 def need_laneway() -> Image:
     """The project's own image. Its tag is made from its content, so that a change rolls the pods and nothing else does."""
-    inputs = [TREE / "requirements.lock", TREE / "Dockerfile", toolchain.python()]
-    tag = f"dev-{layers.hash_of(inputs, extra=layers.package_key() + str(docker.answers()))[:12]}"
-    reference = f"{REPOSITORY}:{tag}"
-    archive = IMAGES / "laneway.tar"
-    if _stamp("laneway").exists() and _stamp("laneway").read_text() == reference and archive.exists():
-        return Image(reference, archive)
+    if docker.answers():
+        return _laneway_by_docker()
     with build.locked():
-        if docker.answers():
-            docker.build_image(reference, archive)
-        else:
-            parts = [layers.interpreter(), layers.dependencies(), layers.package()]
-            write_archive(
-                archive,
-                reference=reference,
-                layers=parts,
-                settings=_python_settings(("/usr/local/bin/python3", "-m", "laneway")),
-            )
-        _mark("laneway", reference)
-    return Image(reference, archive)
+        package = layers.package()  # first: the tree may be edited while the other two are made
+        files = [layers.interpreter(), layers.dependencies(), package]
+        content = hashlib.sha256(" ".join(file.name for file in files).encode()).hexdigest()
+        reference = f"{REPOSITORY}:dev-{content[:12]}"
+        return write("laneway", reference, files, _python_settings(("/usr/local/bin/python3", "-m", "laneway")))
+
+
+def _laneway_by_docker() -> Image:
+    content = layers.hash_of([TREE / "requirements.lock", TREE / "Dockerfile"], extra=layers.package_key())
+    image = Image(f"{REPOSITORY}:dev-{content[:12]}", IMAGES / "laneway.tar")
+    with build.locked():
+        if not (image.archive.exists() and _stamp("laneway").exists() and _stamp("laneway").read_text() == content):
+            docker.build_image(image.reference, image.archive)
+            _mark("laneway", content)
+    return image
 
 
 def need_test() -> Image:

@@ -15,7 +15,7 @@ from local.console import StepError
 from local.oci import Layer
 from local.paths import CACHE, LOGS, SOURCE, TREE
 
-FORMAT = "3"  # a layer's content depends on the code below too: raise this with it
+FORMAT = "4"  # a layer's content depends on the code below too: raise this with it
 LAYERS = CACHE / "layers"
 NOT_NEEDED = shutil.ignore_patterns(
     "__pycache__",
@@ -110,7 +110,7 @@ def _kept(name: str, key: str, write: Callable[[Layer], None]) -> Path:
     if file.exists():
         return file
     LAYERS.mkdir(parents=True, exist_ok=True)
-    for old in LAYERS.glob(f"{name}-*.tar"):
+    for old in LAYERS.glob(f"{name}-*"):
         old.unlink()
     part = file.with_suffix(".part")
     layer = Layer(part)
@@ -147,6 +147,8 @@ def _write_dependencies(layer: Layer) -> None:
             LOGS / "image-pip.log",
         )
         shutil.rmtree(Path(folder, "bin"), ignore_errors=True)  # their first line names this machine's interpreter
+        for record in Path(folder).glob("*.dist-info/RECORD"):  # so do the hashes in these
+            record.unlink()
         _compile(Path(folder), "/app/site")
         layer.tree(Path(folder), "/app/site")
         _add_libraries(layer, sorted(Path(folder).rglob("*.so")), below=folder)
@@ -204,7 +206,10 @@ def _compile(folder: Path, target: str) -> None:
         target,
         str(folder),
     ]
-    done = subprocess.run([str(toolchain.python()), *command], capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONHASHSEED": "0"}  # the order of a frozen set in compiled code depends on it
+    done = subprocess.run(
+        [str(toolchain.python()), *command], capture_output=True, text=True, env=environment, check=False
+    )
     if done.returncode != 0:
         raise StepError(
             "compiling Python modules for the image",

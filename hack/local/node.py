@@ -84,7 +84,7 @@ def load(instance: Instance, archives: list[Path]) -> None:
         if done.returncode != 0:
             raise StepError(
                 f"loading {archive.name}",
-                f"ctr said: {done.stderr.strip()[-300:]}",
+                f"ctr said: {done.stderr.strip().splitlines()[-1][-300:]}",
                 "is the file an OCI image archive?",
             )
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,32 @@ class Stage:
             }
             raise AssertionError(f"not finished: {left}") from error
         return [self.last(uid) for uid in uids]
+
+    async def any_event(self, true: Callable[[], object]) -> None:
+        """Wait until something is true of what the witnesses saw."""
+        assert await self.within(true, seconds=20), f"not within 20 s: {true}"
+
+    async def within(self, true: Callable[[], object], *, seconds: float) -> bool:
+        """Whether something became true of what the witnesses saw, in time."""
+        deadline = time.monotonic() + seconds
+        while not true():
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.001)
+        return True
+
+    async def tick(self, run: JsonObject) -> None:
+        """Wait until an object made from now on has a later creation time, which counts whole seconds."""
+        made = datetime.fromisoformat(run["metadata"]["creationTimestamp"])
+        await self.within(lambda: datetime.now(UTC) >= made + timedelta(seconds=1.01), seconds=3)
+
+    async def ready(self, operator: Operator) -> None:
+        """Wait until a replica stands by or leads: it has said so at its health port."""
+        await self.any_event(lambda: "standing by" in operator.log)
+
+    async def left(self, operator: Operator) -> None:
+        """Wait until an operator process has ended."""
+        await self.any_event(lambda: operator.code is not None)
 
     async def position(self, run: JsonObject, place: int) -> None:
         """Wait until a run stands at this place of its queue."""

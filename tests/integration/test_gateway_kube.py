@@ -247,3 +247,29 @@ async def test_a_second_gateway_on_the_same_ledger_stays_unready_until_the_first
             first.process.terminate()
             assert await asyncio.wait_for(first.process.wait(), 10) == 0
             await until(second.is_ready, seconds=20)
+
+
+async def test_sigterm_lets_an_open_call_end_and_then_leaves(
+    kube: Kube, namespace: str, tmp_path: Path, ports: list[int], until: Until
+) -> None:
+    await make_keys(kube, namespace)
+    await make_lane(kube, namespace)
+    attempt = await make_run(kube, namespace)
+    async with started(namespace, tmp_path, ports) as gateway:
+        await until(gateway.is_ready, seconds=20)
+        held = asyncio.create_task(gateway.get("/v1/models", attempt))
+
+        async def call_is_open() -> bool:
+            async with gateway.client.get(gateway.health + "/metrics") as answer:
+                return "laneway_gateway_open_calls 1.0" in await answer.text()
+
+        await until(call_is_open)
+        gateway.process.terminate()
+
+        async def is_leaving() -> bool:
+            return await gateway.readiness() == (503, ["the gateway is leaving"])
+
+        await until(is_leaving)
+        await make_pod(kube, namespace, attempt)
+        assert await held == 200
+        assert await asyncio.wait_for(gateway.process.wait(), 10) == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
@@ -11,6 +13,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from laneway.gateway.ledger import CallStart
 from unit.gateway.kit import ATTEMPT, eventually, gateway
 
 WHOLE = b'{"id":"c1","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Paris."},"finish_reason":"stop"}],"usage":{"prompt_tokens":120,"total_tokens":150,"completion_tokens":30}}'
@@ -188,3 +191,42 @@ async def test_a_closed_attempt_stays_closed_and_keeps_its_totals_after_a_restar
         after = await kit.close()
     assert everything.attempts[0].totals == before.totals
     assert (after.totals, after.closed, after.calls) == (before.totals, True, 1)
+
+
+async def test_a_client_that_leaves_before_its_row_is_written_has_cost_nothing(tmp_path: Path) -> None:
+    reached: list[str] = []
+
+    async def server(request: web.Request) -> web.Response:
+        reached.append(request.path)
+        return web.Response(body=WHOLE, content_type="application/json")
+
+    async with gateway(tmp_path, server) as kit:
+        async with kit.post("/v1/chat/completions", CHAT) as answer:
+            assert answer.status == 200
+        other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        kit.ledger.begin, began = _announced(kit.ledger.begin)
+        call = asyncio.ensure_future(kit.post("/v1/chat/completions", CHAT).__aenter__())
+        await asyncio.wait_for(began.wait(), 5)
+        call.cancel()
+        await eventually(lambda: not kit.state.open_calls())
+        other.execute("ROLLBACK")
+        await kit.ledger.flush()
+        rows = other.execute("SELECT state, metered, turn FROM calls ORDER BY rowid").fetchall()
+        other.close()
+        state = kit.state.attempt_state(ATTEMPT)
+    assert rows == [("settled", 1, 1), ("settled", 1, 0)]
+    assert (len(reached), state.calls, state.totals.unmetered_calls, state.totals.turns) == (1, 2, 0, 1)
+
+
+def _announced(
+    begin: Callable[[CallStart], Awaitable[None]],
+) -> tuple[Callable[[CallStart], Awaitable[None]], asyncio.Event]:
+    """A function that tells when it is called."""
+    began = asyncio.Event()
+
+    async def announce(call: CallStart) -> None:
+        began.set()
+        await begin(call)
+
+    return announce, began

@@ -44,7 +44,8 @@ class Kind:
 
     model: type[Model]
     plural: str
-    short_name: str
+    short_names: tuple[str, ...]
+    """Singular and plural: kubectl makes neither of the other."""
     columns: tuple[Column, ...]
     selectable: tuple[str, ...]
 
@@ -59,7 +60,7 @@ _AGE = Column("Age", ".metadata.creationTimestamp", type="date")
 MODEL_LANE = Kind(
     model=ModelLane,
     plural="modellanes",
-    short_name="lane",
+    short_names=("lane", "lanes"),
     columns=(
         Column("Server", ".spec.endpoint.server"),
         Column("Runs", ".status.activeRuns", type="integer", description="Slots held now."),
@@ -76,7 +77,7 @@ MODEL_LANE = Kind(
 AGENT_RUN = Kind(
     model=AgentRun,
     plural="agentruns",
-    short_name="agrun",
+    short_names=("agrun", "agruns"),
     columns=(
         Column("Lane", ".spec.models[0].lane"),
         Column("Model", ".status.step.model"),
@@ -123,7 +124,7 @@ def definition(kind: Kind) -> Schema:
                 "listKind": f"{name}List",
                 "plural": kind.plural,
                 "singular": name.lower(),
-                "shortNames": [kind.short_name],
+                "shortNames": list(kind.short_names),
                 "categories": ["laneway"],
             },
             "versions": [

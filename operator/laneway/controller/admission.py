@@ -20,8 +20,8 @@ def granted_status(grant: Grant, now: datetime) -> AgentRunStatus:
         update={"attempt": attempt.id, "attempts": attempts, "step": attempt.step, "queue": None}
     )
     lane = f"{attempt.step.namespace}/{attempt.step.lane}"
-    said = status.active_conditions(Phase.STARTING, "SlotGranted", "its pod is next", lane=lane)
-    return status.with_conditions(run, changed, said, phase=Phase.STARTING, reason="SlotGranted", now=now)
+    said = status.active_conditions(Phase.STARTING, "Starting", "its pod is being made", lane=lane)
+    return status.with_conditions(run, changed, said, phase=Phase.STARTING, reason="Starting", now=now)
 
 
 def granted_event(grant: Grant) -> PostEvent:

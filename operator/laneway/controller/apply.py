@@ -91,10 +91,14 @@ class Applier:
             log.warning("an Event was not posted", extra={"reason": effect.reason, "error": error.message})
 
     async def _ensure_config_map(self, effect: EnsureConfigMap) -> PodRefusal | None:
+        namespace, name = effect.manifest["metadata"]["namespace"], effect.manifest["metadata"]["name"]
         try:
-            await self._kube.create(CONFIG_MAPS, effect.manifest["metadata"]["namespace"], effect.manifest)
+            await self._kube.create(CONFIG_MAPS, namespace, effect.manifest)
         except AlreadyExists:
-            return None
+            found = await self._kube.get(CONFIG_MAPS, namespace, name)
+            if not _is_owned(found, effect.manifest["metadata"]["ownerReferences"][0]["uid"]):
+                message = f"config map {name} exists and is not this run's; delete or rename it"
+                return PodRefusal(Waiting.NAME_TAKEN, message)
         except (Forbidden, Invalid) as error:
             return _refusal(error)
         return None
@@ -126,10 +130,13 @@ class Applier:
 
 def _is_ours(pod: JsonObject, effect: CreatePod) -> bool:
     """A name that is taken counts as success only for the same attempt of the same run."""
-    meta = pod["metadata"]
-    owners = meta.get("ownerReferences") or ()
-    owned = any(owner.get("controller") and owner.get("uid") == effect.run_uid for owner in owners)
-    return owned and (meta.get("labels") or {}).get(names.ATTEMPT_LABEL) == str(effect.attempt)
+    labels = pod["metadata"].get("labels") or {}
+    return _is_owned(pod, effect.run_uid) and labels.get(names.ATTEMPT_LABEL) == str(effect.attempt)
+
+
+def _is_owned(obj: JsonObject, run_uid: str) -> bool:
+    owners = obj["metadata"].get("ownerReferences") or ()
+    return any(owner.get("controller") and owner.get("uid") == run_uid for owner in owners)
 
 
 def _refusal(error: KubeError) -> PodRefusal:

@@ -45,7 +45,7 @@ def _leftovers(view: RunView) -> tuple[Effect, ...]:
     over = [pod for pod in view.pods if not pod.finished and (current is None or pod.attempt != current.id)]
     lost = {pod.uid for pod in over if pod.node in view.lost_nodes}
     return tuple(
-        _delete(pod, grace=0 if pod.uid in lost or pod.started is None else STOP_GRACE_SECONDS)
+        _delete(pod, grace=0 if pod.uid in lost else STOP_GRACE_SECONDS)
         for pod in over
         if not pod.deleting or pod.uid in lost
     )
@@ -85,14 +85,15 @@ def _pods_due(view: RunView) -> datetime | None:
 
 
 def _cancelled(view: RunView, now: datetime) -> RunDecision | None:
-    """Stop now: close the attempt, then the pod, then say so. It counts if it was set before the pod ended."""
+    """Stop now: close the attempt, stop the pod even if the gateway is away, then say so. It counts if it was set before the pod ended."""
     if not view.run.spec.cancel or (view.pod and view.pod.finished and not view.pod.deleting):
         return None
-    if waiting := _close_first(view, now):
-        return waiting
     pod = view.pod
-    if pod and not pod.finished and not pod.deleting:
-        return RunDecision(view.run.status, (_delete(pod, grace=STOP_GRACE_SECONDS),))
+    stop = (_delete(pod, grace=STOP_GRACE_SECONDS),) if pod and not pod.finished and not pod.deleting else ()
+    if waiting := _close_first(view, now):
+        return replace(waiting, effects=(*waiting.effects, *stop))
+    if stop:
+        return RunDecision(view.run.status, stop)
     return endings.end_run(view, now, endings.Verdict(Outcome.CANCELLED, End.CANCELLED, "spec.cancel was set"))
 
 

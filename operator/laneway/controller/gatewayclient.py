@@ -92,7 +92,7 @@ class GatewayClient:
             self._lanes.clear()
         self._epoch, self._version = state.epoch, state.version
         for attempt in state.attempts:
-            self._attempts[attempt.run_uid, attempt.attempt] = attempt
+            self._learn(attempt)
             changes.attempts.append((attempt.run_uid, attempt.attempt))
         for lane in state.lanes:
             self._lanes[lane.namespace, lane.name] = lane
@@ -110,8 +110,14 @@ class GatewayClient:
             self._went_away(str(error))
             raise
         self._came_back()
-        self._attempts[run_uid, attempt] = state
+        self._learn(state)
         return state
+
+    def _learn(self, state: AttemptState) -> None:
+        """The answer to a poll that began before a close is older than the close."""
+        known = self._attempts.get((state.run_uid, state.attempt))
+        if known is None or known.version <= state.version:
+            self._attempts[state.run_uid, state.attempt] = state
 
     async def _request(self, method: str, path: str) -> bytes:
         if self._session is None:

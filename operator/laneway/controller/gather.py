@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -13,12 +15,15 @@ from laneway.controller.presets import LogParser, Preset
 from laneway.controller.views import Lane, Place, PodRefusal, Run, RunView, Surroundings
 from laneway.controller.world import World
 from laneway.kube.client import Kube
-from laneway.kube.errors import Forbidden, Invalid, NotFound
+from laneway.kube.errors import Forbidden, Invalid, NotFound, Unavailable
 from laneway.kube.resources import CONFIG_MAPS, NODES, PODS, Key
 from laneway.rules.token import AttemptId, TokenKeys, sign
 
+log = logging.getLogger(__name__)
+
 _LOG_LINES = 50
 _LOG_BYTES = 1_048_576
+_LOG_SECONDS = 10
 
 
 class Gatherer:
@@ -103,10 +108,17 @@ class Gatherer:
         if not wanted or pod is None or not pod.finished or pod.agent is None:
             return None
         try:
-            text = await self._kube.read_log(
-                pod.namespace, pod.name, container=names.AGENT_CONTAINER, tail_lines=_LOG_LINES, limit_bytes=_LOG_BYTES
-            )
-        except (NotFound, Invalid):
+            async with asyncio.timeout(_LOG_SECONDS):
+                text = await self._kube.read_log(
+                    pod.namespace,
+                    pod.name,
+                    container=names.AGENT_CONTAINER,
+                    tail_lines=_LOG_LINES,
+                    limit_bytes=_LOG_BYTES,
+                )
+        except (NotFound, Invalid, Unavailable, TimeoutError) as error:
+            # A node that is away answers with 500 for good; the end of a run must not hang on its log.
+            log.warning("the agent's log was not read", extra={"pod": pod.name, "why": repr(error)})
             return None
         return parse(text)
 

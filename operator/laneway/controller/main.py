@@ -22,7 +22,7 @@ from laneway.controller.queue import Queue
 from laneway.controller.reconcile import Reconciler, WorkKey
 from laneway.controller.routing import Router
 from laneway.controller.tokens import ensure_keys
-from laneway.controller.world import World, lanes_of_run
+from laneway.controller.world import UnreadableObject, World, lanes_of_run
 from laneway.kube.cache import Cache, Change
 from laneway.kube.client import Kube
 from laneway.kube.errors import Conflict, KubeError, NotFound, NotLeader, Unavailable
@@ -60,6 +60,7 @@ async def _serve(settings: OperatorSettings, presets: dict[str, Preset], clock: 
     )
     try:
         state.state = "standby"
+        log.info("standing by", extra={"identity": elector.identity})
         if not await _unless_stopped(elector.acquire(), stop):
             return 0
         log.info("leading", extra={"identity": elector.identity})
@@ -223,6 +224,10 @@ class Leader:
         except Unavailable as error:
             asked = timedelta(seconds=error.retry_after or 0)
             self._failed(work, "unavailable", max(_AFTER_NO_ANSWER, asked))
+        except UnreadableObject as error:
+            log.warning("an object cannot be read; it is left alone until it changes", extra={"why": str(error)})
+            metrics.RECONCILES.labels(work.kind, "unreadable").inc()
+            self._queue.done(work)
         except NotLeader:
             raise
         except Exception as error:

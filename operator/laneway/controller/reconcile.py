@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
+from laneway.api import names
 from laneway.controller import endings, metrics
 from laneway.controller.admission import granted_event, granted_status
 from laneway.controller.apply import Applied, Applier
 from laneway.controller.clock import Clock
 from laneway.controller.decide_lane import Grant, LaneDecision, decide_lane
 from laneway.controller.decide_run import decide_run
+from laneway.controller.effects import CreatePod, Effect
 from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.gather import Gatherer
 from laneway.controller.presets import Preset
 from laneway.controller.queue import Queue
+from laneway.controller.unsettled import Unsettled, Write
 from laneway.controller.views import Held, LaneView, Place, PodRefusal, Run
 from laneway.controller.world import World
 from laneway.kube.client import Kube
-from laneway.kube.errors import Conflict, NotFound, Unavailable
-from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, Key
+from laneway.kube.errors import Conflict, KubeError, NotFound, Unavailable
+from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, Key
 
 log = logging.getLogger(__name__)
 
-WRITE_SETTLES_AFTER = timedelta(seconds=6)
-"""A write without an answer has landed or failed by then: the server gives it 4 s, the way there one."""
 GATEWAY_RETRY = timedelta(seconds=2)
 SOONEST = timedelta(seconds=1)
 """A moment that has passed already must not turn into a busy loop."""
@@ -38,12 +38,6 @@ class WorkKey(NamedTuple):
 
     kind: Literal["run", "lane"]
     key: Key
-
-
-@dataclass(frozen=True)
-class _Unsettled:
-    run: Key
-    sent: datetime
 
 
 class Reconciler:
@@ -69,7 +63,7 @@ class Reconciler:
         self._gatherer = gatherer
         self._presets = frozenset(presets)
         self._clock = clock
-        self._unsettled: dict[Key, dict[Held, _Unsettled]] = {}
+        self._unsettled = Unsettled()
         self._visited_lanes: set[str] = set()
 
     async def reconcile(self, work: WorkKey) -> None:
@@ -87,7 +81,7 @@ class Reconciler:
             return
         view = await self._gatherer.run_view(run, refusal)
         decision = decide_run(view, self._clock.now())
-        applied = await self._applier.prepare(decision.effects)
+        applied = await self._prepare(run, decision.effects)
         if applied.refusal and refusal is None:
             await self._reconcile_run(key, applied.refusal)
             return
@@ -97,6 +91,29 @@ class Reconciler:
             metrics.count_end(run, decision.status.reason or "")
         await self._applier.finish(decision.effects, kind=AGENT_RUNS.kind, meta=run.meta)
         self._look_again(WorkKey("run", key), decision.due, applied)
+
+    async def _prepare(self, run: Run, effects: tuple[Effect, ...]) -> Applied:
+        """What comes before the status. A pod on its way holds its slot, whatever becomes of its run meanwhile."""
+        attempt, key = run.current, Key(*run.meta.key)
+        if attempt is None or not any(isinstance(effect, CreatePod) for effect in effects):
+            return await self._applier.prepare(effects)
+        known = self._world.run(key)
+        if known is None or known.meta.uid != run.meta.uid or known.current is None or known.current.id != attempt.id:
+            raise Conflict(f"run {key} no longer holds the slot that it was read with")
+        lane = Key(attempt.step.namespace, attempt.step.lane)
+        write = Write(key, Held(run.meta.uid, attempt.id), self._clock.now())
+        self._unsettled.add(lane, write)
+        try:
+            applied = await self._applier.prepare(effects)
+        except Unavailable:
+            self._queue.add_at(WorkKey("lane", lane), write.settles)
+            raise
+        except KubeError:
+            self._unsettled.discard(lane, write.held)
+            self._queue.add(WorkKey("lane", lane))
+            raise
+        self._unsettled.discard(lane, write.held)
+        return applied
 
     def _look_again(self, work: WorkKey, due: datetime | None, applied: Applied) -> None:
         if due is not None:
@@ -119,7 +136,7 @@ class Reconciler:
             lane=lane,
             runs=self._world.runs_on_lane(key),
             pods=self._world.pods_on_lane(key),
-            unsettled=frozenset(self._unsettled.get(key, ())),
+            unsettled=frozenset(write.held for write in self._unsettled.on_lane(key)),
             probe=self._gateway.lane(key),
             gateway_down_since=self._gateway.down_since,
             gateway_known=self._gateway.known,
@@ -142,38 +159,37 @@ class Reconciler:
     async def _grant(self, lane: Key, grant: Grant) -> None:
         """Write a grant. Without an answer the slot counts as held until a live read has settled it."""
         run = grant.run
-        held = Held(run.meta.uid, grant.attempt.id)
-        run_key = Key(*run.meta.key)
         now = self._clock.now()
-        slots = self._unsettled.setdefault(lane, {})
-        slots[held] = _Unsettled(run_key, now)
+        write = Write(Key(*run.meta.key), Held(run.meta.uid, grant.attempt.id), now)
+        self._unsettled.add(lane, write)
         try:
             status = granted_status(grant, now)
             await self._applier.write_status(AGENT_RUNS, run.meta, status, known={})
         except Unavailable:
-            self._queue.add_at(WorkKey("lane", lane), now + WRITE_SETTLES_AFTER)
+            self._queue.add_at(WorkKey("lane", lane), write.settles)
             return
         except (Conflict, NotFound):
             self._queue.add_at(WorkKey("lane", lane), now + timedelta(milliseconds=50))
         else:
-            self._queue.add(WorkKey("run", run_key))
+            self._queue.add(WorkKey("run", write.run))
             metrics.count_grant(run, now)
             await self._applier.post(granted_event(grant), kind=AGENT_RUNS.kind, meta=run.meta)
-        del slots[held]
+        self._unsettled.discard(lane, write.held)
 
     async def _settle(self, lane: Key) -> None:
-        """Read live what became of grants that had no answer."""
-        now = self._clock.now()
-        for held, unsettled in list(self._unsettled.get(lane, {}).items()):
-            if now < unsettled.sent + WRITE_SETTLES_AFTER:
-                self._queue.add_at(WorkKey("lane", lane), unsettled.sent + WRITE_SETTLES_AFTER)
+        """Read live what became of writes that had no answer."""
+        for write in self._unsettled.on_lane(lane):
+            if self._clock.now() < write.settles:
+                self._queue.add_at(WorkKey("lane", lane), write.settles)
                 continue
-            try:
-                self._world.absorb(AGENT_RUNS, await self._kube.get(AGENT_RUNS, *unsettled.run))
-            except NotFound:
-                log.debug("a run is gone before its grant was settled", extra={"run": str(unsettled.run)})
-            del self._unsettled[lane][held]
-            self._queue.add(WorkKey("run", unsettled.run))
+            pod = names.pod_name(run=write.run.name, uid=write.held.run_uid, attempt=write.held.attempt)
+            for resource, name in ((AGENT_RUNS, write.run.name), (PODS, pod)):
+                try:
+                    self._world.absorb(resource, await self._kube.get(resource, write.run.namespace, name))
+                except NotFound:
+                    log.debug("there is none", extra={"kind": resource.kind, "object": name})
+            self._unsettled.discard(lane, write.held)
+            self._queue.add(WorkKey("run", write.run))
 
     async def _take_back(self, run: Run) -> None:
         """Take back a grant over capacity that nothing came of; the run waits again."""

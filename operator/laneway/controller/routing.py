@@ -35,7 +35,7 @@ class Router:
         elif change.resource is PODS:
             for pod in seen:
                 self._pod_changed(pod)
-        if change.after is None and change.before is not None:
+        if change.before is not None and (change.after is None or uid_of(change.after) != uid_of(change.before)):
             self._world.forget(uid_of(change.before))
             self._gateway.forget(uid_of(change.before))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
+
+from pydantic import ValidationError
 
 from laneway.api.agentrun import AgentRun
 from laneway.api.modellane import ModelLane, ModelLaneStatus
@@ -13,9 +16,16 @@ from laneway.controller.eligibility import allows
 from laneway.controller.podfacts import PodFacts, parse_time, read_pod
 from laneway.controller.views import Lane, Meta, Run
 from laneway.kube.cache import Cache, Change
-from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, JsonObject, Key, Resource
+from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, JsonObject, Key, Resource, key_of
 
 T = TypeVar("T")
+
+
+class UnreadableObject(Exception):  # noqa: N818 - it says what happened
+    """An object that the API server took, and that is not what the API says: another version's, or foreign hands'.
+
+    The message names fields and never values: a prompt may be among them.
+    """
 
 
 def lanes_of_run(run: JsonObject) -> Iterable[Key]:
@@ -39,12 +49,12 @@ class World:
         self._lanes = _Parsed(_parse_lane)
 
     def run(self, key: Key) -> Run | None:
-        """A run; None if it is not there."""
+        """A run; None if it is not there. Raises UnreadableObject."""
         raw = self.cache.get(AGENT_RUNS, key)
         return self._runs.of(raw) if raw else None
 
     def lane(self, key: Key) -> Lane | None:
-        """A lane; None if it is not there."""
+        """A lane; None if it is not there. Raises UnreadableObject."""
         raw = self.cache.get(MODEL_LANES, key)
         return self._lanes.of(raw) if raw else None
 
@@ -54,8 +64,8 @@ class World:
         return (raw.get("status") or {}) if raw else {}
 
     def runs_on_lane(self, key: Key) -> tuple[Run, ...]:
-        """Unfinished runs of a lane."""
-        return tuple(self._runs.of(raw) for raw in self.cache.runs_on_lane(key))
+        """Unfinished runs of a lane, less those that cannot be read: their pods still count."""
+        return tuple(self._runs.readable(self.cache.runs_on_lane(key)))
 
     def pods_of_run(self, uid: str) -> tuple[PodFacts, ...]:
         """Pods of a run, oldest attempt first."""
@@ -69,7 +79,7 @@ class World:
 
     def usable_lanes(self, namespace: str, *, limit: int = 8) -> tuple[str, ...]:
         """Names of lanes that runs of a namespace may use, for messages."""
-        lanes = (self._lanes.of(raw) for raw in self.cache.items(MODEL_LANES))
+        lanes = self._lanes.readable(self.cache.items(MODEL_LANES))
         shown = (
             lane.meta.name if lane.meta.namespace == namespace else f"{lane.meta.namespace}/{lane.meta.name}"
             for lane in lanes
@@ -101,9 +111,19 @@ class _Parsed(Generic[T]):
         known = self._known.get(uid)
         if known and known[0] == version:
             return known[1]
-        parsed = self._parse(raw)
+        try:
+            parsed = self._parse(raw)
+        except ValidationError as error:
+            wrong = sorted({".".join(str(part) for part in one["loc"]) for one in error.errors(include_input=False)})
+            raise UnreadableObject(f"{raw.get('kind')} {key_of(raw)} cannot be read: {', '.join(wrong)}") from None
         self._known[uid] = (version, parsed)
         return parsed
+
+    def readable(self, objects: Iterable[JsonObject]) -> Iterator[T]:
+        """Those that can be read; one that cannot is logged by its own pass and must not stop the others."""
+        for raw in objects:
+            with contextlib.suppress(UnreadableObject):
+                yield self.of(raw)
 
     def forget(self, uid: str) -> None:
         self._known.pop(uid, None)

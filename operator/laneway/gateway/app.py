@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from laneway.gateway import listing
+from laneway.gateway import listing, metrics
 from laneway.gateway.exchange import BEGUN, Exchange, Operation, Tools, call_failure
 from laneway.gateway.ledger import LedgerError
 from laneway.gateway.refused import Refused
@@ -61,7 +61,7 @@ class CallPort:
                 async with self._seat(request) as caller:
                     return await self._carry(operation, request, caller)
             except Refused as refused:
-                return _respond(operation.wire.refuse(refused.refusal))
+                return _refuse(operation.wire, refused)
 
         return handle
 
@@ -71,7 +71,7 @@ class CallPort:
                 async with self._seat(request) as caller:
                     return _respond(answer(request, caller.run, self._views))
             except Refused as refused:
-                return _respond(_wire_of(request).refuse(refused.refusal))
+                return _refuse(_wire_of(request), refused)
 
         return handle
 
@@ -149,6 +149,11 @@ def _respond(answer: Answer) -> web.Response:
     return web.Response(status=answer.status, body=answer.body, headers=dict(answer.headers))
 
 
+def _refuse(wire: Wire, refused: Refused) -> web.Response:
+    metrics.REFUSALS.labels(refused.refusal.kind.value).inc()
+    return _respond(wire.refuse(refused.refusal))
+
+
 def _wire_of(request: web.Request) -> Wire:
     """The dialect of a request that names no wire API."""
     if request.path.startswith("/api/"):
@@ -161,5 +166,4 @@ async def _greet(request: web.Request) -> web.Response:
 
 
 async def _unknown_path(request: web.Request) -> web.Response:
-    refusal = Refused(Kind.NOT_FOUND, "the gateway does not serve this path").refusal
-    return _respond(_wire_of(request).refuse(refusal))
+    return _refuse(_wire_of(request), Refused(Kind.NOT_FOUND, "the gateway does not serve this path"))

@@ -14,7 +14,7 @@ from laneway.api.gatewaystate import CallFailure
 from laneway.api.reasons import Cause
 from laneway.gateway import headers, metrics
 from laneway.gateway.credentials import CredentialMissing, Credentials, auth_headers
-from laneway.gateway.ledger import CallEnd, CallStart, Ledger
+from laneway.gateway.ledger import CallEnd, CallStart, Ledger, LedgerError
 from laneway.gateway.refused import Refused
 from laneway.gateway.state import MESSAGE_LIMIT, Clock, State
 from laneway.gateway.target import Target
@@ -85,7 +85,7 @@ class Exchange:
         self._status: int | None = None
         self._answered = _CLIENT_LEFT
         self._complete = False
-        self._server_worked = True
+        self._server_worked = False
         self._failure: tuple[Cause, str] | None = None
         self._response: web.StreamResponse | None = None
         self._settled = False
@@ -93,9 +93,8 @@ class Exchange:
     async def run(self) -> web.StreamResponse:
         """Carry the call. Raises Refused when the server could not be had before the first byte went to the client."""
         self._key = await self._read_key()
-        if self._operation.generates:
-            await self._tools.ledger.begin(self._start)
         try:
+            await self._begin()
             return await self._carry()
         except UpstreamError as error:
             self._fail(error.cause, str(error))
@@ -116,6 +115,16 @@ class Exchange:
             if self._incoming is not None:
                 self._incoming.close()
             self._settle()
+
+    async def _begin(self) -> None:
+        """The row is on the disk before a byte goes upstream; a client that leaves meanwhile leaves a row that is settled."""
+        if not self._operation.generates:
+            return
+        try:
+            await self._tools.ledger.begin(self._start)
+        except LedgerError:
+            self._settled = True
+            raise
 
     async def _carry(self) -> web.StreamResponse:
         lane = self._target.lane.spec
@@ -143,6 +152,7 @@ class Exchange:
             headers=headers.to_server(self._request.headers, auth_headers(self._target.lane, self._key)),
             body=self._prepared.body,
         )
+        self._server_worked = True
         self._incoming = await self._tools.upstream.send(outgoing)
         self._status = self._incoming.status
         return self._incoming

@@ -19,6 +19,7 @@ DURATION = Histogram(
     ["lane", "namespace", "model", "status"],
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800),
 )
+REFUSALS = Counter("laneway_gateway_refusals", "Requests that the gateway itself refused.", ["reason"])
 OPEN_CALLS = Gauge("laneway_gateway_open_calls", "Calls that are open or held.")
 VIEW_AGE = Gauge("laneway_gateway_view_age_seconds", "Seconds since the API server was last heard.")
 _BUILD = Info("laneway_build", "Version of this program.")

@@ -119,8 +119,8 @@ def test_every_rule_has_a_sentence_of_its_own(kind: crds.Kind) -> None:
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        pytest.param(crds.AGENT_RUN, ("agentruns", "agentrun", ["agrun"]), id="an AgentRun is an agrun"),
-        pytest.param(crds.MODEL_LANE, ("modellanes", "modellane", ["lane"]), id="a ModelLane is a lane"),
+        pytest.param(crds.AGENT_RUN, ("agentruns", "agentrun", ["agrun", "agruns"]), id="an AgentRun is an agrun"),
+        pytest.param(crds.MODEL_LANE, ("modellanes", "modellane", ["lane", "lanes"]), id="a ModelLane is a lane"),
     ],
 )
 def test_the_names_of_a_kind(kind: crds.Kind, names: tuple[str, str, list[str]]) -> None:

@@ -1,0 +1,81 @@
+"""The lanes' keys: read by name, kept for a minute, used on while the API server is away."""
+
+from __future__ import annotations
+
+import pytest
+
+from laneway.gateway.credentials import CredentialMissing, Credentials, auth_headers
+from laneway.gateway.views import Lane, Views
+from unit.gateway.kit import JsonObject, lane_object, secret_object
+
+REF = {"credentialRef": {"name": "provider", "key": "apiKey"}}
+
+
+async def make_lane(**endpoint: object) -> Lane:
+    views = Views()
+    views.lanes.put(lane_object("http://x", endpoint=endpoint))
+    (lane,) = list(views.lanes)
+    return lane
+
+
+class Secrets:
+    """A Secret that can change, vanish, or be out of reach."""
+
+    def __init__(self, answer: JsonObject | None) -> None:
+        self.answer: JsonObject | None = answer
+        self.away = False
+        self.reads = 0
+
+    async def __call__(self, namespace: str, name: str) -> JsonObject | None:
+        assert (namespace, name) == ("agents", "provider")
+        self.reads += 1
+        if self.away:
+            raise OSError("no API server")
+        return self.answer
+
+
+async def test_a_lane_without_a_credential_needs_no_secret() -> None:
+    lane = await make_lane()
+    assert await Credentials(Secrets(None)).key_of(lane) is None
+    assert auth_headers(lane, None) == {}
+
+
+async def test_a_key_is_read_once_a_minute() -> None:
+    now, secrets, lane = [0.0], Secrets(secret_object("a")), await make_lane(**REF)
+    credentials = Credentials(secrets, monotonic=lambda: now[0])
+    for moment, key, reads in ((0.0, "a", 1), (59.0, "a", 1), (61.0, "b", 2)):
+        now[0] = moment
+        assert (await credentials.key_of(lane), secrets.reads) == (key, reads)
+        secrets.answer = secret_object("b")
+
+
+async def test_an_old_key_is_used_on_while_the_api_server_is_away_and_dies_with_its_secret() -> None:
+    now, secrets, lane = [0.0], Secrets(secret_object("a")), await make_lane(**REF)
+    credentials = Credentials(secrets, monotonic=lambda: now[0])
+    assert await credentials.key_of(lane) == "a"
+    now[0], secrets.away = 100.0, True
+    assert await credentials.key_of(lane) == "a"
+    secrets.away, secrets.answer = False, None
+    with pytest.raises(CredentialMissing, match="does not exist"):
+        await credentials.key_of(lane)
+    secrets.away = True
+    with pytest.raises(CredentialMissing, match="cannot be read now"):
+        await credentials.key_of(lane)
+
+
+@pytest.mark.parametrize(
+    ("secret", "words"),
+    [
+        pytest.param(None, "does not exist", id="no Secret"),
+        pytest.param(secret_object("a", labelled=False), "must carry the label", id="no label"),
+        pytest.param({**secret_object("a"), "data": {}}, "has no key apiKey", id="no such entry"),
+        pytest.param(secret_object(" \n"), "is empty", id="an empty key"),
+        pytest.param(secret_object("a\r\nX-Evil: 1"), "no line of printable", id="a key that would break the headers"),
+        pytest.param(secret_object("ключ"), "no line of printable", id="a key that is not ASCII"),
+        pytest.param({**secret_object("a"), "data": {"apiKey": "%%"}}, "is empty", id="no base64"),
+    ],
+)
+async def test_what_is_missing_is_said_and_the_key_is_not(secret: JsonObject | None, words: str) -> None:
+    with pytest.raises(CredentialMissing, match=words) as error:
+        await Credentials(Secrets(secret)).key_of(await make_lane(**REF))
+    assert "X-Evil" not in str(error.value)
