@@ -1,62 +1,45 @@
-"""The processes of a container, as the node sees them: what a crash or a pause is done to."""
+"""Signals to the processes of a pod, as its node sees them: a crash is SIGKILL, a pause is SIGSTOP."""
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
-from e2e.commands import attempt, run
+from e2e.commands import run
 
-_KIND_NODE = "laneway-control-plane"
-_FIND = "grep -lE '{uid}' /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3"
+# A cgroup's path holds the pod's uid: with dashes, or with underscores where systemd names it.
+_SEND = """
+for pid in $(grep -lE '{uid}' /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3); do
+  tr '\\0' ' ' </proc/$pid/cmdline 2>/dev/null | grep -q '{program}' && kill -{number} $pid && echo $pid
+done; true
+"""
 
 
-def send(pod: dict[str, Any], number: signal.Signals, *, program: str) -> None:
-    """Send a signal to the processes of a pod that run ``program``."""
-    found = _pids(pod, program)
-    assert found, f"no process {program} in pod {pod['metadata']['name']}"
-    for pid in found:
-        if _kind():
-            run("docker", "exec", _KIND_NODE, "kill", f"-{int(number)}", str(pid))
-        else:
-            os.kill(pid, number)
+def send(pod: dict[str, Any], number: signal.Signals, *, program: str) -> list[str]:
+    """Send a signal to those processes of a pod whose command line has ``program``; answers their ids."""
+    uid = pod["metadata"]["uid"]
+    script = _SEND.format(uid=f"{uid}|{uid.replace('-', '_')}", program=program, number=int(number))
+    return run(*_on_node(pod), "sh", "-c", script).split()
+
+
+def kill(pod: dict[str, Any], *, program: str) -> None:
+    """SIGKILL."""
+    assert send(pod, signal.SIGKILL, program=program), f"no {program} in pod {pod['metadata']['name']}"
 
 
 @contextmanager
 def paused(pod: dict[str, Any], *, program: str) -> Iterator[None]:
-    """SIGSTOP to the processes of a pod, and SIGCONT at the end to those that are still there."""
-    send(pod, signal.SIGSTOP, program=program)
+    """SIGSTOP, and SIGCONT at the end to what is still there."""
+    assert send(pod, signal.SIGSTOP, program=program), f"no {program} in pod {pod['metadata']['name']}"
     try:
         yield
     finally:
-        with suppress(AssertionError, ProcessLookupError):
-            send(pod, signal.SIGCONT, program=program)
+        send(pod, signal.SIGCONT, program=program)
 
 
-def _pids(pod: dict[str, Any], program: str) -> list[int]:
-    uid = pod["metadata"]["uid"]
-    find = ["sh", "-c", _FIND.format(uid=f"{uid}|{uid.replace('-', '_')}")]
-    listed = run(*_on_node(), *find).split()
-    return [int(pid) for pid in listed if program in _command_line(pid)]
-
-
-def _command_line(pid: str) -> str:
-    if _kind():
-        return attempt("docker", "exec", _KIND_NODE, "cat", f"/proc/{pid}/cmdline")[1].replace("\\0", " ")
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\\0", " ")
-    except OSError:
-        return ""
-
-
-def _on_node() -> list[str]:
-    return ["docker", "exec", _KIND_NODE] if _kind() else []
-
-
-def _kind() -> bool:
-    """Whether the node is a container of kind; else its processes are this machine's."""
-    return _KIND_NODE in os.environ.get("KUBECONFIG_NODES", "")
+def _on_node(pod: dict[str, Any]) -> tuple[str, ...]:
+    """A node of kind is a container; the local cluster's processes are this machine's."""
+    node = pod["spec"]["nodeName"]
+    return ("docker", "exec", node) if node.endswith("-control-plane") else ()

@@ -11,7 +11,7 @@ from e2e.stage import Stage, is_true
 async def test_a_model_that_the_server_does_not_list_is_said_until_it_does(stage: Stage, scripted: Scripted) -> None:
     await stage.add_lane({"models": [{"name": "other"}]})
     ready = await stage.lane_says("ModelNotServed")
-    assert (ready["status"], ready["message"]) == ("False", "the server does not serve other; it serves scripted")
+    assert (ready["status"], "other" in ready["message"]) == ("False", True)
     await stage.add_run()
     await stage.says("Admitted", "LaneNotReady")
     scripted.play(models={"other": 4096})

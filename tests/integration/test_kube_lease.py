@@ -96,22 +96,31 @@ async def test_a_lease_taken_away_ends_the_leader_and_its_writes(
 
 
 WRITER = """
-import asyncio, sys
+import asyncio, os, signal, sys
 from laneway.kube.client import Kube
 from laneway.kube.lease import Elector
 from laneway.kube.resources import CONFIG_MAPS
 
-async def main(kubeconfig, namespace):
-    elector = Elector(kube=await Kube.connect(kubeconfig=kubeconfig), namespace=namespace, name="laneway-operator", identity="child")
-    kube = await Kube.connect(kubeconfig=kubeconfig, write_guard=elector.may_write)
+async def main(kubeconfig, namespace, name, where):
+    elector = Elector(kube=await Kube.connect(kubeconfig=kubeconfig), namespace=namespace, name=name, identity=name)
+    asked = 0
+
+    def guard():
+        nonlocal asked
+        may = elector.may_write()
+        asked += 1
+        if where == "inside" and asked == 21:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return may
+
+    kube = await Kube.connect(kubeconfig=kubeconfig, write_guard=guard)
     await elector.acquire()
     holding = asyncio.create_task(elector.hold())
-    await kube.create(CONFIG_MAPS, namespace, {"metadata": {"name": "count"}, "data": {}})
-    number = 0
-    while not holding.done():
-        number += 1
-        await kube.merge_patch(CONFIG_MAPS, namespace, "count", {"data": {"number": str(number)}})
-    holding.result()
+    await kube.create(CONFIG_MAPS, namespace, {"metadata": {"name": name}, "data": {}})
+    for number in range(1, 1000):
+        if where == "between" and number == 10:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        await kube.merge_patch(CONFIG_MAPS, namespace, name, {"data": {"number": str(number)}})
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -119,35 +128,37 @@ asyncio.run(main(*sys.argv[1:]))
 
 @pytest.mark.row("B9")
 async def test_a_process_stopped_for_longer_than_the_lease_writes_nothing_when_it_goes_on(
-    cluster: Any, kube: Kube, namespace: str, start: Callable[[str], Replica], until: Any
+    cluster: Any, kube: Kube, namespace: str, until: Any
 ) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-c", WRITER, cluster.kubeconfig, namespace], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    try:
+    """It stops itself between two writes, or inside one: after the guard has first said yes and before it is sent."""
 
-        async def number() -> int:
-            listing = await kube.list(CONFIG_MAPS, namespace=namespace)
-            (found,) = [item for item in listing.items if item["metadata"]["name"] == "count"] or [{}]
-            return int((found.get("data") or {}).get("number", 0))
+    async def tell(where: str) -> None:
+        command = [sys.executable, "-c", WRITER, cluster.kubeconfig, namespace, f"writer-{where}", where]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        heir = Elector(kube=kube, namespace=namespace, name=f"writer-{where}", identity="heir")
 
-        await until(lambda: _above(number, 20), seconds=20)
-        heir = start("heir")
-        os.kill(child.pid, signal.SIGSTOP)
-        await asyncio.sleep(0.5)  # what was under way arrives
-        before = await number()
-        await until(heir.elector.may_write, seconds=30)
-        os.kill(child.pid, signal.SIGCONT)
-        await until(lambda: child.poll() is not None, seconds=10)
-        assert await number() == before
-        assert child.returncode != 0
-        _, said = child.communicate()
-        assert b"LeaseLost" in said or b"NotLeader" in said
-        assert heir.elector.may_write()
-    finally:
-        child.kill()
-        child.communicate()
+        async def number() -> str:
+            return str((await kube.get(CONFIG_MAPS, namespace, f"writer-{where}"))["data"]["number"])
+
+        try:
+            await until(lambda: _is_stopped(child), seconds=20)
+            assert await number() == "9"
+            await heir.acquire()
+            os.kill(child.pid, signal.SIGCONT)
+            await until(lambda: child.poll() is not None, seconds=10)
+            assert child.returncode != 0
+            assert await number() == "9"
+            _, said = child.communicate()
+            assert b"NotLeader" in said
+            assert heir.may_write()
+        finally:
+            child.kill()
+            child.communicate()
+
+    await asyncio.gather(tell("between"), tell("inside"))
 
 
-async def _above(number: Callable[[], Any], bound: int) -> bool:
-    return bool(await number() > bound)
+def _is_stopped(child: subprocess.Popen[bytes]) -> bool:
+    assert child.poll() is None, "it ended before it stopped itself"
+    ended, status = os.waitpid(child.pid, os.WNOHANG | os.WUNTRACED)
+    return ended == child.pid and os.WIFSTOPPED(status)

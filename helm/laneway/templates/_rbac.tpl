@@ -46,7 +46,10 @@
 
 {{- define "laneway.gatewayRules" -}}
 - apiGroups: [laneway.dev]
-  resources: [agentruns, modellanes]
+  resources: [agentruns]
+  verbs: [get, list, watch]
+- apiGroups: [laneway.dev]
+  resources: [modellanes]
   verbs: [list, watch]
 - apiGroups: [""]
   resources: [pods]

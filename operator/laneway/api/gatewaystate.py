@@ -18,8 +18,9 @@ class Totals(Model):
 
     turns: int = 0
     input_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
+    cache_read_tokens: int | None = None
+    """None: no server said anything of its cache."""
+    cache_write_tokens: int | None = None
     output_tokens: int = 0
     cost_micro_usd: int | None = None
     """None: a call's price is unknown."""

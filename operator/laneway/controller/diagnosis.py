@@ -14,6 +14,7 @@ PULLS_FAILED_AFTER = timedelta(seconds=45)
 cannot be pulled this long after scheduling has failed three times."""
 
 _PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
+_START_ERRORS = frozenset({"StartError", "ContainerCannotRun"})
 _KILLED = 137
 _TERMINATED = 143
 
@@ -81,6 +82,14 @@ def _out_of_memory(pod: PodFacts) -> Ending | None:
     return None
 
 
+def _could_not_start(pod: PodFacts) -> Ending | None:
+    """The runtime's message is long, and says what is wrong at its end."""
+    if pod.agent and pod.agent.reason in _START_ERRORS:
+        message = f"the agent's program could not be started: {' '.join(pod.agent.message.split())[-200:]}"
+        return Ending(Outcome.FAILED, End.FAILED, message, pod.agent.exit_code)
+    return None
+
+
 def _init_failed(pod: PodFacts) -> Ending | None:
     if pod.failed_init and pod.agent is None:
         name, ended = pod.failed_init
@@ -96,7 +105,13 @@ def _refused_by_node(pod: PodFacts) -> Ending | None:
     return None
 
 
-_CHECKS: tuple[Callable[[PodFacts], Ending | None], ...] = (_disrupted, _out_of_memory, _init_failed, _refused_by_node)
+_CHECKS: tuple[Callable[[PodFacts], Ending | None], ...] = (
+    _disrupted,
+    _out_of_memory,
+    _could_not_start,
+    _init_failed,
+    _refused_by_node,
+)
 
 
 def _exit_code(pod: PodFacts, *, stopped_by_us: bool) -> Ending:

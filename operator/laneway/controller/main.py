@@ -17,7 +17,7 @@ from laneway.controller.apply import Applier
 from laneway.controller.clock import Clock, SystemClock
 from laneway.controller.gatewayclient import Changes, GatewayClient
 from laneway.controller.gather import Gatherer
-from laneway.controller.presets import SHIPPED, Preset, load_presets
+from laneway.controller.presets import SHIPPED, Preset, PresetError, load_presets
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import Reconciler, WorkKey
 from laneway.controller.routing import Router
@@ -43,7 +43,11 @@ _AFTER_NO_ANSWER = timedelta(seconds=5)
 def run(settings: OperatorSettings, clock: Clock | None = None) -> int:
     """Run until told to stop; the exit code is not 0 when the process gave up and has to be started again."""
     logs.setup(settings.log)
-    presets = load_presets([SHIPPED, *([settings.presets_dir] if settings.presets_dir else [])])
+    try:
+        presets = load_presets([SHIPPED, *([settings.presets_dir] if settings.presets_dir else [])])
+    except PresetError as error:
+        log.error("a preset cannot be read", extra={"why": str(error)})  # noqa: TRY400 - the message says all
+        return 2
     return asyncio.run(_serve(settings, presets, clock or SystemClock()))
 
 

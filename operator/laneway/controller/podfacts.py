@@ -10,6 +10,7 @@ from typing import Any
 from laneway.api import names
 
 _FINISHED = frozenset({"Succeeded", "Failed"})
+_NEVER = "1970-01-01"
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def parse_time(text: str) -> datetime:
 
 
 def _time(text: str | None) -> datetime | None:
-    return parse_time(text) if text else None
+    """The kubelet writes the first second of 1970 for what never happened."""
+    return parse_time(text) if text and not text.startswith(_NEVER) else None
 
 
 def _named(statuses: list[dict[str, Any]] | None, name: str) -> dict[str, Any]:

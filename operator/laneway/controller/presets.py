@@ -50,6 +50,6 @@ def load_presets(folders: Iterable[Path]) -> dict[str, Preset]:
 
 def _read(file: Path) -> Preset:
     try:
-        return Preset.model_validate(yaml.safe_load(file.read_text()))
-    except (ValidationError, yaml.YAMLError) as error:
+        return Preset.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise PresetError(f"preset {file.name}: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from typing import Any
 
 from laneway.rules.token import AttemptId
 
@@ -64,7 +65,7 @@ CLOSE_ATTEMPT = "INSERT INTO closed (run_uid, attempt, closed_ms) VALUES (?, ?, 
 
 _TOTALS = """
 SELECT c.run_uid, c.attempt, count(*), sum(turn), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0),
-  coalesce(sum(cache_read_tokens), 0), coalesce(sum(cache_write_tokens), 0), sum(metered = 0),
+  sum(cache_read_tokens), sum(cache_write_tokens), sum(metered = 0),
   coalesce(sum(cost_micro_usd), 0), sum(input_price IS NULL AND state = 'settled' AND coalesce(input_tokens, output_tokens) IS NOT NULL),
   sum(input_price IS NOT NULL), max(coalesce(ended_ms, started_ms)),
   EXISTS (SELECT 1 FROM closed d WHERE d.run_uid = c.run_uid AND d.attempt = c.attempt)
@@ -100,8 +101,9 @@ class Past:
     turns: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
+    cache_read_tokens: int | None = None
+    """None: no server said anything of its cache."""
+    cache_write_tokens: int | None = None
     unmetered_calls: int = 0
     cost_micro_usd: int = 0
     unpriced_calls: int = 0
@@ -146,7 +148,7 @@ def read_past(connection: sqlite3.Connection, attempt: AttemptId) -> Past | None
 
 
 def _past(connection: sqlite3.Connection, row: tuple[object, ...]) -> Past:
-    numbers = [int(str(value)) for value in row[1:]]
+    numbers: list[Any] = [value if value is None else int(str(value)) for value in row[1:]]
     attempt = AttemptId(run_uid=str(row[0]), attempt=numbers[0])
     last = connection.execute(_LAST, (attempt.run_uid, attempt.attempt)).fetchone()
     cause, status, started, finish = last if last is not None else (None, None, None, None)

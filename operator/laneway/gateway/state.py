@@ -287,12 +287,16 @@ def _add(totals: Totals, end: CallEnd, *, unpriced: bool) -> Totals:
     return Totals(
         turns=totals.turns + int(end.turn),
         input_tokens=totals.input_tokens + (usage.input_tokens or 0),
-        cache_read_tokens=totals.cache_read_tokens + (usage.cache_read_tokens or 0),
-        cache_write_tokens=totals.cache_write_tokens + (usage.cache_write_tokens or 0),
+        cache_read_tokens=_known_sum(totals.cache_read_tokens, usage.cache_read_tokens),
+        cache_write_tokens=_known_sum(totals.cache_write_tokens, usage.cache_write_tokens),
         output_tokens=totals.output_tokens + (usage.output_tokens or 0),
         cost_micro_usd=cost,
         unmetered_calls=totals.unmetered_calls + int(not end.metered),
     )
+
+
+def _known_sum(total: int | None, more: int | None) -> int | None:
+    return total if more is None else (total or 0) + more
 
 
 def _same(known: LaneState, new: LaneState) -> bool:

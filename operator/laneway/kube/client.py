@@ -1,9 +1,10 @@
 """The only client of the Kubernetes API: plain dicts in and out, our errors, time limits, a bound on parallel requests.
 
 Reads are retried here, a bounded number of times. Writes are never: whoever writes decides with a fresh view. A write is
-refused when the write guard says no, asked after the wait for a free place and just before sending; from there on it has
-0.8 s to find a connection and 4 s on the server. So a write that the guard let through 10 s after the last renewal of the
-Lease has settled before the Lease can change hands at 15 s.
+refused when the write guard says no: asked after the wait for a free place, and again when the connection is there and
+the next step is to hand the whole request to the kernel. From there on it has 4 s on the server. So a write that the guard
+let through 10 s after the last renewal of the Lease has settled before the Lease can change hands at 15 s. A process that is
+stopped within the some 50 microseconds of that last step could still send late; the preconditions of each write stop that.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _READ_TRIES = 4
 _READ_BACKOFF_SECONDS = 0.2
 _RETRY_AFTER_LIMIT_SECONDS = 10.0
 _READ_LIMIT = aiohttp.ClientTimeout(total=30, sock_connect=5)
-_WRITE_LIMIT = aiohttp.ClientTimeout(total=6, connect=0.8)
+_WRITE_LIMIT = aiohttp.ClientTimeout(total=6, sock_connect=2)
 _WRITE_SERVER_LIMIT = "4s"
 _WATCH_SECONDS = 60
 _WATCH_LIMIT = aiohttp.ClientTimeout(total=75, sock_connect=5)
@@ -273,12 +274,17 @@ class Kube:
         query = {**call.query, "timeout": _WRITE_SERVER_LIMIT}
         return _parsed(await self._exchange(replace(call, query=query, limit=_WRITE_LIMIT), guarded=True))
 
+    def _check_guard(self) -> None:
+        if not self._may_write():
+            raise NotLeader("the write was not sent: this process may no longer write")
+
     async def _exchange(self, call: _Call, *, guarded: bool = False) -> bytes:
         async with self._places:
-            if guarded and not self._may_write():
-                raise NotLeader(f"{call.verb} of {call.resource.plural} was not sent: this process may no longer write")
+            check = self._check_guard if guarded else None
+            if check:
+                check()
             started = time.monotonic()
-            response = await self._send(call)
+            response = await self._send(call, check)
             try:
                 answer = await response.read()
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -288,7 +294,7 @@ class Kube:
             SECONDS.labels(call.verb, call.resource.plural).observe(time.monotonic() - started)
             return answer
 
-    async def _send(self, call: _Call) -> aiohttp.ClientResponse:
+    async def _send(self, call: _Call, check: Callable[[], None] | None = None) -> aiohttp.ClientResponse:
         """Send it and read the head of the answer; an answer that is not a success is raised as its error."""
         try:
             response = await self._connection.request(
@@ -298,10 +304,13 @@ class Kube:
                 accept=call.accept,
                 content_type=call.content_type,
                 body=call.body,
+                before_body=check,
             )
             code = response.status
             refusal = await response.read() if code >= _FIRST_ERROR else None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if isinstance(error.__cause__, NotLeader):
+                raise error.__cause__ from None
             REQUESTS.labels(call.verb, call.resource.plural, "none").inc()
             raise Unavailable(f"no answer from the API server: {_cause(error)}") from error
         REQUESTS.labels(call.verb, call.resource.plural, str(code)).inc()

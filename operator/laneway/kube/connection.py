@@ -6,6 +6,8 @@ token is read from its file again every minute (``load_incluster_config`` sets a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
@@ -18,6 +20,7 @@ from laneway.kube.resources import JsonObject
 
 _USER_AGENT = f"laneway/{__version__}"
 _BEARER = "BearerToken"
+_before_body: ContextVar[Callable[[], None] | None] = ContextVar("before_body", default=None)
 
 
 class Connection:
@@ -26,6 +29,7 @@ class Connection:
     def __init__(self, configuration: Any) -> None:
         # Our own semaphore bounds requests; watches must never wait for a free connection.
         configuration.connection_pool_maxsize = 0
+        configuration.trace_configs = [_body_tracing()]
         self._configuration = configuration
         self._api: Any = kubernetes_client.ApiClient(configuration=configuration)
 
@@ -56,11 +60,21 @@ class Connection:
         accept: str = "application/json",
         content_type: str = "application/json",
         body: JsonObject | None = None,
+        before_body: Callable[[], None] | None = None,
     ) -> aiohttp.ClientResponse:
-        """Send one request; the caller reads and releases the answer. Raises aiohttp's errors and TimeoutError."""
+        """Send one request; the caller reads and releases the answer. Raises aiohttp's errors and TimeoutError.
+
+        ``before_body`` runs when all is ready to be sent; what it raises is the cause of the error, and nothing is sent.
+        """
         headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": _USER_AGENT}
         headers.update(await self.credentials())
-        answer = await self._api.call_api(method, self.server + path_and_query, headers, body, _request_timeout=limit)
+        token = _before_body.set(before_body)
+        try:
+            answer = await self._api.call_api(
+                method, self.server + path_and_query, headers, body, _request_timeout=limit
+            )
+        finally:
+            _before_body.reset(token)
         response: aiohttp.ClientResponse = answer.response
         return response
 
@@ -98,3 +112,16 @@ def _load_service_account(configuration: Any) -> bool:
     except kubernetes_config.ConfigException:  # not in a pod
         return False
     return True
+
+
+def _body_tracing() -> aiohttp.TraceConfig:
+    """Calls ``before_body``: aiohttp sends a request's head together with its body, after this hook (a test shows it)."""
+
+    async def call(*_: object) -> None:
+        before_body = _before_body.get()
+        if before_body is not None:
+            before_body()
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_chunk_sent.append(call)
+    return tracing

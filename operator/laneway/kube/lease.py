@@ -64,6 +64,7 @@ class Elector:
         """When we last saw the record change or go; None: there never was one."""
         self._renewed_at: float | None = None
         """When the last successful renewal was sent; None while not leading."""
+        self._released = False
         LEADER.set_function(lambda: float(self.may_write()))
 
     def __repr__(self) -> str:
@@ -84,9 +85,11 @@ class Elector:
             await self._sleep(RETRY_SECONDS)
 
     async def hold(self) -> None:
-        """Renew the Lease for ever. Raises LeaseLost when it is another's, or could not be renewed in time."""
+        """Renew the Lease until it is released. Raises LeaseLost when it is another's, or was not renewed in time."""
         while True:
             await self._sleep(RETRY_SECONDS)
+            if self._released:
+                return
             if not self.may_write():
                 self._renewed_at = None
                 raise LeaseLost(f"the Lease was not renewed for {RENEW_DEADLINE_SECONDS:.0f} s")
@@ -96,8 +99,9 @@ class Elector:
         """Give the Lease back, so that another can lead at once. No write may be open or follow."""
         if self._renewed_at is None:
             return
+        self._released = True
         self._renewed_at = None
-        # A renewal that was cut off may have been done, so that the first try meets a newer record.
+        # A renewal that was under way may be done in between, so that the first try meets a newer record.
         if not await self._attempt(self._give_back):
             await self._attempt(self._give_back)
 
@@ -131,11 +135,12 @@ class Elector:
         except (Conflict, NotFound):
             # Either another holds it, or our last renewal was done although its answer was lost.
             await self._read()
-            if self._holder() != self.identity:
+            if self._holder() != self.identity and not self._released:
                 self._renewed_at = None
                 raise LeaseLost(f"the Lease is held by {self._holder() or 'nobody'}") from None
             return False
-        self._renewed_at = sent
+        if True:
+            self._renewed_at = sent
         return True
 
     async def _give_back(self) -> bool:

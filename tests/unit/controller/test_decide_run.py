@@ -427,8 +427,6 @@ def test_a_completed_run_shows_what_the_gateway_metered() -> None:
     assert status.usage == Usage(
         turns=1,
         input_tokens=12,
-        cache_read_tokens=0,
-        cache_write_tokens=0,
         output_tokens=7,
         total_tokens=19,
         source="Gateway",

@@ -177,6 +177,24 @@ async def test_a_write_that_had_to_wait_asks_the_guard_after_the_wait(server: Se
     assert len(server.asked) == 64
 
 
+@pytest.mark.parametrize("warm", [pytest.param(False, id="a new connection"), pytest.param(True, id="a kept one")])
+async def test_a_write_asks_the_guard_again_when_it_has_its_connection(
+    server: Server, tmp_path: Path, warm: bool
+) -> None:
+    answers = [True, False]
+    server.script = [says(OBJECT)]
+    kube = await Kube.connect(kubeconfig=kubeconfig(tmp_path, server.url), write_guard=lambda: answers.pop(0))
+    try:
+        if warm:
+            await kube.get(CONFIG_MAPS, "team", "x")
+        with pytest.raises(NotLeader):
+            await create(kube)
+        assert await kube.get(CONFIG_MAPS, "team", "x") == OBJECT
+    finally:
+        await kube.close()
+    assert [request.method for request in server.asked] == ["GET"] * (1 + warm)
+
+
 async def test_a_read_is_tried_again_and_waits_as_long_as_asked(kube: Kube, server: Server) -> None:
     server.script = [
         refuses(429, "TooManyRequests", **{"Retry-After": "1"}),
@@ -335,7 +353,7 @@ async def test_in_a_pod_a_rotated_token_is_read_again(monkeypatch: pytest.Monkey
 
         class Later(datetime):
             @classmethod
-            def now(cls, tz: Any = None) -> datetime:
+            def now(cls, tz: Any = None) -> Any:
                 return datetime.now(tz) + timedelta(minutes=2)
 
         monkeypatch.setattr(incluster_config, "datetime", SimpleNamespace(datetime=Later, timedelta=timedelta))

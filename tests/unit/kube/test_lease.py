@@ -296,6 +296,24 @@ async def test_a_lease_given_back_is_taken_at_once(clock: Clock, store: Store, s
     assert second.elector.may_write()
 
 
+@pytest.mark.parametrize("latency", [0.1, 0.3, 0.5, 0.7, 0.9])
+async def test_a_renewal_under_way_does_not_bring_a_released_lease_back(
+    clock: Clock, store: Store, start: Callable[[], Replica], latency: float
+) -> None:
+    replica = start()
+    await clock.advance(1.9)
+    replica.latency = latency
+    await clock.advance(0.15)  # a renewal has just been sent
+    release = asyncio.create_task(replica.elector.release())
+    await clock.advance(10)
+    assert release.done()
+    assert store.record is not None
+    assert "holderIdentity" not in store.record["spec"]
+    assert not replica.elector.may_write()
+    assert replica.task.done()
+    assert replica.task.exception() is None
+
+
 async def test_releasing_without_leading_writes_nothing(
     clock: Clock, store: Store, start: Callable[[], Replica]
 ) -> None:

@@ -1,0 +1,110 @@
+"""The one reason why a run may not have a slot now: the first that a person can act on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.builders import NOW, PRESETS, at, condition, lane, ready, run
+
+from laneway.api.reasons import Waiting
+from laneway.api.runstatus import AgentRunStatus
+from laneway.controller.eligibility import Blocker, Question, allows, find_blocker
+
+PLAIN = Question(run=run(), lane=lane(), presets=frozenset(PRESETS), usable_lanes=("a", "b"), now=NOW)
+
+
+def refused(reason: str = "QuotaExceeded", since: float = 0) -> AgentRunStatus:
+    said = condition("Admitted", "False", reason, message="exceeded quota: pods", since=since)
+    return AgentRunStatus(conditions=(said,))
+
+
+CASES: dict[str, tuple[dict[str, Any], Waiting | None, str]] = {
+    "nothing but a slot is missing": ({}, None, ""),
+    "suspend comes before everything": (
+        {"run": run(spec={"suspend": True, "agent": {"preset": "nope"}}), "lane": None},
+        Waiting.SUSPENDED,
+        "set it to false",
+    ),
+    "an unknown preset comes before the lane": (
+        {"run": run(spec={"agent": {"preset": "nope"}}), "lane": None},
+        Waiting.PRESET_NOT_FOUND,
+        "presets here: generic, laneway",
+    ),
+    "a missing lane is told with those there are": (
+        {"lane": None},
+        Waiting.LANE_NOT_FOUND,
+        "lanes you may use: a, b",
+    ),
+    "a missing lane where there are none": ({"lane": None, "usable_lanes": ()}, Waiting.LANE_NOT_FOUND, "use: none"),
+    "a lane of another namespace": (
+        {"lane": lane(namespace="models")},
+        Waiting.NAMESPACE_NOT_ALLOWED,
+        "allowedNamespaces.from to All",
+    ),
+    "a namespace that is not allowed hears nothing of the lane's models": (
+        {"lane": lane(namespace="models"), "run": run(spec={"models": [{"lane": "local", "model": "x"}]})},
+        Waiting.NAMESPACE_NOT_ALLOWED,
+        "models/local",
+    ),
+    "a model that is not listed": (
+        {"run": run(spec={"models": [{"lane": "local", "model": "gpt-9"}]})},
+        Waiting.MODEL_NOT_FOUND,
+        "its models: smollm2",
+    ),
+    "a suspended lane comes before one that is not ready": (
+        {"lane": lane(spec={"suspend": True}, conditions=())},
+        Waiting.LANE_SUSPENDED,
+        "is suspended",
+    ),
+    "a lane that nobody has looked at": ({"lane": lane(conditions=())}, Waiting.LANE_NOT_READY, "not been looked at"),
+    "a lane that is not ready says why": (
+        {"lane": lane(conditions=(ready("False", "connection refused"),))},
+        Waiting.LANE_NOT_READY,
+        "connection refused",
+    ),
+    "a lane of which nothing is known is not ready": (
+        {"lane": lane(conditions=(ready("Unknown", "not looked at yet"),))},
+        Waiting.LANE_NOT_READY,
+        "not looked at yet",
+    ),
+    "a model that the server does not serve now": (
+        {"lane": lane(served={"smollm2": False})},
+        Waiting.MODEL_NOT_FOUND,
+        "does not serve model smollm2 now",
+    ),
+    "a model of which nobody knows whether it is served": ({"lane": lane(served={})}, None, ""),
+    "a pod that was just refused": ({"run": run(status=refused(since=-29))}, Waiting.QUOTA_EXCEEDED, "exceeded quota"),
+    "a pod whose name was just taken": (
+        {"run": run(status=refused("NameTaken", since=-1))},
+        Waiting.NAME_TAKEN,
+        "exceeded quota",
+    ),
+    "a pod that was refused 30 s ago is tried again": ({"run": run(status=refused(since=-30))}, None, ""),
+}
+
+
+@pytest.mark.parametrize(("changes", "reason", "says"), CASES.values(), ids=CASES.keys())
+def test_blocker(changes: dict[str, Any], reason: Waiting | None, says: str) -> None:
+    blocker = find_blocker(replace(PLAIN, **changes))
+    assert (blocker.reason if blocker else None) == reason
+    assert says in (blocker.message if blocker else "")
+
+
+def test_only_a_refused_pod_has_a_time_to_look_again() -> None:
+    assert find_blocker(replace(PLAIN, run=run(status=refused()))) == Blocker(
+        Waiting.QUOTA_EXCEEDED, "exceeded quota: pods", at(30)
+    )
+
+
+@pytest.mark.parametrize(
+    ("namespace", "allowed", "expected"),
+    [
+        pytest.param("team-a", "Same", True, id="its own namespace"),
+        pytest.param("team-b", "Same", False, id="another namespace"),
+        pytest.param("team-b", "All", True, id="another namespace of a lane for all"),
+    ],
+)
+def test_whose_runs_a_lane_takes(namespace: str, allowed: str, *, expected: bool) -> None:
+    assert allows(lane(spec={"allowedNamespaces": {"from": allowed}}), namespace) is expected

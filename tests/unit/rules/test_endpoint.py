@@ -1,0 +1,74 @@
+"""Where a lane's API is: the root that paths are appended to, the header of the key, the time limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from laneway.api.modellane import Auth, Endpoint, LaneTimeouts, Server
+from laneway.rules.endpoint import PATHS, SPOKEN, answer_seconds, auth_of, request_seconds, root_url
+
+
+@pytest.mark.parametrize(
+    ("url", "root"),
+    [
+        pytest.param("http://ollama:11434", "http://ollama.models.svc:11434", id="one label is a Service of the lane"),
+        pytest.param("http://ollama", "http://ollama.models.svc", id="one label without a port"),
+        pytest.param("http://vllm.gpu.svc:8000", "http://vllm.gpu.svc:8000", id="a Service with its namespace stays"),
+        pytest.param("https://api.example.com", "https://api.example.com", id="a host of the internet stays"),
+        pytest.param("https://api.example.com/v1", "https://api.example.com", id="a /v1 at the end is not doubled"),
+        pytest.param("https://api.example.com/v1/", "https://api.example.com", id="nor with a slash after it"),
+        pytest.param("https://h.example.com/openai/v1", "https://h.example.com/openai", id="a prefix stays before /v1"),
+        pytest.param("https://h.example.com/api/", "https://h.example.com/api", id="a slash at the end goes"),
+        pytest.param("https://h.example.com/v1/x", "https://h.example.com/v1/x", id="a /v1 inside the path stays"),
+        pytest.param("http://10.0.0.7:8000", "http://10.0.0.7:8000", id="an IPv4 address stays"),
+        pytest.param("http://[fd00::7]:8000/v1", "http://[fd00::7]:8000", id="an IPv6 address stays"),
+        pytest.param("http://localhost:8000", "http://localhost:8000", id="localhost is no Service"),
+    ],
+)
+def test_root(url: str, root: str) -> None:
+    assert root_url(Endpoint(url=url), lane_namespace="models") == root
+
+
+def endpoint(**changes: Any) -> Endpoint:
+    return Endpoint.model_validate({"url": "https://api.example.com", **changes})
+
+
+KEY = {"credentialRef": {"name": "key"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "auth"),
+    [
+        pytest.param(endpoint(), Auth.NONE, id="without a key no header is sent"),
+        pytest.param(endpoint(**KEY), Auth.BEARER, id="a key is a bearer token"),
+        pytest.param(endpoint(server="Anthropic", **KEY), Auth.X_API_KEY, id="Anthropic has its own header"),
+        pytest.param(endpoint(server="Anthropic", auth="Bearer", **KEY), Auth.BEARER, id="what the lane says wins"),
+        pytest.param(endpoint(auth="None", **KEY), Auth.NONE, id="a lane may keep its key to itself"),
+    ],
+)
+def test_auth(given: Endpoint, auth: Auth) -> None:
+    assert auth_of(given) is auth
+
+
+@pytest.mark.row("C18")
+@pytest.mark.parametrize(
+    ("server", "given", "request_limit", "answer_limit"),
+    [
+        pytest.param(Server.VLLM, {}, 1800, 1800, id="vLLM loads models"),
+        pytest.param(Server.OLLAMA, {}, 1800, 1800, id="Ollama loads models"),
+        pytest.param(Server.OPENAI, {}, 30, 600, id="a hosted API answers soon"),
+        pytest.param(Server.OTHER, {}, 30, 600, id="an unknown server is taken for a hosted one"),
+        pytest.param(Server.OLLAMA, {"requestSeconds": 5, "answerSeconds": 7}, 5, 7, id="what the lane says wins"),
+    ],
+)
+def test_time_limits(server: Server, given: dict[str, int], request_limit: int, answer_limit: int) -> None:
+    timeouts = LaneTimeouts.model_validate(given)
+    assert request_seconds(server, timeouts) == request_limit
+    assert answer_seconds(server, timeouts) == answer_limit
+
+
+def test_every_server_speaks_some_api_and_every_api_has_a_path() -> None:
+    assert set(SPOKEN) == set(Server)
+    assert all(apis and apis <= set(PATHS) for apis in SPOKEN.values())

@@ -1,0 +1,277 @@
+"""The documents name everything that the code has, and nothing that it has not."""
+
+from __future__ import annotations
+
+import ast
+import re
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from laneway.api import reasons
+from laneway.controller import diagnosis
+from laneway.controller.pods import Plan, build_pod
+from laneway.controller.presets import SHIPPED, Preset, load_presets
+from support import builders
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "operator" / "laneway"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_CODE = re.compile(r"`([^`\n]+)`")
+_FILE = re.compile(r"[\w./-]+\.(py|yaml|md|toml|txt|lock)")
+_METRIC_KINDS = {"Counter": "_total", "Gauge": "", "Histogram": "", "Info": "_info"}
+_PLACES_ELSEWHERE = ("http:", "https:", "mailto:")
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def section(name: str, heading: str) -> str:
+    """A part of a page, from the heading that begins like this to the next of its rank."""
+    return page(name).split(f"\n{heading}", 1)[1].split("\n## ", 1)[0]
+
+
+def in_code(text: str) -> set[str]:
+    """Everything that stands between backticks."""
+    return set(_CODE.findall(text))
+
+
+def rows(text: str) -> dict[str, str]:
+    """The lines of tables, by each name in code in their first cell."""
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    return {name: line for line in lines for name in _CODE.findall(line.split(" | ")[0])}
+
+
+def parsed() -> Iterator[ast.Module]:
+    return (ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py")))
+
+
+def calls(tree: ast.AST, names: set[str]) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+            yield node.func.id, node
+
+
+def metrics() -> dict[str, list[str]]:
+    """The metrics of the code by the name that Prometheus shows, with their labels."""
+    found = {}
+    for tree in parsed():
+        for kind, call in calls(tree, set(_METRIC_KINDS)):
+            if call.args and isinstance(name := call.args[0], ast.Constant) and str(name.value).startswith("laneway_"):
+                labels = (
+                    [each.value for each in ast.walk(call.args[2]) if isinstance(each, ast.Constant)]
+                    if call.args[2:]
+                    else []
+                )
+                found[f"{name.value}{_METRIC_KINDS[kind]}"] = [str(label) for label in labels]
+    return found
+
+
+def settings() -> set[str]:
+    """The variables that the code reads."""
+    return set(re.findall(r'"((?:LANEWAY|OPENAI)_[A-Z_]+)"', (PACKAGE / "settings.py").read_text(encoding="utf-8")))
+
+
+def obstacles() -> set[str]:
+    """The reasons that diagnosis.py has for a pod that does not start."""
+    tree = ast.parse(Path(diagnosis.__file__).read_text(encoding="utf-8"))
+    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "find_obstacle")
+    words = {
+        node.value for node in ast.walk(function) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return {word for word in words if re.fullmatch(r"[A-Z]\w+", word)} | set(diagnosis._PULL_REASONS)
+
+
+def anchor(heading: str) -> str:
+    """How a heading is linked to."""
+    kept = re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower())
+    return kept.strip().replace(" ", "-")
+
+
+def anchors(text: str) -> set[str]:
+    return {anchor(line.lstrip("#")) for line in text.splitlines() if line.startswith("#")}
+
+
+SECTIONS = {
+    reasons.Waiting: "## A run waits",
+    reasons.Admitted: "## A run holds a slot",
+    reasons.End: "## A run has ended",
+    reasons.Outcome: "## How an attempt ended",
+    reasons.Cause: "## How an attempt ended",
+    reasons.LaneReason: "## A lane",
+}
+"""Where troubleshooting.md has the reasons of a kind."""
+
+
+@pytest.mark.parametrize(
+    ("reason", "heading"),
+    [
+        pytest.param(reason, heading, id=f"{kind.__name__} {reason}")
+        for kind, heading in SECTIONS.items()
+        for reason in kind
+    ]
+    + [pytest.param(reason, "## A run holds a slot", id=f"obstacle {reason}") for reason in sorted(obstacles())],
+)
+def test_every_reason_has_a_row_that_says_what_it_means(reason: str, heading: str) -> None:
+    assert reason in rows(section("troubleshooting.md", heading))
+
+
+def test_the_tables_of_events_waits_and_ends_name_exactly_those_of_the_code() -> None:
+    assert set(rows(section("operate.md", "## Events"))) == set(reasons.EventReason)
+    assert set(rows(section("troubleshooting.md", "## A run waits"))) == {*reasons.Waiting, "Finished"}
+    assert set(rows(section("troubleshooting.md", "## A run has ended"))) == set(reasons.End)
+
+
+def test_every_setting_of_the_code_is_in_the_documents_and_no_other() -> None:
+    text = page("operate.md")
+    written = {word for word in in_code(text) if re.fullmatch(r"(LANEWAY|OPENAI)_[A-Z_]+", word)}
+    assert written == settings()
+
+
+def test_every_metric_of_the_code_is_in_the_documents_with_its_labels() -> None:
+    table = {name: line for name, line in rows(page("operate.md")).items() if name.startswith("laneway_")}
+    written = {name: _CODE.findall(line.split(" | ")[2]) for name, line in table.items()}
+    assert written == {**metrics(), "laneway_build_info": ["version"]}
+
+
+def test_every_variable_of_an_agent_s_pod_is_in_its_contract() -> None:
+    attempt = builders.attempt()
+    plan = Plan(
+        run=builders.run(),
+        lane=builders.lane(),
+        preset=load_presets([SHIPPED])["laneway"],
+        attempt=attempt,
+        surroundings=builders.SURROUNDINGS,
+    )
+    container = build_pod(plan)["spec"]["containers"][0]
+    assert {variable["name"] for variable in container["env"]} <= set(rows(page("agents.md")))
+
+
+def test_every_field_of_a_preset_is_in_the_documents() -> None:
+    names = {field.alias or name for name, field in Preset.model_fields.items()}
+    assert names == set(rows(section("agents.md", "## Presets")))
+
+
+def test_every_path_of_the_architecture_exists() -> None:
+    named = {word.rstrip("/") for word in in_code(page("architecture.md")) if "/" in word or _FILE.fullmatch(word)}
+    paths = {word for word in named if _FILE.fullmatch(word) or (ROOT / word.split("/")[0]).is_dir()}
+    missing = {path for path in paths if not any((base / path).exists() for base in (ROOT, PACKAGE))}
+    assert len(paths) > 30
+    assert not missing
+
+
+def test_every_function_of_the_architecture_exists() -> None:
+    """``name()`` is a function, ``Class.name`` a method."""
+    functions: set[str] = set()
+    for tree in parsed():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                functions |= {
+                    f"{node.name}.{each.name}"
+                    for each in node.body
+                    if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+                }
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                functions.add(f"{node.name}()")
+    code = in_code(page("architecture.md"))
+    named = {word for word in code if re.fullmatch(r"\w+\(\)|[A-Z][a-z]\w*\._?[a-z]\w*", word)}
+    named -= {word for word in named if word.startswith(("AgentRun.", "ModelLane."))}  # fields of the objects
+    assert len(named) > 15
+    assert named <= functions
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    broken = []
+    for target in _LINK.findall(_CODE.sub("", text)):
+        if target.startswith(_PLACES_ELSEWHERE):
+            continue
+        file, _, part = target.partition("#")
+        there = (path.parent / file).resolve() if file else path
+        if not there.exists() or (part and part not in anchors(there.read_text(encoding="utf-8"))):
+            broken.append(target)
+    assert not broken
+
+
+@pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.stem)
+def test_a_decision_is_short_and_has_its_three_parts(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith(f"# {path.name[:4]}: ")
+    assert [line for line in text.splitlines() if line.startswith("## ")][:3] == [
+        "## Context",
+        "## Decision",
+        "## Consequence",
+    ]
+    assert len(text.splitlines()) <= 35
+
+
+def test_decisions_are_listed_and_counted_without_gaps() -> None:
+    assert [path.name[:4] for path in DECISIONS] == [f"{number:04}" for number in range(1, len(DECISIONS) + 1)]
+    listed = _LINK.findall(DECISIONS[0].read_text(encoding="utf-8"))
+    assert listed == [path.name for path in DECISIONS[1:]]
+
+
+# hack/record, which writes outputs into pages
+
+PAGE = """# A page
+<!-- cleanup: rm -f left -->
+<!-- recorded -->
+old
+<!-- /recorded -->
+<!-- run: touch left -->
+```console
+$ cat <<END
+> one
+> END
+an old output
+$ printf '%s\\n' '$ a prompt in an output' "$PWD"
+```
+
+```sh
+$ this is not run
+```
+"""
+
+
+@pytest.fixture
+def record(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.syspath_prepend(str(ROOT / "hack"))
+    return runpy.run_path(str(ROOT / "hack" / "record"))
+
+
+def test_a_page_is_recorded_again_and_again_with_the_same_commands(record: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(PAGE)
+    for _ in range(2):
+        record["Page"](path).record()
+    text = path.read_text()
+    assert "```console\n$ cat <<END\n> one\n> END\none\n$ printf" in text
+    assert "\n $ a prompt in an output\n.\n```" in text
+    assert re.search(r"-->\nRecorded at commit \w{12}.*, on \d+ cores with \d+ GB of memory\.\n<!--", text)
+    assert "$ this is not run\n```\n" in text
+    assert not (ROOT / "left").exists()
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param("```console\n$ false\n```", id="a command fails"),
+        pytest.param("```console fails\n$ true\n```", id="a command that should fail does not"),
+        pytest.param("```console\n$ true", id="a block has no end"),
+    ],
+)
+def test_a_page_is_left_alone_when(record: dict[str, Any], tmp_path: Path, block: str) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(f"{PAGE}{block}\n")
+    with pytest.raises(record["StepError"], match=r"failed: re(cord|ad)ing page"):
+        record["Page"](path).record()
+    assert path.read_text() == f"{PAGE}{block}\n"
+    assert not (ROOT / "left").exists()
