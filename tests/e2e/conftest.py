@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import pytest
+
 from e2e.commands import HACK, attempt, kubectl_json, run, until
+from e2e.endings import Endings
 from e2e.release import SYSTEM
 from e2e.scripted import Scripted
 from e2e.stage import NAMESPACES, RESTRICTED, SERVICE_ACCOUNTS, Stage
-
 from laneway.kube.client import Kube
 
 
@@ -70,7 +71,9 @@ def test_image(demo: Demo) -> str:
 @pytest.fixture(scope="session")
 def laneway_image(demo: Demo) -> str:
     """The image that is installed."""
-    [container] = kubectl_json("get", "deployment", "-n", SYSTEM, "laneway-operator")["spec"]["template"]["spec"]["containers"]
+    [container] = kubectl_json("get", "deployment", "-n", SYSTEM, "laneway-operator")["spec"]["template"]["spec"][
+        "containers"
+    ]
     return str(container["image"])
 
 
@@ -98,3 +101,23 @@ async def scripted(stage: Stage, laneway_image: str) -> Scripted:
     server = Scripted(namespace=stage.namespace, image=laneway_image)
     await server.start()
     return server
+
+
+@pytest.fixture(scope="session")
+def endings(test_image: str) -> Iterator[Endings]:
+    """Runs that end in every way."""
+    begun = Endings.begin()
+    yield begun
+    begun.remove()
+
+
+@pytest.fixture
+def free(kube: Kube, endings: Endings) -> Stage:
+    """The namespace of those whose pods are welcome."""
+    return Stage(kube=kube, namespace=endings.free)
+
+
+@pytest.fixture
+def bound(kube: Kube, endings: Endings) -> Stage:
+    """The namespace of those that meet a quota or a limit."""
+    return Stage(kube=kube, namespace=endings.bound)

@@ -56,6 +56,8 @@ def all_ready() -> bool:
     """Whether two operators and one gateway are ready, and nothing else is there."""
     found = pods("operator") + pods("gateway")
     ready = [
-        one["type"] == "Ready" and one["status"] == "True" for pod in found for one in pod["status"].get("conditions", ())
+        one["type"] == "Ready" and one["status"] == "True"
+        for pod in found
+        for one in pod["status"].get("conditions", ())
     ]
     return len(found) == 3 and sum(ready) == 3

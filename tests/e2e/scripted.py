@@ -25,7 +25,14 @@ class Scripted:
 
     async def start(self) -> None:
         """Make it, and wait until its Service answers."""
-        kubectl("apply", "-n", self.namespace, "-f", "-", stdin=json.dumps({"kind": "List", "apiVersion": "v1", "items": self._objects()}))
+        kubectl(
+            "apply",
+            "-n",
+            self.namespace,
+            "-f",
+            "-",
+            stdin=json.dumps({"kind": "List", "apiVersion": "v1", "items": self._objects()}),
+        )
         await until(self.answers, what="the scripted model server answers")
 
     def stop(self) -> None:
@@ -51,7 +58,12 @@ class Scripted:
         ports = [{"port": PORT, "targetPort": PORT}]
         return [
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": _POD}, "data": files},
-            {"apiVersion": "v1", "kind": "Service", "metadata": {"name": NAME}, "spec": {"selector": _LABELS, "ports": ports}},
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": NAME},
+                "spec": {"selector": _LABELS, "ports": ports},
+            },
             {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": _POD, "labels": _LABELS}, "spec": self._pod()},
         ]
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import manifests
 from e2e.commands import kubectl, until
-
 from laneway.api.names import RUN_UID_LABEL
 from laneway.kube.client import Kube
 from laneway.kube.errors import NotFound
@@ -97,7 +96,10 @@ class Stage:
         async def look() -> JsonObject | None:
             run = await self.read(name)
             for pod in await self.pods(run):
-                if pod["metadata"]["name"].endswith(f"-{attempt}") and (pod.get("status") or {}).get("phase") == "Running":
+                if (
+                    pod["metadata"]["name"].endswith(f"-{attempt}")
+                    and (pod.get("status") or {}).get("phase") == "Running"
+                ):
                     return pod
             return None
 
@@ -118,7 +120,9 @@ class Stage:
     async def events(self, run: JsonObject, reason: str) -> list[JsonObject]:
         """The Events of a run that have this reason."""
         found = (await self.kube.list(EVENTS, namespace=self.namespace)).items
-        return [one for one in found if one["reason"] == reason and one["regarding"].get("uid") == run["metadata"]["uid"]]
+        return [
+            one for one in found if one["reason"] == reason and one["regarding"].get("uid") == run["metadata"]["uid"]
+        ]
 
     def said(self, run: JsonObject, *, attempt: int = -1) -> Any:
         """What the agent of a finished run printed, one JSON value."""
@@ -136,12 +140,12 @@ def scripted_lane(spec: JsonObject | None = None, *, name: str = "lane") -> Json
         "models": [{"name": "scripted"}],
         "probe": {"periodSeconds": 1, "timeoutSeconds": 3},
     }
-    return manifests.lane(manifests.merged(plain, spec or {}), name=name)
+    return manifests.merged(manifests.lane(plain, name=name), {"spec": spec or {}})
 
 
 def scripted_run(spec: JsonObject | None = None, *, name: str = "run") -> JsonObject:
     """A run on that lane."""
-    return manifests.run(manifests.merged({"models": [{"lane": "lane"}]}, spec or {}), name=name)
+    return manifests.merged(manifests.run({"models": [{"lane": "lane"}]}, name=name), {"spec": spec or {}})
 
 
 def condition(obj: JsonObject, kind: str) -> JsonObject:
@@ -153,3 +157,8 @@ def condition(obj: JsonObject, kind: str) -> JsonObject:
 def is_true(obj: JsonObject, kind: str) -> bool:
     """Whether a condition holds."""
     return condition(obj, kind).get("status") == "True"
+
+
+async def all_ended(stage: Stage, run: JsonObject) -> bool:
+    """Whether every pod of a run is gone or has ended."""
+    return all(pod["status"]["phase"] in {"Succeeded", "Failed"} for pod in await stage.pods(run))

@@ -8,11 +8,11 @@ import secrets
 from typing import Any
 
 import pytest
+
 from e2e import agents, release
 from e2e.commands import kubectl
 from e2e.scripted import Scripted
 from e2e.stage import Stage
-
 from laneway.api.names import CREDENTIAL_LABEL
 from laneway.kube.resources import SECRETS, JsonObject
 from modelserver.shapes import INPUT_TOKENS, OUTPUT_TOKENS, TEXT
@@ -23,7 +23,9 @@ from modelserver.shapes import INPUT_TOKENS, OUTPUT_TOKENS, TEXT
     "stream", [pytest.param(True, id="a streamed answer"), pytest.param(False, id="a whole answer")]
 )
 async def test_the_built_in_agent_is_counted_to_the_token(stage: Stage, scripted: Scripted, stream: bool) -> None:
-    await stage.add_lane({"models": [{"name": "scripted", "pricing": {"inputUSDPerMillion": "1", "outputUSDPerMillion": "10"}}]})
+    await stage.add_lane(
+        {"models": [{"name": "scripted", "pricing": {"inputUSDPerMillion": "1", "outputUSDPerMillion": "10"}}]}
+    )
     await stage.add_run({"agent": {"parameters": {"stream": stream}}})
     [run] = await stage.succeeded()
     usage = run["status"]["usage"]
@@ -86,7 +88,9 @@ async def test_only_the_pod_of_a_running_attempt_may_use_its_token(
 
 
 REFUSALS: dict[str, Any] = {
-    "chat": lambda body: body["error"]["type"] == "invalid_request_error" and body["error"]["code"] == "invalid_api_key",
+    "chat": lambda body: (
+        body["error"]["type"] == "invalid_request_error" and body["error"]["code"] == "invalid_api_key"
+    ),
     "messages": lambda body: body["type"] == "error" and body["error"]["type"] == "authentication_error",
     "ollama": lambda body: isinstance(body["error"], str),
     "models": lambda body: body["error"]["code"] == "invalid_api_key",
@@ -138,7 +142,9 @@ async def test_a_secret_without_our_label_is_not_used(stage: Stage, scripted: Sc
     ready = await stage.lane_says("CredentialMissing")
     assert ready["status"] == "False"
     assert CREDENTIAL_LABEL in ready["message"]
-    await stage.kube.merge_patch(SECRETS, stage.namespace, "provider", {"metadata": {"labels": {CREDENTIAL_LABEL: "true"}}})
+    await stage.kube.merge_patch(
+        SECRETS, stage.namespace, "provider", {"metadata": {"labels": {CREDENTIAL_LABEL: "true"}}}
+    )
     await stage.lane_says("BackendReachable")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from e2e.scripted import Scripted
 from e2e.stage import Stage, is_true
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 
-import manifests
 import pytest
+
 from e2e.commands import attempt
 from e2e.stage import Stage, scripted_lane, scripted_run
-
 from laneway.kube.resources import JsonObject
 
 PLAIN_HTTP = {"url": "http://models.example.com", "credentialRef": {"name": "provider"}}
@@ -30,12 +29,12 @@ async def test_a_misspelt_lane_is_said_with_the_lanes_that_there_are(stage: Stag
     ("manifest", "words"),
     [
         pytest.param(
-            manifests.merged(scripted_run(), {"spec": {"promt": "hello"}}),
+            scripted_run({"promt": "hello"}),
             'unknown field "spec.promt"',
             id="a misspelt field of a run",
         ),
         pytest.param(
-            manifests.merged(scripted_lane(), {"spec": {"capacity": {"run": 2}}}),
+            scripted_lane({"capacity": {"run": 2}}),
             'unknown field "spec.capacity.run"',
             id="a misspelt field of a lane",
         ),

@@ -6,11 +6,11 @@ import asyncio
 import re
 
 import pytest
+
 from e2e.commands import kubectl, kubectl_json
 from e2e.conftest import Demo, run_demo
 from e2e.release import ledger_rows
 from e2e.stage import condition, is_true
-
 from laneway.kube.resources import JsonObject
 
 HELLO = ("agentrun", "hello", "--namespace=default")

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+
 from e2e import agents, processes, release
 from e2e.commands import kubectl, until
 from e2e.scripted import Scripted
 from e2e.stage import Stage
-from support.witness import most_at_once, witness
-
 from laneway.kube.resources import PODS, JsonObject
 from modelserver.shapes import INPUT_TOKENS, OUTPUT_TOKENS, TEXT
+from support.witness import most_at_once, witness
 
 OPERATOR = "laneway operator"
 PAUSE_SECONDS = 20
@@ -39,8 +39,10 @@ async def test_a_run_goes_on_in_its_pod_when_the_operator_is_killed(
         await stage.add_run({"agent": agents.says("then me")}, name="queued")
         await stage.says("Admitted", "WaitingForSlot", name="queued")
         await until(scripted.requests, what="the call is open")
-        processes.kill(release.leader(), program=OPERATOR)
+        leader = release.leader()
+        processes.kill(leader, program=OPERATOR)
         running, queued = await stage.succeeded("running", "queued", seconds=90)
+        await until(lambda: restarts_of(leader) > release.restarts(leader), seconds=60, what="the kubelet restarted it")
     assert [one["podUID"] for one in running["status"]["attempts"]] == [pod["metadata"]["uid"]]
     assert running["status"]["result"]["summary"] == TEXT
     assert running["status"]["usage"]["outputTokens"] == OUTPUT_TOKENS
@@ -65,7 +67,9 @@ async def test_a_leader_that_was_paused_for_longer_than_its_lease_grants_nothing
             await asyncio.sleep(PAUSE_SECONDS)
             assert release.leader()["metadata"]["uid"] != leader["metadata"]["uid"], "the other replica leads"
         ended = await stage.succeeded(*names, seconds=120)
-        await until(lambda: restarts_of(leader) > release.restarts(leader), seconds=60, what="the paused replica has left")
+        await until(
+            lambda: restarts_of(leader) > release.restarts(leader), seconds=60, what="the paused replica has left"
+        )
     assert [run["status"]["result"]["summary"] for run in ended] == names
     assert most_at_once(pods, lane="lane") == 1
     for run in ended:
@@ -100,4 +104,6 @@ async def granted_once(stage: Stage, run: JsonObject) -> None:
 
 def restarts_of(pod: JsonObject) -> int:
     """How often the pod was restarted by now."""
-    return sum(release.restarts(one) for one in release.pods("operator") if one["metadata"]["uid"] == pod["metadata"]["uid"])
+    return sum(
+        release.restarts(one) for one in release.pods("operator") if one["metadata"]["uid"] == pod["metadata"]["uid"]
+    )

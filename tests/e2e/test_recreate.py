@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+
 from e2e import agents
 from e2e.scripted import Scripted
 from e2e.stage import Stage
-from support.witness import Witness, witness
-
 from laneway.api.names import RUN_UID_LABEL
 from laneway.kube.resources import AGENT_RUNS, PODS, JsonObject
+from support.witness import Witness, witness
 
 TIMES = 100
 EVERY_TENTH = 10
@@ -25,7 +25,10 @@ async def test_a_run_made_again_a_hundred_times_never_gets_the_result_of_an_old_
 ) -> None:
     numbers: dict[str, str] = {}
     await stage.add_lane({"capacity": {"runs": 200}})
-    async with witness(stage.kube, PODS, stage.namespace) as pods, witness(stage.kube, AGENT_RUNS, stage.namespace) as runs:
+    async with (
+        witness(stage.kube, PODS, stage.namespace) as pods,
+        witness(stage.kube, AGENT_RUNS, stage.namespace) as runs,
+    ):
         for number in range(1, TIMES + 1):
             ends = number % EVERY_TENTH == 0
             script = f"echo -n {number} > /dev/termination-log" if ends else STAYS.format(number=number)

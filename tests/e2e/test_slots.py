@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+
 from e2e import agents
 from e2e.scripted import Scripted
 from e2e.stage import Stage, condition
-from support.witness import most_at_once, witness
-
 from laneway.kube.resources import PODS
+from support.witness import most_at_once, witness
 
 SLOW_TO_LEAVE = "trap 'sleep 3; exit 143' TERM; sleep 600 & wait $!"
 

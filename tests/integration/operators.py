@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import manifests
-from support.standin import NodeStandIn, node_stand_in
-from support.witness import Witness, witness
-
 from laneway.kube.client import Kube
 from laneway.kube.errors import NotFound
 from laneway.kube.resources import AGENT_RUNS, LEASES, MODEL_LANES, PODS, JsonObject
+from support.standin import NodeStandIn, node_stand_in
+from support.witness import Witness, witness
 
 ROOT = Path(__file__).parents[2]
 LEASE = "laneway-operator"
@@ -29,15 +29,15 @@ NOBODY = "http://127.0.0.1:9"
 """An address where no gateway answers."""
 
 
-class Operator:
-    """One operator process."""
+class Program:
+    """One process of ours."""
 
-    def __init__(self, identity: str, env: dict[str, str], log: Path) -> None:
+    def __init__(self, command: str, identity: str, env: dict[str, str], log: Path) -> None:
         self.identity = identity
         self._log = log
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "laneway", "operator"], env=env, stdout=out, stderr=out, cwd=ROOT
+                [sys.executable, "-m", "laneway", command], env=env, stdout=out, stderr=out, cwd=ROOT
             )
 
     @property
@@ -79,32 +79,56 @@ class Stage:
     node: NodeStandIn
     runs: Witness
     pods: Witness
-    operators: list[Operator] = field(default_factory=list)
+    operators: list[Program] = field(default_factory=list)
+    gateways: list[Program] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     """Variables for operators started from now on, over the usual ones."""
 
-    def start(self) -> Operator:
+    def start(self) -> Program:
         """Start an operator; it serves this namespace alone and has its Lease in it."""
         identity = f"operator-{len(self.operators)}"
-        env = {
-            **os.environ,
-            "KUBECONFIG": self.kubeconfig,
-            "PYTHONPATH": str(ROOT / "operator"),
-            "LANEWAY_POD_NAMESPACE": self.namespace,
+        given = {
             "LANEWAY_POD_NAME": identity,
-            "LANEWAY_WATCH_NAMESPACES": self.namespace,
             "LANEWAY_GATEWAY_URL": NOBODY,
             "LANEWAY_GATEWAY_OPERATOR_URL": NOBODY,
             "LANEWAY_AGENT_IMAGE": "laneway:test",
             "LANEWAY_LEASE_NAME": LEASE,
             "LANEWAY_HEALTH_PORT": "0",
-            "LANEWAY_METRICS_PORT": "0",
-            "LANEWAY_LOG_FORMAT": "text",
-            **self.settings,
         }
-        operator = Operator(identity, env, self.folder / f"{identity}.log")
+        operator = Program("operator", identity, self._env(given), self.folder / f"{identity}.log")
         self.operators.append(operator)
         return operator
+
+    def listen(self) -> None:
+        """Choose where the gateway will listen, for operators and gateways started from now on."""
+        calls, control = free_ports(2)
+        self.settings |= {
+            "LANEWAY_CALL_PORT": str(calls),
+            "LANEWAY_OPERATOR_PORT": str(control),
+            "LANEWAY_GATEWAY_URL": f"http://127.0.0.1:{calls}",
+            "LANEWAY_GATEWAY_OPERATOR_URL": f"http://127.0.0.1:{control}",
+        }
+
+    def start_gateway(self) -> Program:
+        """Start the gateway, on the same ports and ledger every time; agents are known by their token alone."""
+        identity = f"gateway-{len(self.gateways)}"
+        given = {"LANEWAY_LEDGER_PATH": str(self.folder / "ledger.db"), "LANEWAY_BIND_POD_ADDRESS": "false"}
+        gateway = Program("gateway", identity, self._env(given), self.folder / f"{identity}.log")
+        self.gateways.append(gateway)
+        return gateway
+
+    def _env(self, given: dict[str, str]) -> dict[str, str]:
+        return {
+            **os.environ,
+            "KUBECONFIG": self.kubeconfig,
+            "PYTHONPATH": str(ROOT / "operator"),
+            "LANEWAY_POD_NAMESPACE": self.namespace,
+            "LANEWAY_WATCH_NAMESPACES": self.namespace,
+            "LANEWAY_METRICS_PORT": "0",
+            "LANEWAY_LOG_FORMAT": "text",
+            **given,
+            **self.settings,
+        }
 
     async def free_lease(self) -> None:
         """Take the Lease of a killed operator away: waiting until it expires is shown elsewhere."""
@@ -139,7 +163,7 @@ class Stage:
             status = (await self.kube.get(MODEL_LANES, self.namespace, "local")).get("status") or {}
             return counts.items() <= status.items()
 
-        await self.until(read, True)
+        await self.until(read, answer=True)
         return await self.kube.get(MODEL_LANES, self.namespace, "local")
 
     async def add_run(self, name: str = "hello", spec: dict[str, Any] | None = None, **meta: Any) -> JsonObject:
@@ -204,11 +228,11 @@ class Stage:
         made = datetime.fromisoformat(run["metadata"]["creationTimestamp"])
         await self.within(lambda: datetime.now(UTC) >= made + timedelta(seconds=1.01), seconds=3)
 
-    async def ready(self, operator: Operator) -> None:
+    async def ready(self, operator: Program) -> None:
         """Wait until a replica stands by or leads: it has said so at its health port."""
         await self.any_event(lambda: "standing by" in operator.log)
 
-    async def left(self, operator: Operator) -> None:
+    async def left(self, operator: Program) -> None:
         """Wait until an operator process has ended."""
         await self.any_event(lambda: operator.code is not None)
 
@@ -258,6 +282,13 @@ def is_finished(run: JsonObject) -> bool:
     return condition(run, "Finished").get("status") == "True"
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback address that nobody listens on."""
+    with ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [one.getsockname()[1] for one in taken]
+
+
 @asynccontextmanager
 async def staged(kube: Kube, *, kubeconfig: str, namespace: str, folder: Path) -> AsyncIterator[Stage]:
     """A stage; its operators are killed when it is left, and what they said is printed for the report of a failure."""
@@ -270,9 +301,9 @@ async def staged(kube: Kube, *, kubeconfig: str, namespace: str, folder: Path) -
         try:
             yield stage
         finally:
-            for operator in stage.operators:
-                operator.kill()
-                print(f"--- {operator.identity}\n{operator.log}")
+            for program in (*stage.operators, *stage.gateways):
+                program.kill()
+                print(f"--- {program.identity}\n{program.log}")
 
 
 async def silence(seen: Witness, *, seconds: float) -> int:

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from integration.conftest import Cluster
-from integration.operators import Operator, Stage, condition, staged
+from integration.operators import Program, Stage, condition, staged
+from laneway.kube.client import Kube
 from support.standin import Part
 from support.witness import most_at_once, pods_of
-
-from laneway.kube.client import Kube
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) ->
         yield stage
 
 
-async def led(stage: Stage, operator: Operator) -> None:
+async def led(stage: Stage, operator: Program) -> None:
     """Wait until an operator holds the Lease."""
     await stage.until(stage.holder, operator.identity, seconds=30)
 

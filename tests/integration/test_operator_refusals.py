@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import manifests
 import pytest
+
+import manifests
 from integration.conftest import NAMESPACES, Cluster, Kubectl
 from integration.operators import Stage, condition, staged
-from support.standin import Part
-
 from laneway.api.names import pod_name
 from laneway.kube.client import Kube
 from laneway.kube.resources import AGENT_RUNS, PODS, Resource
+from support.standin import Part
 
 QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
 

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from integration.conftest import NAMESPACES, Cluster
 from integration.operators import Stage, condition, silence, staged
-from support.standin import Part
-from support.witness import pods_of, status_writes
-
 from laneway.kube.client import Kube
 from laneway.kube.resources import AGENT_RUNS, EVENTS, MODEL_LANES, PODS
+from support.standin import Part
+from support.witness import pods_of, status_writes
 
 CONDITIONS = {"Admitted", "Finished", "Succeeded", "Reconciling", "Stalled"}
 

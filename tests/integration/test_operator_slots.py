@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from integration.conftest import Cluster
 from integration.operators import Stage, condition, staged
-from support.standin import Part
-from support.witness import most_at_once, pods_of
-
 from laneway.kube.client import Kube
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, JsonObject
+from support.standin import Part
+from support.witness import most_at_once, pods_of
 
 
 @pytest.fixture

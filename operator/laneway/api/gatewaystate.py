@@ -81,6 +81,8 @@ class GatewayState(Model):
     """Everything that changed after the version asked for."""
 
     epoch: str
+    started_time: Time
+    """When this gateway process began: calls that were open before were lost."""
     version: int
     attempts: tuple[AttemptState, ...] = ()
     lanes: tuple[LaneState, ...] = ()

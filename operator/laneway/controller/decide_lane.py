@@ -145,14 +145,8 @@ def _ready(view: LaneView, now: datetime) -> Said:
         return Said("False", LaneReason.GATEWAY_UNAVAILABLE, f"the gateway has not answered since {since}")
     if view.probe is None or not _is_current(view):
         return _ready_before(view)
-    probe = view.probe
-    if not probe.reachable:
-        return Said("False", probe.reason, probe.message)
-    missing = [model.name for model in probe.models if model.served is False]
-    if len(missing) == len(lane.spec.models):
-        return Said("False", LaneReason.MODEL_NOT_SERVED, f"the server serves none of: {', '.join(missing)}")
-    note = f"; it does not serve: {', '.join(missing)}" if missing else ""
-    return Said("True", LaneReason.BACKEND_REACHABLE, f"{probe.message}{note}")
+    good = view.probe.reachable and view.probe.reason is LaneReason.BACKEND_REACHABLE
+    return Said("True" if good else "False", view.probe.reason, view.probe.message)
 
 
 def _gateway_given_up(view: LaneView, now: datetime) -> datetime | None:

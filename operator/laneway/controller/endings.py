@@ -44,12 +44,20 @@ def judge(view: RunView, pod: PodFacts) -> Verdict:
     if ending.end is not End.FAILED:
         return verdict
     state = view.gateway.state
-    if _uses_gateway(view) and not (state and state.closed):
+    if _uses_gateway(view) and (state is None or not state.closed or _lost_its_gateway(view, pod, state)):
         message = f"{ending.message}; the gateway was away, so the attempt is begun again"
         return Verdict(Outcome.DISRUPTED, End.GATEWAY_UNAVAILABLE, message, exit_code=ending.exit_code)
     if state and state.failure:
         return _model_trouble(verdict, state)
     return Verdict(ending.outcome, ending.end, ending.message, Cause.TASK_FAILURE, ending.exit_code)
+
+
+def _lost_its_gateway(view: RunView, pod: PodFacts, state: AttemptState) -> bool:
+    """Whether the gateway began anew while the agent ran, and carried no call of it since."""
+    began = view.gateway.started
+    if began is None or pod.started is None or began <= pod.started:
+        return False
+    return state.last_activity_time is None or state.last_activity_time <= began
 
 
 def _model_trouble(verdict: Verdict, state: AttemptState) -> Verdict:

@@ -47,6 +47,7 @@ class GatewayClient:
         self._version = 0
         self._attempts: dict[tuple[str, int], AttemptState] = {}
         self._lanes: dict[Key, LaneState] = {}
+        self._started: datetime | None = None
         self.down_since: datetime | None = None
         self.known = False
 
@@ -58,7 +59,7 @@ class GatewayClient:
     def attempt_view(self, run_uid: str, attempt: int | None) -> GatewayView:
         """What is known of a run's attempt."""
         state = self._attempts.get((run_uid, attempt)) if attempt else None
-        return GatewayView(state=state, down_since=self.down_since, known=self.known)
+        return GatewayView(state=state, down_since=self.down_since, started=self._started, known=self.known)
 
     def lane(self, key: Key) -> LaneState | None:
         """What is known of a lane."""
@@ -90,7 +91,7 @@ class GatewayClient:
         if state.epoch != self._epoch:
             self._attempts.clear()
             self._lanes.clear()
-        self._epoch, self._version = state.epoch, state.version
+        self._epoch, self._version, self._started = state.epoch, state.version, state.started_time
         for attempt in state.attempts:
             self._learn(attempt)
             changes.attempts.append((attempt.run_uid, attempt.attempt))
@@ -110,13 +111,13 @@ class GatewayClient:
             self._went_away(str(error))
             raise
         self._came_back()
-        self._learn(state)
+        self._attempts[run_uid, attempt] = state
         return state
 
     def _learn(self, state: AttemptState) -> None:
-        """The answer to a poll that began before a close is older than the close."""
+        """A closed attempt stays closed: the answer to a poll that began before its close is older than the close."""
         known = self._attempts.get((state.run_uid, state.attempt))
-        if known is None or known.version <= state.version:
+        if known is None or state.closed or not known.closed:
             self._attempts[state.run_uid, state.attempt] = state
 
     async def _request(self, method: str, path: str) -> bytes:

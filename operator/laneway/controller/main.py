@@ -46,7 +46,7 @@ def run(settings: OperatorSettings, clock: Clock | None = None) -> int:
     try:
         presets = load_presets([SHIPPED, *([settings.presets_dir] if settings.presets_dir else [])])
     except PresetError as error:
-        log.error("a preset cannot be read", extra={"why": str(error)})  # noqa: TRY400 - the message says all
+        log.error("a preset cannot be read", extra={"why": str(error)})
         return 2
     return asyncio.run(_serve(settings, presets, clock or SystemClock()))
 

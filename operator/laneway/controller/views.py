@@ -133,6 +133,8 @@ class GatewayView:
     state: AttemptState | None = None
     down_since: datetime | None = None
     """Since when it does not answer; None while it does."""
+    started: datetime | None = None
+    """When its process began, by its own clock."""
     known: bool = True
     """False until it has answered once since this process began to lead."""
 

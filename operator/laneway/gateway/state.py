@@ -103,6 +103,7 @@ class State:
     def __init__(self, *, clock: Clock, past: Iterable[Past] = ()) -> None:
         """Begin a new epoch with what the ledger remembers."""
         self.epoch = uuid.uuid4().hex
+        self._started = clock()
         self.version = 0
         self._clock = clock
         self._attempts: OrderedDict[AttemptId, _Attempt] = OrderedDict()
@@ -245,7 +246,13 @@ class State:
             if lane.version <= after:
                 break
             lanes.append(lane)
-        return GatewayState(epoch=self.epoch, version=self.version, attempts=tuple(attempts), lanes=tuple(lanes))
+        return GatewayState(
+            epoch=self.epoch,
+            started_time=self._started,
+            version=self.version,
+            attempts=tuple(attempts),
+            lanes=tuple(lanes),
+        )
 
     def _entry(self, attempt: AttemptId) -> _Attempt:
         entry = self._attempts.get(attempt)

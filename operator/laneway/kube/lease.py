@@ -139,7 +139,7 @@ class Elector:
                 self._renewed_at = None
                 raise LeaseLost(f"the Lease is held by {self._holder() or 'nobody'}") from None
             return False
-        if True:
+        if not self._released:
             self._renewed_at = sent
         return True
 

@@ -4,7 +4,10 @@ import os
 import pathlib
 import urllib.request
 
-ASK = {"model": "any", "messages": [{"role": "user", "content": pathlib.Path(os.environ["LANEWAY_PROMPT_FILE"]).read_text()}]}
+ASK = {
+    "model": "any",
+    "messages": [{"role": "user", "content": pathlib.Path(os.environ["LANEWAY_PROMPT_FILE"]).read_text()}],
+}
 request = urllib.request.Request(
     os.environ["OPENAI_BASE_URL"] + "/chat/completions",
     json.dumps(ASK).encode(),

@@ -348,6 +348,18 @@ ENDING = {
         ("PodLost",),
         now=at(70),
     ),
+    "an attempt that failed after a restart of the gateway cut its calls is a disruption": Case(
+        run_view(run(status=STARTED), pods=(ended(1),), gateway=gateway(metered(), started=at(9))),
+        "WaitingForSlot",
+        "Queued",
+        ("PodLost",),
+    ),
+    "an attempt that went on calling after a restart of the gateway fails by itself": Case(
+        run_view(run(status=STARTED), pods=(ended(1),), gateway=gateway(metered(), started=at(8))),
+        "Failed",
+        "Failed",
+        ("AttemptEnded", "RunFinished"),
+    ),
     "a Direct lane needs no gateway to end": Case(
         run_view(run(status=STARTED), lane=DIRECT, pods=(ended(0),)),
         "Completed",

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.builders import ended, pod, running
 
 from laneway.api.reasons import End, Outcome
 from laneway.controller.diagnosis import PULLS_FAILED_AFTER, Ending, Obstacle, diagnose, find_obstacle
 from laneway.controller.podfacts import PodFacts, read_pod
+from support.builders import ended, pod, running
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.builders import NOW, PRESETS, at, condition, lane, ready, run
 
 from laneway.api.reasons import Waiting
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.eligibility import Blocker, Question, allows, find_blocker
+from support.builders import NOW, PRESETS, at, condition, lane, ready, run
 
 PLAIN = Question(run=run(), lane=lane(), presets=frozenset(PRESETS), usable_lanes=("a", "b"), now=NOW)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from support.builders import NOW, at, meta
-
 from laneway.api.reasons import EventReason
 from laneway.controller.effects import EventType, PostEvent
 from laneway.controller.events import build_event
+from support.builders import NOW, at, meta
 
 PLAIN = PostEvent(EventReason.RUN_FINISHED, "Completed: done", key="finished")
 

@@ -46,12 +46,12 @@ def test_other_files_are_not_presets(tmp_path: Path) -> None:
 def test_a_bad_preset_names_its_file_and_what_is_wrong(tmp_path: Path, text: str, why: str) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text(text)
-    with pytest.raises(PresetError, match="bad.yaml") as caught:
+    with pytest.raises(PresetError, match=r"bad\.yaml") as caught:
         load_presets([tmp_path])
     assert why in str(caught.value)
 
 
 def test_a_preset_that_is_not_text_names_its_file(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_bytes(b"description: \xff\xfe\n")
-    with pytest.raises(PresetError, match="bad.yaml"):
+    with pytest.raises(PresetError, match=r"bad\.yaml"):
         load_presets([tmp_path])

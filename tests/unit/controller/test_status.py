@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, at, condition, metered, run
 
 from laneway.agent.envelope import EnvelopeSummary
 from laneway.agent.envelope import Usage as EnvelopeUsage
@@ -23,6 +22,7 @@ from laneway.controller.status import (
     with_conditions,
 )
 from laneway.rules.money import parse_usd
+from support.builders import NOW, at, condition, metered, run
 
 
 def used(**changes: object) -> Usage:

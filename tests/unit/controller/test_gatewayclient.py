@@ -1,0 +1,205 @@
+"""The operator's copy of the gateway's state, against a real HTTP server on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from laneway.api.gatewaystate import AttemptState, GatewayState, LaneState
+from laneway.controller.gatewayclient import GatewayAway, GatewayClient
+from support.builders import NOW, at, metered, probe
+from support.clock import StillClock
+
+UID = "hello-0123456789"
+
+
+@dataclass
+class Gateway:
+    """A gateway that answers what a test says, and notes what it was asked."""
+
+    state: GatewayState = field(default_factory=lambda: GatewayState(epoch="e1", started_time=NOW, version=0))
+    closed: AttemptState = field(default_factory=lambda: metered().model_copy(update={"version": 9}))
+    status: int = 200
+    body: str | None = None
+    asked: list[str] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked.append(f"{request.method} {request.rel_url}")
+        assert request.headers["Authorization"] == "Bearer s3cret"
+        if self.status == 307:
+            raise web.HTTPTemporaryRedirect("/elsewhere")
+        told = self.state if request.method == "GET" else self.closed
+        return web.Response(
+            status=self.status, text=told.model_dump_json(by_alias=True) if self.body is None else self.body
+        )
+
+    def tells(
+        self, *attempts: AttemptState, lanes: tuple[LaneState, ...] = (), version: int = 1, epoch: str = "e1"
+    ) -> None:
+        self.state = GatewayState(epoch=epoch, started_time=NOW, version=version, attempts=attempts, lanes=lanes)
+
+
+@pytest.fixture
+def gateway() -> Gateway:
+    return Gateway()
+
+
+@pytest.fixture
+async def server(gateway: Gateway) -> AsyncIterator[TestServer]:
+    app = web.Application()
+    app.router.add_route("*", "/v1/{path:.*}", gateway.answer)
+    async with TestServer(app, host="127.0.0.1") as server:
+        yield server
+
+
+@pytest.fixture
+def clock() -> StillClock:
+    return StillClock()
+
+
+@pytest.fixture
+async def client(server: TestServer, clock: StillClock) -> AsyncIterator[GatewayClient]:
+    client = GatewayClient(url=str(server.make_url("")).rstrip("/"), secret="s3cret", clock=clock)
+    yield client
+    await client.close()
+
+
+async def test_what_a_poll_brings_is_known_and_told(gateway: Gateway, client: GatewayClient) -> None:
+    gateway.tells(metered(closed=False), lanes=(probe(smollm2=True),))
+    changes = await client.poll()
+    assert changes.attempts == [(UID, 1)]
+    assert changes.lanes == [("team-a", "local")]
+    assert client.attempt_view(UID, 1).state == metered(closed=False)
+    assert client.lane(("team-a", "local")) == probe(smollm2=True)
+
+
+async def test_a_poll_asks_for_what_came_after_the_last_one(gateway: Gateway, client: GatewayClient) -> None:
+    gateway.tells(version=7)
+    await client.poll()
+    await client.poll()
+    assert gateway.asked == ["GET /v1/state?epoch=&since=0", "GET /v1/state?epoch=e1&since=7"]
+
+
+async def test_what_is_not_told_again_stays_known(gateway: Gateway, client: GatewayClient) -> None:
+    gateway.tells(metered())
+    await client.poll()
+    gateway.tells(version=2)
+    changes = await client.poll()
+    assert not changes.attempts
+    assert client.attempt_view(UID, 1).state is not None
+
+
+async def test_a_gateway_that_was_started_anew_is_believed_alone(gateway: Gateway, client: GatewayClient) -> None:
+    gateway.tells(metered().model_copy(update={"version": 500}), lanes=(probe(),), version=500)
+    await client.poll()
+    gateway.tells(metered(number=2), version=3, epoch="e2")
+    await client.poll()
+    assert client.attempt_view(UID, 1).state is None
+    assert client.lane(("team-a", "local")) is None
+    assert client.attempt_view(UID, 2).state == metered(number=2)
+
+
+async def test_the_first_answer_counts_as_a_turn_and_the_next_does_not(client: GatewayClient) -> None:
+    assert not client.attempt_view(UID, 1).known
+    assert (await client.poll()).turned
+    assert not (await client.poll()).turned
+    assert client.attempt_view(UID, 1).known
+
+
+async def test_away_and_back_are_told_once_each(gateway: Gateway, client: GatewayClient, clock: StillClock) -> None:
+    gateway.tells(metered())
+    await client.poll()
+    gateway.status = 503
+    assert (await client.poll()).turned
+    clock.move(5)
+    assert not (await client.poll()).turned
+    assert client.down_since == NOW
+    assert client.attempt_view(UID, 1).state is not None
+    gateway.status = 200
+    assert (await client.poll()).turned
+    assert client.down_since is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        pytest.param(401, None, id="a gateway that does not know us"),
+        pytest.param(500, None, id="a gateway in trouble"),
+        pytest.param(307, None, id="a redirect is not followed"),
+        pytest.param(200, "<html>", id="something else that answers"),
+        pytest.param(200, '{"epoch": 1}', id="an answer of another shape"),
+    ],
+)
+async def test_every_other_answer_counts_as_away(
+    gateway: Gateway, client: GatewayClient, status: int, body: str | None
+) -> None:
+    gateway.status, gateway.body = status, body
+    await client.poll()
+    assert client.down_since == NOW
+    with pytest.raises(GatewayAway):
+        await client.close_attempt(UID, 1)
+
+
+async def test_nobody_who_answers_counts_as_away(server: TestServer, client: GatewayClient) -> None:
+    await server.close()
+    assert (await client.poll()).turned
+    assert client.down_since == NOW
+    assert not client.known
+
+
+async def test_closing_an_attempt_answers_its_final_totals_and_keeps_them(
+    gateway: Gateway, client: GatewayClient
+) -> None:
+    assert await client.close_attempt(UID, 1) == gateway.closed
+    assert client.attempt_view(UID, 1).state == gateway.closed
+    assert gateway.asked == [f"POST /v1/attempts/{UID}/1/close"]
+
+
+async def test_a_poll_that_was_overtaken_by_a_close_does_not_open_the_attempt_again(
+    gateway: Gateway, client: GatewayClient
+) -> None:
+    await client.poll()
+    await client.close_attempt(UID, 1)
+    gateway.tells(metered(closed=False).model_copy(update={"version": 8}), version=8)
+    await client.poll()
+    view = client.attempt_view(UID, 1)
+    assert view.state is not None
+    assert view.state.closed
+
+
+async def test_a_close_that_is_answered_shows_that_the_gateway_is_back(gateway: Gateway, client: GatewayClient) -> None:
+    gateway.status = 503
+    await client.poll()
+    gateway.status = 200
+    await client.close_attempt(UID, 1)
+    assert client.down_since is None
+
+
+async def test_what_is_forgotten_is_gone_and_nothing_else(gateway: Gateway, client: GatewayClient) -> None:
+    other = metered().model_copy(update={"run_uid": "other"})
+    gateway.tells(metered(), metered(number=2), other)
+    await client.poll()
+    client.forget(UID)
+    assert client.attempt_view(UID, 1).state is None
+    assert client.attempt_view(UID, 2).state is None
+    assert client.attempt_view("other", 1).state == other
+
+
+async def test_a_run_without_an_attempt_has_no_state_there(client: GatewayClient) -> None:
+    assert client.attempt_view(UID, None).state is None
+
+
+def test_times_of_the_wire_survive() -> None:
+    """The client compares them with the run's own."""
+    read = AttemptState.model_validate_json(metered().model_dump_json(by_alias=True))
+    assert read.last_activity_time == at(9)
+
+
+async def test_when_the_gateway_began_is_known_to_every_run(client: GatewayClient) -> None:
+    assert client.attempt_view(UID, 1).started is None
+    await client.poll()
+    assert client.attempt_view(UID, 1).started == NOW

@@ -1,0 +1,216 @@
+"""Passes over runs and lanes when writes are slow or have no answer: a slot in doubt is a slot in use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from laneway.api import names
+from laneway.api.modellane import ModelLaneStatus
+from laneway.controller.apply import Applier
+from laneway.controller.gatewayclient import GatewayClient
+from laneway.controller.gather import Gatherer
+from laneway.controller.queue import Queue
+from laneway.controller.reconcile import Reconciler, WorkKey
+from laneway.controller.unsettled import SETTLES_AFTER
+from laneway.controller.world import World, lanes_of_run
+from laneway.kube.cache import Cache
+from laneway.kube.errors import Conflict, KubeError, NotFound, Unavailable
+from laneway.kube.resources import AGENT_RUNS, CONFIG_MAPS, MODEL_LANES, PODS, JsonObject, Key, Resource
+from laneway.rules.token import TokenKeys
+from support.builders import PRESETS, admitted, at, ready
+from support.clock import StillClock
+from support.memory import MemoryKube
+from support.objects import raw_lane, raw_pod, raw_run
+
+HELLO, OTHER = WorkKey("run", Key("team-a", "hello")), WorkKey("run", Key("team-a", "other"))
+LANE = WorkKey("lane", Key("team-a", "local"))
+POD = names.pod_name(run="hello", uid="hello-0123456789", attempt=1)
+NO_ANSWER = Unavailable("no answer from the API server")
+
+
+class Desk:
+    """A reconciler over objects in memory: a lane of one slot that ``hello`` holds without a pod, and ``other`` waits."""
+
+    def __init__(self) -> None:
+        self.clock = StillClock()
+        self.kube: Any = MemoryKube()
+        self.queue: Queue[WorkKey] = Queue(self.clock)
+        self.world = World(Cache(lanes_of_run=lanes_of_run), on_change=lambda change: None)
+        gateway = GatewayClient(url="http://127.0.0.1:9", secret="s", clock=self.clock)
+        keys = TokenKeys(current="k", keys={"k": b"k" * 32})
+        self.reconciler = Reconciler(
+            kube=self.kube,
+            world=self.world,
+            queue=self.queue,
+            gateway=gateway,
+            applier=Applier(kube=self.kube, world=self.world, gateway=gateway, clock=self.clock, instance="o"),
+            gatherer=Gatherer(
+                kube=self.kube,
+                world=self.world,
+                gateway=gateway,
+                presets=PRESETS,
+                keys=keys,
+                agent_image="laneway:test",
+                gateway_url="http://gateway",
+            ),
+            presets=PRESETS,
+            clock=self.clock,
+        )
+        self.add(MODEL_LANES, raw_lane(spec={"capacity": {"runs": 1}}, status=ModelLaneStatus(conditions=(ready(),))))
+
+    def add(self, resource: Resource, obj: JsonObject) -> None:
+        """Let an object be there and be known."""
+        self.world.absorb(resource, self.kube.add(resource, obj))
+
+    def end(self, name: str) -> None:
+        """Let a run be deleted, and let that be known."""
+        gone = self.kube.objects.pop((AGENT_RUNS, "team-a", name))
+        self.world.cache.remove(AGENT_RUNS, gone)
+
+    def is_admitted(self, work: WorkKey) -> bool:
+        run = self.world.run(work.key)
+        return run is not None and run.admitted
+
+    @asynccontextmanager
+    async def while_slow(self, resource: Resource, work: WorkKey, *, raises: type[KubeError]) -> AsyncIterator[None]:
+        """A pass that hangs in a request about a resource; it goes on, to its error, when the block is left."""
+        self.kube.slow = resource
+        passing = asyncio.create_task(self.reconciler.reconcile(work))
+        await asyncio.sleep(0)
+        yield
+        self.kube.slow = None
+        self.kube.gate.set()
+        with pytest.raises(raises):
+            await passing
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def granted(desk: Desk) -> Desk:
+    """``hello`` holds the slot, its pod is not made yet."""
+    desk.add(AGENT_RUNS, raw_run(version=2, status=admitted()))
+    desk.add(AGENT_RUNS, raw_run("other", version=3))
+    return desk
+
+
+@pytest.mark.row("S2.4")
+async def test_a_pod_on_its_way_holds_its_slot_although_its_run_was_deleted(granted: Desk) -> None:
+    async with granted.while_slow(CONFIG_MAPS, HELLO, raises=NotFound):
+        granted.end("hello")
+        await granted.reconciler.reconcile(LANE)
+        assert not granted.is_admitted(OTHER)
+    assert (PODS, "team-a", POD) in granted.kube.objects
+    await granted.reconciler.reconcile(LANE)
+    assert not granted.is_admitted(OTHER)
+
+
+async def test_no_pod_is_made_for_a_run_that_was_deleted_after_it_was_read(granted: Desk) -> None:
+    async with granted.while_slow(PODS, HELLO, raises=Conflict):
+        granted.end("hello")
+        await granted.reconciler.reconcile(LANE)
+        assert granted.is_admitted(OTHER)
+    assert (PODS, "team-a", POD) not in granted.kube.objects
+
+
+@pytest.mark.row("S2.4")
+@pytest.mark.parametrize("lands", [True, False], ids=["it was made", "it was not made"])
+async def test_a_pod_without_an_answer_holds_its_slot_until_it_is_read_live(granted: Desk, *, lands: bool) -> None:
+    granted.kube.fails, granted.kube.lands = {PODS: NO_ANSWER}, lands
+    with pytest.raises(Unavailable):
+        await granted.reconciler.reconcile(HELLO)
+    granted.kube.fails = {}
+    granted.end("hello")
+    await granted.reconciler.reconcile(LANE)
+    assert not granted.is_admitted(OTHER)
+    granted.clock.move(SETTLES_AFTER.total_seconds())
+    await granted.reconciler.reconcile(LANE)
+    assert granted.is_admitted(OTHER) is not lands
+
+
+@pytest.mark.parametrize("lands", [True, False], ids=["it was written", "it was not written"])
+async def test_a_grant_without_an_answer_holds_its_slot_until_it_is_read_live(desk: Desk, *, lands: bool) -> None:
+    desk.add(AGENT_RUNS, raw_run(version=2))
+    desk.kube.fails, desk.kube.lands = {AGENT_RUNS: NO_ANSWER}, lands
+    await desk.reconciler.reconcile(LANE)
+    desk.kube.fails = {}
+    desk.add(AGENT_RUNS, raw_run("other", version=3))
+    await desk.reconciler.reconcile(LANE)
+    assert not desk.is_admitted(OTHER)
+    assert not desk.is_admitted(HELLO)
+    desk.clock.move(SETTLES_AFTER.total_seconds())
+    await desk.reconciler.reconcile(LANE)
+    assert not desk.is_admitted(OTHER)
+    assert desk.is_admitted(HELLO)
+    assert [verb for verb, name in desk.kube.writes if name == "hello"] == ["apply agentruns"] * (1 if lands else 2)
+
+
+@pytest.mark.row("S4.46")
+async def test_a_pass_that_is_done_twice_makes_one_pod(granted: Desk) -> None:
+    await granted.reconciler.reconcile(HELLO)
+    granted.world.cache.remove(PODS, granted.kube.objects[PODS, "team-a", POD])
+    await granted.reconciler.reconcile(HELLO)
+    assert [verb for verb, name in granted.kube.writes if name == POD] == ["create pods"]
+
+
+async def test_a_pass_over_an_unchanged_run_writes_nothing(granted: Desk) -> None:
+    await granted.reconciler.reconcile(HELLO)
+    await granted.reconciler.reconcile(HELLO)
+    before = len(granted.kube.writes)
+    await granted.reconciler.reconcile(HELLO)
+    assert len(granted.kube.writes) == before
+
+
+async def test_the_grants_own_status_is_not_written_again_while_the_pod_is_made(desk: Desk) -> None:
+    desk.add(AGENT_RUNS, raw_run(version=2))
+    await desk.reconciler.reconcile(LANE)
+    await desk.reconciler.reconcile(HELLO)
+    assert [verb for verb, name in desk.kube.writes if name == "hello"] == ["apply agentruns"]
+
+
+async def test_a_config_map_in_foreign_hands_is_no_prompt_of_ours(granted: Desk) -> None:
+    name = names.prompt_name(run="hello", uid="hello-0123456789")
+    foreign = {"metadata": {"name": name, "namespace": "team-a"}, "data": {"prompt": "do evil"}}
+    granted.kube.add(CONFIG_MAPS, foreign)
+    await granted.reconciler.reconcile(HELLO)
+    run = granted.world.run(HELLO.key)
+    assert run is not None
+    assert (run.status.reason, run.status.attempt) == ("NameTaken", None)
+    assert (PODS, "team-a", POD) not in granted.kube.objects
+
+
+async def test_a_run_ends_although_its_agents_log_cannot_be_read(desk: Desk) -> None:
+    recorded = admitted(pod=POD, pod_uid="pod-of-hello-1", start_time=at(1))
+    desk.add(AGENT_RUNS, raw_run(version=2, status=recorded))
+    pod = raw_pod(phase="Succeeded")
+    ended = {
+        "exitCode": 0,
+        "message": "Paris.",
+        "startedAt": "2026-03-01T12:00:01Z",
+        "finishedAt": "2026-03-01T12:00:02Z",
+    }
+    pod["status"]["containerStatuses"] = [{"name": "agent", "state": {"terminated": ended}}]
+    desk.add(PODS, pod)
+    desk.kube.fails = {PODS: Unavailable("the kubelet does not answer", status=500)}
+    await desk.reconciler.reconcile(HELLO)
+    run = desk.world.run(HELLO.key)
+    assert run is not None
+    assert run.finished
+    assert run.status.result is not None
+    assert run.status.result.summary == "Paris."
+    assert run.status.usage is not None
+    assert run.status.usage.complete is False
+
+
+async def test_a_lane_that_is_gone_needs_nothing(desk: Desk) -> None:
+    await desk.reconciler.reconcile(WorkKey("lane", Key("team-a", "nowhere")))
+    await desk.reconciler.reconcile(OTHER)
+    assert desk.kube.writes == []

@@ -1,0 +1,130 @@
+"""The cache as decisions want it: parsed, found by lane and run, and never broken by one bad object."""
+
+from __future__ import annotations
+
+import pytest
+
+from laneway.api.base import Condition
+from laneway.api.runstatus import AgentRunStatus
+from laneway.controller.world import UnreadableObject, World, lanes_of_run
+from laneway.kube.cache import Cache, Change
+from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, Key
+from support.builders import admitted, attempt
+from support.objects import raw_lane, raw_pod, raw_run
+
+HELLO, LOCAL = Key("team-a", "hello"), Key("team-a", "local")
+
+
+@pytest.fixture
+def changes() -> list[Change]:
+    return []
+
+
+@pytest.fixture
+def world(changes: list[Change]) -> World:
+    return World(Cache(lanes_of_run=lanes_of_run), on_change=changes.append)
+
+
+def finished() -> AgentRunStatus:
+    said = Condition.model_validate(
+        {"type": "Finished", "status": "True", "reason": "Completed", "lastTransitionTime": "2026-03-01T12:00:00Z"}
+    )
+    return AgentRunStatus(conditions=(said,), attempts=(attempt(),))
+
+
+def test_what_is_not_there_is_none(world: World) -> None:
+    assert world.run(HELLO) is None
+    assert world.lane(LOCAL) is None
+
+
+def test_an_object_is_parsed_once_for_each_version(world: World) -> None:
+    world.absorb(AGENT_RUNS, raw_run())
+    first = world.run(HELLO)
+    assert world.run(HELLO) is first
+    world.absorb(AGENT_RUNS, raw_run(version=2, spec={"suspend": True}))
+    second = world.run(HELLO)
+    assert second is not None
+    assert second.spec.suspend
+
+
+def test_what_is_absorbed_is_told_once(world: World, changes: list[Change]) -> None:
+    world.absorb(AGENT_RUNS, raw_run())
+    world.absorb(AGENT_RUNS, raw_run())
+    assert len(changes) == 1
+
+
+@pytest.mark.parametrize(
+    ("run", "lanes"),
+    [
+        pytest.param(raw_run(), {LOCAL}, id="a waiting run stands in line for its lane"),
+        pytest.param(
+            raw_run(spec={"models": [{"lane": "x", "namespace": "models"}]}),
+            {Key("models", "x")},
+            id="of another namespace",
+        ),
+        pytest.param(
+            raw_run(spec={"models": [{"lane": "new"}]}, status=admitted()),
+            {Key("team-a", "new"), LOCAL},
+            id="a run that was sent elsewhere is known by the lane whose slot it holds too",
+        ),
+        pytest.param(raw_run(status=finished()), set(), id="a finished run is on no lane"),
+        pytest.param({"metadata": {"namespace": "n"}}, set(), id="an object without a spec is on no lane"),
+        pytest.param(
+            {"metadata": {"namespace": "n"}, "spec": {"models": [{}]}, "status": {"attempts": [{}]}},
+            set(),
+            id="a step without a lane is none",
+        ),
+    ],
+)
+def test_the_lanes_of_a_run(run: dict[str, object], lanes: set[Key]) -> None:
+    assert set(lanes_of_run(run)) == lanes
+
+
+def test_pods_are_found_by_run_in_order_and_by_lane(world: World) -> None:
+    for number in (2, 1):
+        world.absorb(PODS, raw_pod(attempt=number, version=10 + number))
+    world.absorb(PODS, raw_pod("other"))
+    assert [pod.attempt for pod in world.pods_of_run("hello-0123456789")] == [1, 2]
+    assert len(world.pods_on_lane(LOCAL)) == 3
+
+
+def test_usable_lanes_are_named_as_a_run_would_write_them(world: World) -> None:
+    world.absorb(MODEL_LANES, raw_lane())
+    world.absorb(MODEL_LANES, raw_lane("closed", namespace="models"))
+    world.absorb(MODEL_LANES, raw_lane("open", namespace="models", spec={"allowedNamespaces": {"from": "All"}}))
+    assert world.usable_lanes("team-a") == ("local", "models/open")
+
+
+def test_a_run_that_cannot_be_read_is_left_out_of_its_lane_and_told_without_its_values(world: World) -> None:
+    world.absorb(AGENT_RUNS, raw_run("healthy"))
+    world.absorb(AGENT_RUNS, raw_run("poison", spec={"prompt": 7, "podTTLSeconds": "my secret prompt"}))
+    assert [run.meta.name for run in world.runs_on_lane(LOCAL)] == ["healthy"]
+    with pytest.raises(UnreadableObject) as caught:
+        world.run(Key("team-a", "poison"))
+    assert "spec.podTTLSeconds" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_lane_that_cannot_be_read_is_left_out_of_messages(world: World) -> None:
+    world.absorb(MODEL_LANES, raw_lane())
+    world.absorb(MODEL_LANES, raw_lane("future", spec={"endpoint": {"server": "NotYetKnown"}}))
+    assert world.usable_lanes("team-a") == ("local",)
+    with pytest.raises(UnreadableObject):
+        world.lane(Key("team-a", "future"))
+
+
+def test_fields_of_a_newer_version_are_ignored(world: World) -> None:
+    world.absorb(AGENT_RUNS, raw_run(spec={"rounds": {"max": 3}}))
+    assert world.run(HELLO) is not None
+
+
+def test_what_is_forgotten_is_read_anew(world: World) -> None:
+    world.absorb(AGENT_RUNS, raw_run())
+    first = world.run(HELLO)
+    world.forget("hello-0123456789")
+    assert world.run(HELLO) is not first
+
+
+def test_the_status_of_what_is_gone_is_empty(world: World) -> None:
+    assert world.raw_status(AGENT_RUNS, HELLO) == {}
