@@ -168,8 +168,8 @@ class Stage:
 
     async def add_run(self, name: str = "hello", spec: dict[str, Any] | None = None, **meta: Any) -> JsonObject:
         """Make a run of preset ``generic``, whose log nobody reads."""
-        given = manifests.merged({"agent": {"preset": "generic", "image": "agent:test"}}, spec or {})
-        return await self.kube.create(AGENT_RUNS, self.namespace, manifests.run(given, name=name, **meta))
+        plain = manifests.run({"agent": {"preset": "generic", "image": "agent:test"}}, name=name, **meta)
+        return await self.kube.create(AGENT_RUNS, self.namespace, manifests.merged(plain, {"spec": spec or {}}))
 
     async def change(self, name: str, spec: dict[str, Any]) -> JsonObject:
         """Merge something into a run's spec."""

@@ -155,6 +155,45 @@ async def test_a_pod_deleted_by_a_person_is_followed_by_the_next_attempt(stage: 
     assert ended["status"]["disruptionCount"] == 1
 
 
+async def test_a_pod_on_a_node_that_is_lost_is_given_up_and_the_next_attempt_begins(stage: Stage) -> None:
+    await stage.add_lane()
+    stage.start()
+    stage.node.play("hello", Part.held())
+    run = await stage.add_run(spec={"timeouts": {"lostSeconds": 1}})
+    pod = await stage.has_pod(run, phase="Running")
+    stage.node.play("hello", Part())
+    await stage.node.lose(pod)
+    await stage.gone(pod)
+    [ended] = await stage.finished(run)
+    assert condition(ended, "Finished")["reason"] == "Completed"
+    first, second = ended["status"]["attempts"]
+    assert (first["outcome"], second["outcome"]) == ("Disrupted", "Succeeded")
+    assert "was away for too long" in first["message"]
+
+
+async def test_an_agent_that_does_not_start_in_time_ends_its_run_and_frees_its_pod(stage: Stage) -> None:
+    await stage.add_lane()
+    stage.start()
+    stage.node.play("hello", Part(starts=False))
+    run = await stage.add_run(spec={"timeouts": {"startSeconds": 2}})
+    pod = await stage.has_pod(run)
+    [ended] = await stage.finished(run)
+    assert condition(ended, "Finished")["reason"] == "StartTimeout"
+    assert condition(ended, "Finished")["message"] == "the agent did not start within 2 s"
+    await stage.gone(pod)
+
+
+async def test_a_prompt_that_does_not_exist_is_named_while_it_is_waited_for_and_at_the_end(stage: Stage) -> None:
+    await stage.add_lane()
+    stage.start()
+    stage.node.play("hello", Part(starts=False))
+    source = {"configMapKeyRef": {"name": "absent", "key": "prompt"}}
+    run = await stage.add_run(spec={"prompt": None, "promptFrom": source, "timeouts": {"startSeconds": 2}})
+    await stage.condition(run, "Reconciling", "PromptMissing")
+    [ended] = await stage.finished(run)
+    assert condition(ended, "Finished")["reason"] == "PromptMissing"
+
+
 async def test_pods_go_after_their_time_and_the_run_stays(stage: Stage) -> None:
     await stage.add_lane()
     stage.start()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,10 +20,11 @@ from kubernetes.aio.client.exceptions import ApiException
 from laneway.api import names
 from laneway.api.base import format_time
 from laneway.kube.client import Kube
-from laneway.kube.errors import Gone, NotFound, Unavailable
+from laneway.kube.errors import Gone, Unavailable
 from laneway.kube.resources import NODES, PODS, JsonObject
 
 _MERGE = "application/merge-patch+json"
+_STRATEGIC = "application/strategic-merge-patch+json"
 _TERMINATED = 143
 
 
@@ -52,13 +53,13 @@ class Part:
 
 
 class NodeStandIn:
-    """One node of the test's own, and what its kubelet would say."""
+    """Nodes of the test's own, one at a time, and what their kubelet would say."""
 
     def __init__(self, kube: Kube, core: CoreV1Api, namespace: str) -> None:
         self._kube = kube
         self._core = core
         self._namespace = namespace
-        self._node = f"node-{namespace}"
+        self._nodes: list[str] = []
         self._parts: dict[str, Part] = {}
         self.default = Part()
         """The part of runs that have none of their own."""
@@ -77,8 +78,10 @@ class NodeStandIn:
                 with suppress(Gone, Unavailable):
                     await self._follow()
         finally:
-            for task in (*self._lives.values(), *self._stops.values()):
+            tasks = (*self._lives.values(), *self._stops.values())
+            for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow(self) -> None:
         listing = await self._kube.list(PODS, namespace=self._namespace, label_selector=names.RUN_UID_LABEL)
@@ -90,9 +93,10 @@ class NodeStandIn:
             label_selector=names.RUN_UID_LABEL,
             resource_version=listing.resource_version,
         )
-        async for event in watch:
-            if event.type in {"ADDED", "MODIFIED"}:
-                self._see(event.object)
+        async with aclosing(watch):
+            async for event in watch:
+                if event.type in {"ADDED", "MODIFIED"}:
+                    self._see(event.object)
 
     def _see(self, pod: JsonObject) -> None:
         uid = pod["metadata"]["uid"]
@@ -132,7 +136,10 @@ class NodeStandIn:
 
     async def _bind(self, pod: JsonObject) -> None:
         meta = pod["metadata"]
-        body = {"metadata": {"name": meta["name"], "uid": meta["uid"]}, "target": {"kind": "Node", "name": self._node}}
+        body = {
+            "metadata": {"name": meta["name"], "uid": meta["uid"]},
+            "target": {"kind": "Node", "name": self._nodes[-1]},
+        }
         with suppress(ApiException):  # gone in between
             answer = await self._core.create_namespaced_pod_binding_without_preload_content(
                 meta["name"], meta["namespace"], body
@@ -157,15 +164,32 @@ class NodeStandIn:
             )
             await answer.read()
 
-    async def add_node(self) -> None:
-        """Make the node, so that nobody takes its pods for orphans."""
-        ready = {"type": "Ready", "status": "True", "reason": "StandIn", "lastHeartbeatTime": _now()}
-        await self._kube.create(NODES, None, {"metadata": {"name": self._node}, "status": {"conditions": [ready]}})
+    async def lose(self, pod: JsonObject) -> None:
+        """What the node controller writes about a node that no longer answers, and about its pod; later pods go to a new node."""
+        gone = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "lastTransitionTime": _now()}
+        answer = await self._core.patch_node_status_without_preload_content(
+            self._nodes[-1], {"status": {"conditions": [gone]}}, _content_type=_STRATEGIC
+        )
+        await answer.read()
+        meta = pod["metadata"]
+        unready = {"type": "Ready", "status": "False", "reason": "NodeNotReady", "lastTransitionTime": _now()}
+        answer = await self._core.patch_namespaced_pod_status_without_preload_content(
+            meta["name"], meta["namespace"], {"status": {"conditions": [unready]}}, _content_type=_STRATEGIC
+        )
+        await answer.read()
+        await self.add_node()
 
-    async def remove_node(self) -> None:
-        """Take the node away."""
-        with suppress(NotFound):
-            await self._kube.delete(NODES, None, self._node)
+    async def add_node(self) -> None:
+        """Make a node for the pods from now on, so that nobody takes them for orphans."""
+        name = f"node-{self._namespace}-{len(self._nodes)}"
+        ready = {"type": "Ready", "status": "True", "reason": "StandIn", "lastHeartbeatTime": _now()}
+        await self._kube.create(NODES, None, {"metadata": {"name": name}, "status": {"conditions": [ready]}})
+        self._nodes.append(name)
+
+    async def remove_nodes(self) -> None:
+        """Take the nodes away."""
+        for name in self._nodes:
+            await self._kube.delete(NODES, None, name)
 
 
 @asynccontextmanager
@@ -181,7 +205,7 @@ async def node_stand_in(kube: Kube, *, kubeconfig: str, namespace: str) -> Async
             serving.cancel()
             with suppress(asyncio.CancelledError):
                 await serving
-            await node.remove_node()
+            await node.remove_nodes()
 
 
 def _now() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from laneway.api import names
@@ -44,17 +44,23 @@ class Witness:
         """Keep every event after ``version``; a watch that the server ends is taken up where it ended."""
         try:
             while True:
-                async for event in kube.watch(resource, namespace=namespace, resource_version=version):
-                    version = event.object["metadata"]["resourceVersion"]
-                    if event.type != "BOOKMARK":
-                        self.events.append(event)
-                    async with self.told:
-                        self.told.notify_all()
+                version = await self._listen(kube, resource, namespace, version)
         except Exception as error:
             self.error = error
             async with self.told:
                 self.told.notify_all()
             raise
+
+    async def _listen(self, kube: Kube, resource: Resource, namespace: str, version: str) -> str:
+        """Keep the events of one watch request; answers the version that it came to."""
+        async with aclosing(kube.watch(resource, namespace=namespace, resource_version=version)) as watch:
+            async for event in watch:
+                version = event.object["metadata"]["resourceVersion"]
+                if event.type != "BOOKMARK":
+                    self.events.append(event)
+                async with self.told:
+                    self.told.notify_all()
+        return version
 
 
 @asynccontextmanager

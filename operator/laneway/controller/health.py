@@ -56,8 +56,15 @@ class Health:
 async def serve(settings: OperatorSettings, health: Health) -> list[web.AppRunner]:
     """Start the health and the metrics listener; the runners are to be cleaned up."""
     probes = web.Application()
-    probes.router.add_get("/healthz", lambda _: _probe(ok=health.alive, text=health.state))
-    probes.router.add_get("/readyz", lambda _: _probe(ok=health.ready, text=health.state))
+
+    async def healthz(_: web.Request) -> web.Response:
+        return _probe(ok=health.alive, text=health.state)
+
+    async def readyz(_: web.Request) -> web.Response:
+        return _probe(ok=health.ready, text=health.state)
+
+    probes.router.add_get("/healthz", healthz)
+    probes.router.add_get("/readyz", readyz)
     metrics = web.Application()
     metrics.router.add_get("/metrics", make_aiohttp_handler())
     runners = []
@@ -69,5 +76,5 @@ async def serve(settings: OperatorSettings, health: Health) -> list[web.AppRunne
     return runners
 
 
-async def _probe(*, ok: bool, text: str) -> web.Response:
+def _probe(*, ok: bool, text: str) -> web.Response:
     return web.Response(text=text + "\n", status=200 if ok else 503)

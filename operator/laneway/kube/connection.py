@@ -6,6 +6,7 @@ token is read from its file again every minute (``load_incluster_config`` sets a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -32,6 +33,7 @@ class Connection:
         configuration.trace_configs = [_body_tracing()]
         self._configuration = configuration
         self._api: Any = kubernetes_client.ApiClient(configuration=configuration)
+        self._sessions: list[aiohttp.ClientSession] = []
 
     @classmethod
     async def open(cls, *, kubeconfig: str | None = None) -> Connection:
@@ -85,7 +87,7 @@ class Connection:
         return headers
 
     def new_session(self) -> aiohttp.ClientSession:
-        """A session of its own for kopf, which closes it; credentials are added to each request, so they never age."""
+        """A session of its own for kopf; credentials are added to each request, so they never age."""
 
         async def authenticate(
             request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -93,16 +95,21 @@ class Connection:
             request.headers.update(await self.credentials())
             return await handler(request)
 
-        return aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self._api.rest_client.ssl_context),
             headers={"User-Agent": _USER_AGENT},
             middlewares=(authenticate,),
             trust_env=True,
         )
+        self._sessions.append(session)
+        return session
 
     async def close(self) -> None:
-        """Close the connections of our client."""
+        """Close the connections of our client and of the sessions made here."""
+        for session in self._sessions:
+            await session.close()
         await self._api.close()
+        await asyncio.sleep(0)  # an aborted transport gives its socket back in the loop's next turn
 
 
 def _load_service_account(configuration: Any) -> bool:

@@ -13,6 +13,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import kopf
@@ -23,6 +24,7 @@ from laneway.kube.resources import JsonObject, Resource
 from laneway.kube.resync import FOLLOWED
 
 _NEVER_SECONDS = 999_999_999.0
+_KOPF_FOLDER = str(Path(kopf.__file__).parent)
 
 
 async def run_feed(
@@ -121,10 +123,22 @@ async def _run_until(stop: asyncio.Event, *, failed: asyncio.Future[Any], tasks:
     try:
         done, _ = await asyncio.wait([*tasks, stopped, failed], return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (*tasks, stopped):
-            task.cancel()
-        await asyncio.wait([*tasks, stopped])
+        await _cancel([*tasks, stopped])
+        await _cancel([task for task in asyncio.all_tasks() if _is_of_kopf(task)])
     for ended in done:
         ended.result()
     if stopped not in done:
         raise RuntimeError("the watch ended by itself")
+
+
+async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+def _is_of_kopf(task: asyncio.Task[Any]) -> bool:
+    """Whether kopf made it: a watcher whose orchestrator was cancelled before it could cancel its own."""
+    code = getattr(task.get_coro(), "cr_code", None)
+    return code is not None and code.co_filename.startswith(_KOPF_FOLDER)

@@ -13,8 +13,8 @@ with socket.create_connection((host, int(port)), timeout=30) as first:
     first.sendall(HEAD.encode() + BODY)
     answer = first.makefile("rb").read().decode()
 
-import json
-import urllib.request
+import json  # noqa: E402
+import urllib.request  # noqa: E402
 
 ASK = {"model": "any", "messages": [{"role": "user", "content": "What is the capital of France?"}]}
 CALLS = {
