@@ -157,6 +157,17 @@ class AgentRunSpec(Model):
         json_schema_extra=ATOMIC_LIST,
         description="The model that the run uses; one step for now.",
     )
+    caller: str = Field(
+        default="",
+        max_length=253,
+        description="Whom the run is for: a bucket of the namespace. Callers of a namespace share its slots of a lane evenly.",
+    )
+    priority: int = Field(
+        default=0,
+        ge=-1_000_000,
+        le=1_000_000,
+        description="Order among the waiting runs of one caller, higher first; it never beats another caller.",
+    )
     timeouts: RunTimeouts = Field(default=RunTimeouts(), description="Limits of an attempt.")
     retry: RunRetry = Field(default=RunRetry(), description="What is tried again.")
     suspend: bool = Field(default=False, description="Begin no new attempt; a running one goes on to its end.")
@@ -178,7 +189,7 @@ class AgentRun(Model):
             "name must be at most 52 characters without dots; pods and labels are named after it",
             field=".metadata.name",
         ),
-        *(_frozen(field) for field in ("prompt", "promptFrom", "title", "agent", "retry")),
+        *(_frozen(field) for field in ("prompt", "promptFrom", "title", "agent", "caller", "retry")),
         Rule(
             f"!({_STARTED}) || self.spec.models == oldSelf.spec.models || (has(self.spec.suspend) && self.spec.suspend)",
             "models can change after the first attempt only while suspend is true",

@@ -283,7 +283,7 @@ def _queued(view: RunView, now: datetime) -> RunDecision | None:
         message = f"lane {namespace}/{name}: its turn is being worked out"
         queue = run.status.queue
     else:
-        message = f"lane {namespace}/{name}: {place.used} of {place.slots} slots used, position {place.position}"
+        message = f"lane {namespace}/{name}: {place.words}"
         queue = Queue(position=place.position, since=since)
     next_status = status.with_conditions(
         run,

@@ -25,6 +25,7 @@ from laneway.api.reasons import LaneCondition, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, Attempt, StepStatus
 from laneway.controller.podfacts import PodFacts
 from laneway.controller.presets import Preset
+from laneway.rules.fairshare import Caller
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -61,6 +62,11 @@ class Run:
         """The lane of its first step."""
         step = self.spec.models[0]
         return step.namespace or self.meta.namespace, step.lane
+
+    @property
+    def caller(self) -> Caller:
+        """Whom it counts for in fair shares."""
+        return Caller(self.meta.namespace, self.spec.caller)
 
     def condition_is(self, kind: RunCondition, status: str) -> bool:
         """Whether a condition has this status."""
@@ -119,11 +125,21 @@ class Lane:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a waiting run stands in its lane's queue."""
+    """Where a waiting run stands in its lane's queue, as it is shown."""
 
     position: int
+    """1 is next; the last place of a range where ``first`` is less."""
     used: int
     slots: int
+    first: int | None = None
+
+    @property
+    def words(self) -> str:
+        """Slots and place for people."""
+        if self.first is None or self.first == self.position:
+            return f"{self.used} of {self.slots} slots used, position {self.position}"
+        used = f"all {self.slots}" if self.used >= self.slots else f"{self.used} of {self.slots}"
+        return f"{used} slots used, position {self.first} to {self.position}"
 
 
 @dataclass(frozen=True)
@@ -204,6 +220,10 @@ class LaneView:
     """Pods that carry this lane's labels, whoever owned them."""
     unsettled: frozenset[Held] = frozenset()
     """Grants whose write had no answer yet."""
+    holders: Mapping[str, Caller] = field(default_factory=dict)
+    """Whom a slot counts for whose run is not among ``runs``, by run uid."""
+    served: Mapping[Caller, datetime] = field(default_factory=dict)
+    """When a caller last got a slot, as far as memory goes."""
     probe: LaneState | None = None
     gateway_down_since: datetime | None = None
     gateway_known: bool = True

@@ -16,7 +16,8 @@ from laneway.controller.eligibility import allows
 from laneway.controller.podfacts import PodFacts, parse_time, read_pod
 from laneway.controller.views import Lane, Meta, Run
 from laneway.kube.cache import Cache, Change
-from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, JsonObject, Key, Resource, key_of
+from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, JsonObject, Key, Resource, key_of, uid_of
+from laneway.rules.fairshare import Caller
 
 T = TypeVar("T")
 
@@ -76,6 +77,12 @@ class World:
         """Pods with a lane's labels, whoever owned them."""
         facts = (read_pod(raw) for raw in self.cache.pods_on_lane(key))
         return tuple(pod for pod in facts if pod)
+
+    def caller(self, key: Key, uid: str) -> Caller:
+        """Whom a run counts for, finished or not; one that is gone counts for its namespace without a caller."""
+        raw = self.cache.get(AGENT_RUNS, key)
+        known = raw is not None and uid_of(raw) == uid
+        return Caller(key.namespace, str(raw["spec"].get("caller") or "") if raw and known else "")
 
     def usable_lanes(self, namespace: str, *, limit: int = 8) -> tuple[str, ...]:
         """Names of lanes that runs of a namespace may use, for messages."""

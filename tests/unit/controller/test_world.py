@@ -9,6 +9,7 @@ from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.world import UnreadableObject, World, lanes_of_run
 from laneway.kube.cache import Cache, Change
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, Key
+from laneway.rules.fairshare import Caller
 from support.builders import admitted, attempt
 from support.objects import raw_lane, raw_pod, raw_run
 
@@ -124,6 +125,19 @@ def test_what_is_forgotten_is_read_anew(world: World) -> None:
     first = world.run(HELLO)
     world.forget("hello-0123456789")
     assert world.run(HELLO) is not first
+
+
+@pytest.mark.parametrize(
+    ("name", "uid", "caller"),
+    [
+        pytest.param("hello", "hello-0123456789", "ci", id="of a run that has finished"),
+        pytest.param("hello", "another", "", id="of a run that was made anew under its name"),
+        pytest.param("gone", "gone-0123456789", "", id="of a run that is gone"),
+    ],
+)
+def test_the_caller(world: World, name: str, uid: str, caller: str) -> None:
+    world.absorb(AGENT_RUNS, raw_run(spec={"caller": "ci"}, status=finished()))
+    assert world.caller(Key("team-a", name), uid) == Caller("team-a", caller)
 
 
 def test_the_status_of_what_is_gone_is_empty(world: World) -> None:
