@@ -28,7 +28,8 @@ class Router:
         seen = [obj for obj in (change.before, change.after) if obj is not None]
         if change.resource is AGENT_RUNS:
             self._queue.add(WorkKey("run", change.key))
-            self._wake_lanes({lane for run in seen for lane in lanes_of_run(run)})
+            if change.before is None or change.after is None or _run_face(change.before) != _run_face(change.after):
+                self._wake_lanes({lane for run in seen for lane in lanes_of_run(run)})
         elif change.resource is MODEL_LANES:
             self._queue.add(WorkKey("lane", change.key))
             self._lane_changed(change)
@@ -79,6 +80,24 @@ class Router:
         self._lane_faces[change.key] = face
         for run in self._world.cache.runs_on_lane(change.key):
             self._queue.add(WorkKey("run", key_of(run)))
+
+
+_ONLY_SHOWN = frozenset({"queue", "usage", "lastActivityTime"})
+
+
+def _run_face(run: JsonObject) -> object:
+    """What lanes read of a run: all but what its status only shows. Else every place that is written would wake the lane again."""
+    meta, status = run["metadata"], run.get("status") or {}
+    conditions = [
+        (c["type"], c["status"], c.get("reason"), c.get("lastTransitionTime")) for c in status.get("conditions") or ()
+    ]
+    attempts = [
+        {name: value for name, value in attempt.items() if name not in _ONLY_SHOWN}
+        for attempt in status.get("attempts") or ()
+    ]
+    rest = {name: value for name, value in status.items() if name not in _ONLY_SHOWN}
+    identity = meta["uid"], meta.get("generation"), "deletionTimestamp" in meta, set(lanes_of_run(run))
+    return identity, {**rest, "conditions": conditions, "attempts": attempts}
 
 
 def _face(lane: JsonObject) -> object:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from laneway.api.modellane import ModelLaneStatus
+from laneway.api.runstatus import AgentRunStatus, Usage
+from laneway.api.runstatus import Queue as Place
 from laneway.controller.gatewayclient import Changes, GatewayClient
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import WorkKey
@@ -15,7 +17,7 @@ from laneway.controller.routing import Router
 from laneway.controller.world import World, lanes_of_run
 from laneway.kube.cache import Cache, Change
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Key, Resource
-from support.builders import admitted, metered, ready
+from support.builders import NOW, admitted, at, attempt, condition, metered, ready
 from support.clock import StillClock
 from support.objects import raw_lane, raw_pod, raw_run
 
@@ -84,6 +86,28 @@ async def test_a_run_that_goes_wakes_its_lane_and_is_forgotten(desk: Desk) -> No
     assert await desk.after_end(AGENT_RUNS, raw_run(version=2)) == {RUN, LANE}
     await desk.after(AGENT_RUNS, raw_run(version=3, uid="made-anew"))
     assert desk.world.run(RUN.key) is not known
+
+
+SHOWN = [
+    pytest.param({"queue": Place(position=2, since=NOW)}, {RUN}, id="its place"),
+    pytest.param({"usage": Usage(turns=1), "last_activity_time": at(5)}, {RUN}, id="its usage"),
+    pytest.param({"attempts": (attempt(1, usage=Usage(turns=1)),)}, {RUN}, id="its attempt's usage"),
+    pytest.param({"conditions": (condition("Admitted", "True", "SlotGranted", message="x"),)}, {RUN}, id="a message"),
+    pytest.param({"attempts": (attempt(1, pod_uid="p"),)}, {RUN, LANE}, id="its pod, which its lane reads"),
+    pytest.param({"conditions": (condition("Admitted", "False", "Suspended"),)}, {RUN, LANE}, id="a condition too"),
+    pytest.param({"attempt": 2}, {RUN, LANE}, id="its attempt too"),
+]
+
+
+@pytest.mark.parametrize(("changed", "woken"), SHOWN)
+async def test_a_run_does_not_wake_its_lane_by_what_only_its_status_shows(
+    desk: Desk, changed: dict[str, Any], woken: set[WorkKey]
+) -> None:
+    status = AgentRunStatus(
+        conditions=(condition("Admitted", "True", "SlotGranted"),), attempt=1, attempts=(attempt(1),)
+    )
+    await desk.after(AGENT_RUNS, raw_run(status=status))
+    assert await desk.after(AGENT_RUNS, raw_run(version=2, status=status.model_copy(update=changed))) == woken
 
 
 async def test_a_pod_wakes_its_run_and_its_lane(desk: Desk) -> None:
