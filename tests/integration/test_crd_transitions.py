@@ -13,6 +13,7 @@ from laneway.kube.resources import AGENT_RUNS
 from manifests import Manifest, run
 
 REF = {"configMapKeyRef": {"name": "a", "key": "b"}}
+NOON = "2026-03-01T12:00:00Z"
 MODELS = "models can change after the first attempt only while suspend is true"
 CANCEL = "cancel cannot be taken back; create a new run"
 AFFINITY = {"pod": {"affinity": {"nodeAffinity": {"a": "b"}}}}
@@ -32,6 +33,8 @@ REFUSED = [
     pytest.param({"agent": AFFINITY}, {"agent": {"pod": {"affinity": {"nodeAffinity": {"a": "c"}}}}}, "spec.agent", frozen("agent"), id="a change inside a field that the schema does not know"),
     pytest.param({}, {"retry": {"maxDisruptions": 1}}, "spec.retry", frozen("retry"), id="another bound on disruptions"),
     pytest.param({"caller": "ci"}, {"caller": "me"}, "spec.caller", frozen("caller"), id="another caller"),
+    pytest.param({}, {"dependsOn": [{"name": "x"}]}, "spec.dependsOn", frozen("dependsOn"), id="a dependency where there was none"),
+    pytest.param({"notBeforeTime": NOON}, {"notBeforeTime": None}, "spec.notBeforeTime", frozen("notBeforeTime"), id="a start time that is left out"),
     pytest.param({}, {"models": [{"lane": "other"}]}, "spec.models", MODELS, id="another model while it runs"),
     pytest.param({"cancel": True}, {"cancel": False}, "spec.cancel", CANCEL, id="a cancel that is taken back"),
     pytest.param({"cancel": True}, {"cancel": None}, "spec.cancel", CANCEL, id="a cancel that is left out"),
@@ -49,7 +52,10 @@ ACCEPTED = [
     pytest.param({"title": "Mine"}, {"title": "Mine"}, frozen("title"), id="a title that is the same"),
     pytest.param({}, {"timeouts": {"startSeconds": 5, "lostSeconds": 5}, "podTTLSeconds": 1}, None, id="time-outs and a time to live"),
     pytest.param({"caller": "ci"}, {"caller": "ci"}, frozen("caller"), id="a caller that is the same"),
+    pytest.param({"dependsOn": [{"name": "x"}]}, {"dependsOn": [{"name": "x"}]}, frozen("dependsOn"), id="a dependency that is the same"),
+    pytest.param({"notBeforeTime": NOON}, {"notBeforeTime": NOON}, frozen("notBeforeTime"), id="a start time that is the same"),
     pytest.param({"priority": 1}, {"priority": -5}, None, id="another priority"),
+    pytest.param({}, {"timeouts": {"queueSeconds": 60}}, None, id="a bound on its wait"),
     pytest.param({}, {"suspend": True}, None, id="a suspend"),
 ]  # fmt: skip
 

@@ -86,7 +86,14 @@ def _candidates(view: LaneView, now: datetime) -> tuple[list[Run], datetime | No
     for run in view.runs:
         if not _waits_here(run, view) or run.meta.uid in unsettled:
             continue
-        question = Question(run=run, lane=view.lane, presets=view.presets, usable_lanes=(), now=now)
+        question = Question(
+            run=run,
+            lane=view.lane,
+            presets=view.presets,
+            usable_lanes=(),
+            now=now,
+            dependencies=view.dependencies.get(run.meta.uid, ()),
+        )
         blocker = find_blocker(question)
         if blocker is None:
             free.append(run)

@@ -159,6 +159,7 @@ class Reconciler:
             unsettled=frozenset(write.held for write in writes),
             holders={uid: self._world.caller(run, uid) for uid, run in others.items()},
             served=self._served_times().on_lane(key),
+            dependencies={run.meta.uid: self._world.dependencies(run) for run in runs if run.spec.depends_on},
             probe=self._gateway.lane(key),
             gateway_down_since=self._gateway.down_since,
             gateway_known=self._gateway.known,

@@ -9,13 +9,13 @@ from laneway.controller.gatewayclient import Changes, GatewayClient
 from laneway.controller.podfacts import read_pod
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import WorkKey
-from laneway.controller.world import World, lanes_of_run
+from laneway.controller.world import World, lanes_of_run, progress
 from laneway.kube.cache import Change
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Key, key_of, uid_of
 
 
 class Router:
-    """Queues runs and lanes. Runs wake their lane; lanes wake their runs when they change for them; pods wake both."""
+    """Queues runs and lanes. Runs wake their lane and the runs that depend on them; lanes wake their runs when they change for them; pods wake both."""
 
     def __init__(self, *, queue: Queue[WorkKey], world: World, gateway: GatewayClient) -> None:
         self._queue = queue
@@ -30,6 +30,8 @@ class Router:
             self._queue.add(WorkKey("run", change.key))
             if change.before is None or change.after is None or _run_face(change.before) != _run_face(change.after):
                 self._wake_lanes({lane for run in seen for lane in lanes_of_run(run)})
+            if progress(change.before) != progress(change.after):
+                self._wake_dependents(change.key)
         elif change.resource is MODEL_LANES:
             self._queue.add(WorkKey("lane", change.key))
             self._lane_changed(change)
@@ -58,6 +60,11 @@ class Router:
     def _wake_lanes(self, lanes: Iterable[Key]) -> None:
         for lane in lanes:
             self._queue.add(WorkKey("lane", lane))
+
+    def _wake_dependents(self, key: Key) -> None:
+        for run in self._world.cache.dependents_of_run(key):
+            self._queue.add(WorkKey("run", key_of(run)))
+            self._wake_lanes(lanes_of_run(run))
 
     def _wake_owner(self, pods: list[JsonObject]) -> None:
         for pod in pods[:1]:

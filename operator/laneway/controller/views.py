@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from laneway.agent.envelope import EnvelopeSummary
 from laneway.api.agentrun import AgentRunSpec
@@ -86,6 +87,25 @@ class Run:
     def current(self) -> Attempt | None:
         """The attempt that holds the slot."""
         return self.status.attempts[-1] if self.admitted and self.status.attempts else None
+
+
+class DependencyState(StrEnum):
+    """How far a run is that another one depends on."""
+
+    MISSING = "missing"
+    UNFINISHED = "unfinished"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class DependencyView:
+    """One run that another one depends on."""
+
+    name: str
+    state: DependencyState
+    reason: str = ""
+    """How it ended."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +213,8 @@ class RunView:
     prompt_missing: bool = False
     usable_lanes: tuple[str, ...] = ()
     preset_names: tuple[str, ...] = ()
+    dependencies: tuple[DependencyView, ...] = ()
+    """What it depends on; empty once its first attempt was granted."""
 
     @property
     def pod(self) -> PodFacts | None:
@@ -224,6 +246,8 @@ class LaneView:
     """Whom a slot counts for whose run is not among ``runs``, by run uid."""
     served: Mapping[Caller, datetime] = field(default_factory=dict)
     """When a caller last got a slot, as far as memory goes."""
+    dependencies: Mapping[str, tuple[DependencyView, ...]] = field(default_factory=dict)
+    """What runs that have dependencies depend on, by uid."""
     probe: LaneState | None = None
     gateway_down_since: datetime | None = None
     gateway_known: bool = True

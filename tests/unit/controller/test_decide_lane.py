@@ -14,7 +14,7 @@ from laneway.api.reasons import LaneReason
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.decide_lane import decide_lane, held_slots
 from laneway.controller.effects import PostEvent
-from laneway.controller.views import Held, Lane, LaneView, Run
+from laneway.controller.views import DependencyState, DependencyView, Held, Lane, LaneView, Run
 from laneway.rules.fairshare import Caller
 from support.builders import (
     NOW,
@@ -176,6 +176,18 @@ def test_a_refused_run_is_looked_at_again_when_its_time_has_come() -> None:
     view = lane_view(run("a", status=REFUSED))
     assert decide_lane(view, NOW).due == at(30)
     assert [grant.run.meta.name for grant in decide_lane(view, at(30)).grants] == ["a"]
+
+
+@pytest.mark.row("S4.40")
+def test_runs_that_may_not_start_yet_are_passed_over() -> None:
+    later = run("later", spec={"notBeforeTime": "2026-03-01T12:01:00Z"})
+    dependent = run("dependent", spec={"dependsOn": [{"name": "x"}]})
+    view = lane_view(later, dependent, run("z"), the_lane=slots(1))
+    view = replace(view, dependencies={dependent.meta.uid: (DependencyView("x", DependencyState.UNFINISHED),)})
+    first = decide_lane(view, NOW)
+    assert [grant.run.meta.name for grant in first.grants] == ["z"]
+    assert (first.places, first.due) == ((), at(60))
+    assert [grant.run.meta.name for grant in decide_lane(view, at(60)).grants] == ["later"]
 
 
 @pytest.mark.row("S2.8")

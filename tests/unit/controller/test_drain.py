@@ -15,7 +15,7 @@ from laneway.controller.gather import Gatherer
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import Reconciler, WorkKey
 from laneway.controller.routing import Router
-from laneway.controller.world import World, lanes_of_run
+from laneway.controller.world import World, dependencies_of_run, lanes_of_run
 from laneway.kube.cache import Cache, Change
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Resource
 from laneway.rules.token import TokenKeys
@@ -31,7 +31,7 @@ class Office:
     def __init__(self, *, slots: int) -> None:
         self.clock = StillClock()
         self.kube: Any = MemoryKube()
-        self.cache = Cache(lanes_of_run=lanes_of_run)
+        self.cache = Cache(lanes_of_run=lanes_of_run, dependencies_of_run=dependencies_of_run)
         self.start()
         lane = raw_lane(spec={"capacity": {"runs": slots}}, status=ModelLaneStatus(conditions=(ready(),)))
         self.add(MODEL_LANES, lane)
@@ -75,6 +75,12 @@ class Office:
         made = raw_run(name, version=number + 1, spec=spec)
         made["metadata"]["creationTimestamp"] = format_time(at(number))
         self.add(AGENT_RUNS, made)
+
+    async def due(self) -> None:
+        """Work on one key whose time has come by itself."""
+        work = await asyncio.wait_for(self.queue.get(), 5)
+        await self.reconciler.reconcile(work)
+        self.queue.done(work)
 
     async def settle(self) -> None:
         """Work until nothing is left to do now."""
@@ -169,6 +175,49 @@ async def test_a_restart_at_any_moment_leaves_the_order_as_it_was() -> None:
             ended.append(office.end(office.running[0]))
             await office.settle()
         assert ended == expected, restarts_after
+
+
+@pytest.mark.row("S4.40")
+async def test_a_chain_of_dependencies_runs_from_its_beginning_whatever_the_order_of_creation() -> None:
+    office = Office(slots=4)
+    for number, name in enumerate("cba"):
+        office.add_run(name, number, dependsOn=[{"name": chr(ord(name) - 1)}] if name != "a" else [])
+    assert await office.drain() == ["a", "b", "c"]
+
+
+@pytest.mark.row("S4.40")
+async def test_a_failed_beginning_ends_the_whole_chain_without_a_pod() -> None:
+    office = Office(slots=4)
+    office.add_run("a", 0, cancel=True)
+    for number, name in enumerate("bc", start=1):
+        office.add_run(name, number, dependsOn=[{"name": chr(ord(name) - 1)}])
+    assert await office.drain() == []
+    assert [office.said(name)["reason"] for name in "abc"] == ["Cancelled", "DependencyFailed", "DependencyFailed"]
+
+
+@pytest.mark.row("S4.40")
+async def test_a_run_starts_at_its_time_although_nothing_happens() -> None:
+    office = Office(slots=1)
+    office.add_run("later", 0, notBeforeTime="2026-03-01T12:01:00Z")
+    assert await office.drain() == []
+    assert office.said("later")["reason"] == "NotBefore"
+    office.clock.move(60)
+    await office.due()
+    assert await office.drain() == ["later"]
+
+
+@pytest.mark.row("S2.22")
+async def test_a_run_that_waits_too_long_for_a_slot_ends_although_nothing_happens() -> None:
+    office = Office(slots=1)
+    office.add_run("first", 0)
+    office.add_run("second", 1, timeouts={"queueSeconds": 60})
+    await office.settle()
+    office.clock.move(61)
+    await office.due()
+    await office.settle()
+    assert office.said("second")["reason"] == "QueueTimeout"
+    assert "attempts" not in office.said("second")
+    assert await office.drain() == ["first"]
 
 
 @pytest.mark.row("S2.10")
