@@ -49,7 +49,7 @@ class Queue(Model):
         le=1_000_000,
         description="1 is next. Exact up to 10; behind that the last place of a range: 20, 50, 100, 200, 500 and so on.",
     )
-    since: Time = Field(description="When the run began to wait.")
+    since: Time = Field(description="Since when only a slot is missing.")
 
 
 class Usage(Model):

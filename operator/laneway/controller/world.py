@@ -103,7 +103,7 @@ class World:
         """Whom a run counts for, finished or not; one that is gone counts for its namespace without a caller."""
         raw = self.cache.get(AGENT_RUNS, key)
         known = raw is not None and uid_of(raw) == uid
-        return Caller(key.namespace, str(raw["spec"].get("caller") or "") if raw and known else "")
+        return Caller(key.namespace, str((raw.get("spec") or {}).get("caller") or "") if raw and known else "")
 
     def dependencies(self, run: Run) -> tuple[DependencyView, ...]:
         """What a run depends on before its first attempt, and how far that is."""

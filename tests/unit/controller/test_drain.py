@@ -9,6 +9,7 @@ import pytest
 
 from laneway.api.base import format_time
 from laneway.api.modellane import ModelLaneStatus
+from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.apply import Applier
 from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.gather import Gatherer
@@ -19,10 +20,10 @@ from laneway.controller.world import World, dependencies_of_run, lanes_of_run
 from laneway.kube.cache import Cache, Change
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Resource
 from laneway.rules.token import TokenKeys
-from support.builders import PRESETS, at, ready
+from support.builders import PRESETS, at, condition, ready
 from support.clock import StillClock
 from support.memory import MemoryKube
-from support.objects import raw_lane, raw_run
+from support.objects import raw_lane, raw_pod, raw_run
 
 
 class Office:
@@ -104,12 +105,12 @@ class Office:
         self.add(PODS, {**pod, "metadata": meta, "status": status})
         return str(pod["metadata"]["labels"]["laneway.dev/run"])
 
-    async def drain(self) -> list[str]:
-        """End one run after the other until nobody is left; answers their names in this order."""
+    async def drain(self, *, seconds: float = 1) -> list[str]:
+        """End one run after the other, so many seconds apart, until nobody is left; answers their names in this order."""
         ended = []
         await self.settle()
         while self.running:
-            self.clock.move(1)
+            self.clock.move(seconds)
             ended.append(self.end(self.running[0]))
             await self.settle()
         return ended
@@ -147,14 +148,17 @@ async def test_twice_the_queue_costs_twice_the_writes() -> None:
 
 
 @pytest.mark.row("S2.5", "S2.7", "C8")
-async def test_two_callers_take_turns_on_a_lane_of_one() -> None:
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(1, id="runs of a second"), pytest.param(0.1, id="runs shorter than a status can tell")]
+)
+async def test_two_callers_take_turns_on_a_lane_of_one(seconds: float) -> None:
     office = Office(slots=1)
     for number in range(4):
         office.add_run(f"a{number}", number, caller="a")
     await office.settle()
     office.add_run("b0", 4, caller="b")
     office.add_run("b1", 5, caller="b", priority=10)
-    assert await office.drain() == ["a0", "b1", "a1", "b0", "a2", "a3"]
+    assert await office.drain(seconds=seconds) == ["a0", "b1", "a1", "b0", "a2", "a3"]
 
 
 @pytest.mark.row("S2.13", "C8")
@@ -218,6 +222,19 @@ async def test_a_run_that_waits_too_long_for_a_slot_ends_although_nothing_happen
     assert office.said("second")["reason"] == "QueueTimeout"
     assert "attempts" not in office.said("second")
     assert await office.drain() == ["first"]
+
+
+@pytest.mark.row("C7", "C8")
+async def test_a_pod_that_outlives_its_run_counts_for_the_caller_of_that_run() -> None:
+    office = Office(slots=2)
+    over = AgentRunStatus(conditions=(condition("Finished", "True", "Cancelled"),))
+    office.add(AGENT_RUNS, raw_run("over", status=over, spec={"caller": "u"}))
+    office.add(PODS, raw_pod("over"))
+    office.add_run("u1", 1, caller="u")
+    office.add_run("v1", 2, caller="v")
+    await office.reconciler.reconcile(WorkKey("lane", Key("team-a", "local")))
+    assert office.said("v1")["attempt"] == 1
+    assert "status" not in office.kube.objects[AGENT_RUNS, "team-a", "u1"]
 
 
 @pytest.mark.row("S2.10")
