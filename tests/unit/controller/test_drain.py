@@ -18,7 +18,7 @@ from laneway.controller.reconcile import Reconciler, WorkKey
 from laneway.controller.routing import Router
 from laneway.controller.world import World, dependencies_of_run, lanes_of_run
 from laneway.kube.cache import Cache, Change
-from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Resource
+from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Key, Resource
 from laneway.rules.token import TokenKeys
 from support.builders import PRESETS, at, condition, ready
 from support.clock import StillClock
