@@ -41,6 +41,7 @@ RUNS: dict[str, JsonObject] = {
     "cancelled": {"agent": agents.shell(agents.STAY)},
     "evicted": {"agent": agents.shell(SECOND_TIME)},
     "deleted": {"agent": agents.shell(SECOND_TIME)},
+    "at-work": {"agent": agents.says("finished anyway", before=agents.UNTIL_TOLD)},
     "suspended": {"agent": agents.says("at last"), "suspend": True},
 }
 REFUSED: dict[str, JsonObject] = {

@@ -35,6 +35,15 @@ def logs() -> str:
     return "\n".join(said)
 
 
+def metrics() -> str:
+    """All metrics of operator and gateway."""
+    paths = [
+        f"/api/v1/namespaces/{SYSTEM}/pods/{pod['metadata']['name']}:9090/proxy/metrics"
+        for pod in pods("operator") + pods("gateway")
+    ]
+    return "\n".join(kubectl("get", "--raw", path) for path in paths)
+
+
 def pods(component: str) -> list[dict[str, Any]]:
     """The pods of the operator or the gateway."""
     return list(kubectl_json("get", "pods", "-n", SYSTEM, "-l", f"{_COMPONENT}={component}")["items"])

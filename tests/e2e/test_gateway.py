@@ -59,7 +59,7 @@ async def test_any_image_may_call_every_wire_api_from_its_first_moment_on(
     assert (usage["turns"], usage["inputTokens"], usage["outputTokens"]) == (6, 6 * INPUT_TOKENS, 6 * OUTPUT_TOKENS)
 
 
-@pytest.mark.row("S2.8", "B18")
+@pytest.mark.row("S2.8")
 async def test_only_the_pod_of_a_running_attempt_may_use_its_token(
     stage: Stage, scripted: Scripted, test_image: str
 ) -> None:
@@ -98,7 +98,7 @@ REFUSALS: dict[str, Any] = {
 """How each API says that a key is of no use."""
 
 
-@pytest.mark.row("S0.12", "B19")
+@pytest.mark.row("S0.12")
 async def test_the_providers_key_reaches_the_server_and_shows_nowhere_else(
     stage: Stage, scripted: Scripted, test_image: str
 ) -> None:
@@ -123,17 +123,18 @@ async def test_the_providers_key_reaches_the_server_and_shows_nowhere_else(
         "Events": kubectl("get", "events", "-n", stage.namespace, "-o", "json"),
         "ConfigMaps": kubectl("get", "configmaps", "-n", stage.namespace, "-o", "json"),
         "logs of operator and gateway": release.logs(),
+        "metrics of operator and gateway": release.metrics(),
     }
+    assert "laneway_" in places["metrics of operator and gateway"]
     for place, text in places.items():
         assert key not in text, place
         assert base64.b64encode(key.encode()).decode() not in text, place
-    for place in ("Events", "logs of operator and gateway", "the pod"):
+    for place in ("the pod", "Events", "logs of operator and gateway", "metrics of operator and gateway"):
         assert marker not in places[place], place
     assert marker not in json.dumps(run["status"])
     assert "lw1." not in places["logs of operator and gateway"]
 
 
-@pytest.mark.row("S0.24")
 async def test_a_secret_without_our_label_is_not_used(stage: Stage, scripted: Scripted) -> None:
     body = provider_secret("sk-not-for-laneway")
     del body["metadata"]["labels"]

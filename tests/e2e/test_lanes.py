@@ -8,7 +8,6 @@ from e2e.scripted import Scripted
 from e2e.stage import Stage, is_true
 
 
-@pytest.mark.row("S0.27", "S2.33")
 async def test_a_model_that_the_server_does_not_list_is_said_until_it_does(stage: Stage, scripted: Scripted) -> None:
     await stage.add_lane({"models": [{"name": "other"}]})
     ready = await stage.lane_says("ModelNotServed")
@@ -20,7 +19,6 @@ async def test_a_model_that_the_server_does_not_list_is_said_until_it_does(stage
     assert (await stage.lane())["status"]["models"] == [{"name": "other", "served": True, "contextTokens": 4096}]
 
 
-@pytest.mark.row("S0.27", "S2.33")
 async def test_a_lane_serves_on_when_one_of_its_models_is_missing(stage: Stage, scripted: Scripted) -> None:
     await stage.add_lane({"models": [{"name": "scripted"}, {"name": "other"}]})
     await stage.lane_says("BackendReachable")
@@ -32,7 +30,7 @@ async def test_a_lane_serves_on_when_one_of_its_models_is_missing(stage: Stage, 
     await stage.succeeded("runs")
 
 
-@pytest.mark.row("S0.24", "S2.21")
+@pytest.mark.row("S0.24")
 async def test_a_run_waits_for_a_server_that_is_down_and_goes_on_when_it_is_back(
     stage: Stage, scripted: Scripted
 ) -> None:

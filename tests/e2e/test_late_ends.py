@@ -20,7 +20,7 @@ from e2e.stage import Stage, all_ended, condition
         pytest.param("no-image", "ImageUnavailable", "localhost/no-such-image:1", id="an image that cannot be pulled"),
     ],
 )
-@pytest.mark.row("S0.30", "S4.16", "S2.21")
+@pytest.mark.row("S0.30", "S4.16")
 async def test_a_failure_ends_with_its_own_reason_and_words(free: Stage, name: str, reason: str, words: str) -> None:
     [run] = await free.finished(name, seconds=100)
     ended = condition(run, "Succeeded")
@@ -32,7 +32,7 @@ async def test_a_failure_ends_with_its_own_reason_and_words(free: Stage, name: s
     await until(lambda: all_ended(free, run), what="no pod is left that holds anything")
 
 
-@pytest.mark.row("S2.14")
+@pytest.mark.row("C7")
 async def test_a_run_waits_for_a_quota_and_goes_on_when_there_is_room(endings: Endings, bound: Stage) -> None:
     waiting = condition(endings.over_quota, "Admitted")
     assert (waiting["status"], waiting["reason"]) == ("False", "QuotaExceeded")

@@ -13,7 +13,6 @@ from laneway.kube.resources import JsonObject
 PLAIN_HTTP = {"url": "http://models.example.com", "credentialRef": {"name": "provider"}}
 
 
-@pytest.mark.row("S0.24", "S0.30")
 async def test_a_misspelt_lane_is_said_with_the_lanes_that_there_are(stage: Stage) -> None:
     await stage.add_lane(name="qwen")
     await stage.add_run({"models": [{"lane": "qwne"}]}, name="typo")
@@ -43,7 +42,6 @@ async def test_a_misspelt_lane_is_said_with_the_lanes_that_there_are(stage: Stag
             "a credential goes over plain http only inside the cluster (a host of one label, .svc or .svc.cluster.local),"
             " or with insecureCredential: true",
             id="a key that would leave the cluster unencrypted",
-            marks=pytest.mark.row("S0.12"),
         ),
         pytest.param(
             scripted_run({"prompt": None}),

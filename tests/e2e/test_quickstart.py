@@ -21,7 +21,7 @@ def hello(demo: Demo) -> JsonObject:
     return dict(kubectl_json("get", *HELLO))
 
 
-@pytest.mark.row("S0.11", "S4.32")
+@pytest.mark.row("S0.11", "S0.23")
 def test_the_quickstart_succeeds_with_tokens_counted_by_the_gateway(hello: JsonObject) -> None:
     assert (condition(hello, "Finished")["reason"], is_true(hello, "Succeeded")) == ("Completed", True)
     usage = hello["status"]["usage"]
@@ -31,7 +31,7 @@ def test_the_quickstart_succeeds_with_tokens_counted_by_the_gateway(hello: JsonO
     assert usage["totalTokens"] == usage["inputTokens"] + usage["outputTokens"]
 
 
-@pytest.mark.row("S0.23", "C13")
+@pytest.mark.row("C13")
 def test_a_model_without_a_price_has_no_cost_instead_of_none_to_pay(hello: JsonObject) -> None:
     assert "costUSD" not in hello["status"]["usage"]
 
@@ -46,7 +46,7 @@ def test_the_summary_is_what_the_agent_left_as_its_last_words(hello: JsonObject)
     assert attempt["podUID"] == pod["metadata"]["uid"]
 
 
-@pytest.mark.row("S0.23", "S2.40")
+@pytest.mark.row("S2.40")
 def test_the_ledger_has_the_same_numbers_as_the_status(hello: JsonObject) -> None:
     [row] = ledger_rows(hello["metadata"]["uid"])
     usage = hello["status"]["usage"]
@@ -64,7 +64,6 @@ def test_the_ledger_has_the_same_numbers_as_the_status(hello: JsonObject) -> Non
     }
 
 
-@pytest.mark.row("S2.29")
 def test_an_ollama_lane_shows_its_model_with_the_context_length(demo: Demo) -> None:
     lane = kubectl_json("get", "modellane", "local", "--namespace=default")
     assert is_true(lane, "Ready")

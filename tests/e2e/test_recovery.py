@@ -28,7 +28,7 @@ async def whole_release(stage: Stage) -> AsyncIterator[None]:
     await until(release.all_ready, seconds=90, every=0.5, what="operators and gateway ready again")
 
 
-@pytest.mark.row("S2.13", "S4.41", "S4.43", "S4.44", "B21")
+@pytest.mark.row("S2.13", "S4.41", "S4.43", "S4.44")
 async def test_a_run_goes_on_in_its_pod_when_the_operator_is_killed(
     stage: Stage, scripted: Scripted, test_image: str
 ) -> None:
@@ -52,7 +52,7 @@ async def test_a_run_goes_on_in_its_pod_when_the_operator_is_killed(
         await granted_once(stage, run)
 
 
-@pytest.mark.row("S4.41", "S2.3", "S4.46")
+@pytest.mark.row("S2.3", "S4.41")
 async def test_a_leader_that_was_paused_for_longer_than_its_lease_grants_nothing_twice(
     stage: Stage, scripted: Scripted, test_image: str
 ) -> None:
@@ -77,7 +77,6 @@ async def test_a_leader_that_was_paused_for_longer_than_its_lease_grants_nothing
         await granted_once(stage, run)
 
 
-@pytest.mark.row("S4.21", "S2.18", "S2.40")
 async def test_a_call_that_is_open_ends_well_when_the_gateway_is_replaced(
     stage: Stage, scripted: Scripted, laneway_image: str
 ) -> None:

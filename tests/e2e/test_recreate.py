@@ -19,7 +19,7 @@ ROOM = 60
 """Pods that may be there at once; a node takes 110."""
 
 
-@pytest.mark.row("S2.8", "S2.26", "S4.46", "S4.49", "C25")
+@pytest.mark.row("S2.8", "S2.20", "B16")
 async def test_a_run_made_again_a_hundred_times_never_gets_the_result_of_an_old_pod(
     stage: Stage, scripted: Scripted, test_image: str
 ) -> None:

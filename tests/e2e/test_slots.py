@@ -13,7 +13,7 @@ from support.witness import most_at_once, witness
 SLOW_TO_LEAVE = "trap 'sleep 3; exit 143' TERM; sleep 600 & wait $!"
 
 
-@pytest.mark.row("S2.3", "S2.4", "S2.10", "S4.31", "C7", "C25", "S2.20")
+@pytest.mark.row("S2.3", "S2.4", "S4.31", "C7")
 async def test_ten_runs_on_a_lane_of_two_never_have_more_than_two_pods(
     stage: Stage, scripted: Scripted, test_image: str
 ) -> None:

@@ -9,6 +9,8 @@ IMAGE = "localhost/laneway-test:dev"
 _SMALL = {"requests": {"cpu": "5m", "memory": "8Mi"}}
 STAY = "trap 'exit 143' TERM; sleep 600 & wait $!"
 """A shell script that works until it is told to leave."""
+UNTIL_TOLD = "until [ -e go ]; do sleep 0.1; done"
+"""A shell script that works until there is a file ``go`` in its workspace."""
 
 
 def program(name: str, **env: str) -> dict[str, Any]:
