@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterable
@@ -127,7 +128,7 @@ def _write_interpreter(layer: Layer, python: Path) -> None:
     for name in ("python3", "python"):
         layer.link(f"/usr/local/bin/{name}", version)
     with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
-        for library in sorted({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}):
+        for library in sorted({sysconfig.get_path("stdlib"), str(_platform_library())}):
             shutil.copytree(library, f"{folder}/{version}", symlinks=True, ignore=NOT_NEEDED, dirs_exist_ok=True)
         _compile(Path(folder), "/usr/local/lib")
         layer.tree(Path(folder, version), f"/usr/local/lib/{version}")
@@ -186,8 +187,13 @@ def _add_libraries(layer: Layer, programs: Iterable[Path], *, below: str | None 
             layer.file(Path(os.path.realpath(path)), path)
 
 
+def _platform_library() -> Path:
+    """The part of the standard library that was compiled, of the interpreter itself: in a virtual environment the path names another place."""
+    return Path(sysconfig.get_path("platstdlib", vars={"platbase": sys.base_exec_prefix}))
+
+
 def _dynamic_modules() -> list[Path]:
-    folder = Path(sysconfig.get_path("platstdlib"), "lib-dynload")
+    folder = _platform_library() / "lib-dynload"
     return sorted(file for file in folder.glob("*.so") if "tkinter" not in file.name)
 
 
