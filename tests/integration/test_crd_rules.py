@@ -27,6 +27,7 @@ RUN_NAME = "name must be at most 52 characters without dots; pods and labels are
 PROMPT = "exactly one of prompt and promptFrom must be set"
 PROMPT_SIZE = "prompt must be at most 96 KiB; use promptFrom and a volume for more"
 PARAMETERS = "parameters are for the built-in agent (preset laneway) only"
+SELF = "a run cannot depend on itself"
 GENERIC = "preset generic needs an image"
 OWN_ENV = "names that begin with LANEWAY_ are Laneway's own"
 OWN_KEYS = "keys that begin with laneway.dev/ and app.kubernetes.io/managed-by are Laneway's own"
@@ -83,6 +84,7 @@ REFUSED = [
     pytest.param(ENDPOINT, keyed("http://api.example.com/v1"), PLAIN, id="a key over plain http to a public host"),
     pytest.param(ENDPOINT, keyed("http://host.svc.example.com"), PLAIN, id="a key to a host that only looks inside"),
     pytest.param(ENDPOINT, endpoint(url="http://a.svc", auth="Bearer"), AUTH, id="a way to send a key without a key"),
+    pytest.param("spec.dependsOn", run({"dependsOn": [{"name": "other"}, {"name": "me"}]}, name="me"), SELF, id="a run that depends on itself"),
     pytest.param("spec", lane({"access": "Direct", "endpoint": {"credentialRef": {"name": "key"}}}), DIRECT, id="a Direct lane with a key"),
     pytest.param("spec.models[].pricing", priced(inputUSDPerMillion="1"), PRICES, id="a price of input alone"),
     pytest.param("spec.models[].pricing", priced(outputUSDPerMillion="1"), PRICES, id="a price of output alone"),
@@ -129,6 +131,7 @@ ACCEPTED = [
     pytest.param("spec.models[].pricing", priced(inputUSDPerMillion="0", outputUSDPerMillion="0"), PRICES, id="a model that is free"),
     pytest.param("spec.models[].pricing", priced(cacheReadUSDPerMillion="0.3"), PRICES, id="a price of the cache alone"),
     pytest.param("metadata.name", run(name="a" * 52), RUN_NAME, id="a run whose name has 52 characters"),
+    pytest.param("spec.dependsOn", run({"dependsOn": [{"name": "other"}]}, name="me"), SELF, id="a run that depends on another"),
     pytest.param("spec", run({"prompt": None, "promptFrom": {"configMapKeyRef": REF}}), PROMPT, id="a prompt from a ConfigMap"),
     pytest.param("spec", run({"prompt": "é" * 49152}), PROMPT_SIZE, id="a prompt of exactly 96 KiB"),
     pytest.param("spec.agent", agent(parameters={"temperature": "0.7"}), PARAMETERS, id="parameters for the built-in agent, which is the default"),

@@ -13,6 +13,7 @@ from laneway.kube.resources import AGENT_RUNS
 from manifests import Manifest, run
 
 REF = {"configMapKeyRef": {"name": "a", "key": "b"}}
+NOON = "2026-03-01T12:00:00Z"
 MODELS = "models can change after the first attempt only while suspend is true"
 CANCEL = "cancel cannot be taken back; create a new run"
 AFFINITY = {"pod": {"affinity": {"nodeAffinity": {"a": "b"}}}}
@@ -31,6 +32,9 @@ REFUSED = [
     pytest.param({}, {"agent": {"image": "other"}}, "spec.agent", frozen("agent"), id="another image"),
     pytest.param({"agent": AFFINITY}, {"agent": {"pod": {"affinity": {"nodeAffinity": {"a": "c"}}}}}, "spec.agent", frozen("agent"), id="a change inside a field that the schema does not know"),
     pytest.param({}, {"retry": {"maxDisruptions": 1}}, "spec.retry", frozen("retry"), id="another bound on disruptions"),
+    pytest.param({"caller": "ci"}, {"caller": "me"}, "spec.caller", frozen("caller"), id="another caller"),
+    pytest.param({}, {"dependsOn": [{"name": "x"}]}, "spec.dependsOn", frozen("dependsOn"), id="a dependency where there was none"),
+    pytest.param({"notBeforeTime": NOON}, {"notBeforeTime": None}, "spec.notBeforeTime", frozen("notBeforeTime"), id="a start time that is left out"),
     pytest.param({}, {"models": [{"lane": "other"}]}, "spec.models", MODELS, id="another model while it runs"),
     pytest.param({"cancel": True}, {"cancel": False}, "spec.cancel", CANCEL, id="a cancel that is taken back"),
     pytest.param({"cancel": True}, {"cancel": None}, "spec.cancel", CANCEL, id="a cancel that is left out"),
@@ -47,6 +51,11 @@ ACCEPTED = [
     pytest.param({"prompt": None, "promptFrom": REF}, {"promptFrom": REF}, frozen("promptFrom"), id="a source that is the same"),
     pytest.param({"title": "Mine"}, {"title": "Mine"}, frozen("title"), id="a title that is the same"),
     pytest.param({}, {"timeouts": {"startSeconds": 5, "lostSeconds": 5}, "podTTLSeconds": 1}, None, id="time-outs and a time to live"),
+    pytest.param({"caller": "ci"}, {"caller": "ci"}, frozen("caller"), id="a caller that is the same"),
+    pytest.param({"dependsOn": [{"name": "x"}]}, {"dependsOn": [{"name": "x"}]}, frozen("dependsOn"), id="a dependency that is the same"),
+    pytest.param({"notBeforeTime": NOON}, {"notBeforeTime": NOON}, frozen("notBeforeTime"), id="a start time that is the same"),
+    pytest.param({"priority": 1}, {"priority": -5}, None, id="another priority"),
+    pytest.param({}, {"timeouts": {"queueSeconds": 60}}, None, id="a bound on its wait"),
     pytest.param({}, {"suspend": True}, None, id="a suspend"),
 ]  # fmt: skip
 
@@ -100,6 +109,7 @@ async def test_until_the_first_attempt_the_whole_spec_may_change(
         "agent": {"preset": "generic", "image": "busybox"},
         "models": [{"lane": "other", "model": "m"}],
         "retry": {"maxDisruptions": 0},
+        "caller": "me",
     }
     if attempt is None:
         name = (await kube.create(AGENT_RUNS, namespace, run()))["metadata"]["name"]

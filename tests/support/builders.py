@@ -120,6 +120,7 @@ def pod(**changes: Any) -> PodFacts:
         namespace="team-a",
         name="hello-hello-01-1",
         uid="pod-uid",
+        run="hello",
         run_uid="hello-0123456789",
         attempt=1,
         lane=("team-a", "local"),

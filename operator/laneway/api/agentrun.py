@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from laneway.api.base import ATOMIC_LIST, Model, Rule, int_or_string, list_map
+from laneway.api.base import ATOMIC_LIST, Model, Rule, Time, int_or_string, list_map
 from laneway.api.podoptions import OWN_ENV, EnvVar, KeyRef, PodOptions, Resources, Text, ruled
 from laneway.api.runstatus import AgentRunStatus
 
@@ -103,9 +103,21 @@ class Step(Model):
     )
 
 
-class RunTimeouts(Model):
-    """Limits of an attempt, in seconds."""
+class Dependency(Model):
+    """A run that has to end well first."""
 
+    name: str = Field(min_length=1, max_length=63, description="Name of an AgentRun in the same namespace.")
+
+
+class RunTimeouts(Model):
+    """Limits of waiting and of an attempt, in seconds."""
+
+    queue_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=31_536_000,
+        description="The longest wait for a slot; then the run ends. It counts while only a slot is missing. Absent: no limit.",
+    )
     start_seconds: int = Field(
         default=600,
         ge=1,
@@ -157,7 +169,25 @@ class AgentRunSpec(Model):
         json_schema_extra=ATOMIC_LIST,
         description="The model that the run uses; one step for now.",
     )
-    timeouts: RunTimeouts = Field(default=RunTimeouts(), description="Limits of an attempt.")
+    caller: str = Field(
+        default="",
+        max_length=253,
+        description="Whom the run is for: a bucket of the namespace. Callers of a namespace share its slots of a lane evenly.",
+    )
+    priority: int = Field(
+        default=0,
+        ge=-1_000_000,
+        le=1_000_000,
+        description="Order among the waiting runs of one caller, higher first; it never beats another caller.",
+    )
+    depends_on: tuple[Dependency, ...] = Field(
+        default=(),
+        max_length=16,
+        json_schema_extra=list_map("name"),
+        description="Runs of the same namespace that must have succeeded before the first attempt. One that did not succeed ends this run.",
+    )
+    not_before_time: Time | None = Field(default=None, description="The first attempt does not begin before this time.")
+    timeouts: RunTimeouts = Field(default=RunTimeouts(), description="Limits of waiting and of an attempt.")
     retry: RunRetry = Field(default=RunRetry(), description="What is tried again.")
     suspend: bool = Field(default=False, description="Begin no new attempt; a running one goes on to its end.")
     cancel: bool = Field(default=False, description="Stop now and keep the record. Cannot be taken back.")
@@ -178,11 +208,19 @@ class AgentRun(Model):
             "name must be at most 52 characters without dots; pods and labels are named after it",
             field=".metadata.name",
         ),
-        *(_frozen(field) for field in ("prompt", "promptFrom", "title", "agent", "retry")),
+        *(
+            _frozen(field)
+            for field in ("prompt", "promptFrom", "title", "agent", "caller", "dependsOn", "notBeforeTime", "retry")
+        ),
         Rule(
             f"!({_STARTED}) || self.spec.models == oldSelf.spec.models || (has(self.spec.suspend) && self.spec.suspend)",
             "models can change after the first attempt only while suspend is true",
             field=".spec.models",
+        ),
+        Rule(
+            "!has(self.spec.dependsOn) || self.spec.dependsOn.all(d, d.name != self.metadata.name)",
+            "a run cannot depend on itself",
+            field=".spec.dependsOn",
         ),
         Rule(
             "!(has(oldSelf.spec.cancel) && oldSelf.spec.cancel) || (has(self.spec.cancel) && self.spec.cancel)",

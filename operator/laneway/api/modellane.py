@@ -9,6 +9,8 @@ from pydantic import Field
 
 from laneway.api.base import Condition, Generation, Model, Rule, Time, int_or_string, list_map
 
+CALLERS_SHOWN = 20
+
 
 class Server(StrEnum):
     """What kind of server answers; it decides probe path, wire APIs, authentication and time-outs."""
@@ -141,6 +143,18 @@ class Capacity(Model):
     runs: int = Field(default=4, ge=1, le=10000, description="Agent pods at once. Shrinking it kills nothing.")
 
 
+class Share(Model):
+    """The weight of a namespace."""
+
+    namespace: str = Field(min_length=1, max_length=63, description="Name of a namespace.")
+    weight: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="Slots that it may hold at once, as a ratio to the weights of others that have runs waiting.",
+    )
+
+
 class AllowedNamespaces(Model):
     """Which namespaces may use the lane."""
 
@@ -197,6 +211,12 @@ class ModelLaneSpec(Model):
         description="Models of this endpoint; a run that names none gets the first.",
     )
     capacity: Capacity = Field(default=Capacity(), description="Bounds of what runs at once.")
+    shares: tuple[Share, ...] = Field(
+        default=(),
+        max_length=256,
+        json_schema_extra=list_map("namespace"),
+        description="Fair share between namespaces; one that is not named has weight 1.",
+    )
     allowed_namespaces: AllowedNamespaces = Field(
         default=AllowedNamespaces(), description="Which namespaces may use the lane."
     )
@@ -218,6 +238,16 @@ class LaneModelStatus(Model):
     )
 
 
+class LaneCaller(Model):
+    """One caller with runs on the lane."""
+
+    namespace: str = Field(min_length=1, max_length=63, description="Namespace of its runs.")
+    caller: str = Field(default="", max_length=253, description="spec.caller of its runs.")
+    active: int = Field(ge=0, le=1_000_000, description="Slots that it holds.")
+    queued: int = Field(ge=0, le=1_000_000, description="Its runs that wait for a slot.")
+    last_served_time: Time | None = Field(default=None, description="When it last got a slot.")
+
+
 class ModelLaneStatus(Model):
     """What is known of a lane."""
 
@@ -229,6 +259,12 @@ class ModelLaneStatus(Model):
         default=None, ge=0, le=1_000_000, description="Slots held now, ending pods and unsettled grants included."
     )
     queued_runs: int | None = Field(default=None, ge=0, le=1_000_000, description="Runs that wait for a slot.")
+    callers: tuple[LaneCaller, ...] = Field(
+        default=(),
+        max_length=CALLERS_SHOWN,
+        json_schema_extra=list_map("namespace", "caller"),
+        description="Who has runs on the lane, at most 20, those with the most first.",
+    )
     models: tuple[LaneModelStatus, ...] = Field(
         default=(), max_length=64, json_schema_extra=list_map("name"), description="What is known of each model."
     )

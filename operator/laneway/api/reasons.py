@@ -35,6 +35,8 @@ class Waiting(StrEnum):
     QUOTA_EXCEEDED = "QuotaExceeded"
     NAME_TAKEN = "NameTaken"
     SUSPENDED = "Suspended"
+    WAITING_FOR_DEPENDENCY = "WaitingForDependency"
+    NOT_BEFORE = "NotBefore"
 
 
 class Admitted(StrEnum):
@@ -59,6 +61,8 @@ class End(StrEnum):
     EVICTED = "Evicted"
     LOST_POD = "LostPod"
     GATEWAY_UNAVAILABLE = "GatewayUnavailable"
+    QUEUE_TIMEOUT = "QueueTimeout"
+    DEPENDENCY_FAILED = "DependencyFailed"
 
 
 class Outcome(StrEnum):

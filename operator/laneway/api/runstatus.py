@@ -44,8 +44,12 @@ class StepStatus(Model):
 class Queue(Model):
     """The place of a waiting run."""
 
-    position: int = Field(ge=1, le=1_000_000, description="1 is next.")
-    since: Time = Field(description="When the run began to wait.")
+    position: int = Field(
+        ge=1,
+        le=1_000_000,
+        description="1 is next. Exact up to 10; behind that the last place of a range: 20, 50, 100, 200, 500 and so on.",
+    )
+    since: Time = Field(description="Since when only a slot is missing.")
 
 
 class Usage(Model):

@@ -6,6 +6,7 @@ with an attempt that has not ended, by any labelled pod that is not finished, an
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,6 +15,7 @@ from laneway.api.reasons import EventReason, LaneCondition, LaneReason
 from laneway.api.runstatus import Attempt
 from laneway.controller.effects import Effect, EventType, PostEvent
 from laneway.controller.eligibility import Question, find_blocker
+from laneway.controller.lineup import callers_shown, in_fair_order, place, served_times, slots_by_caller
 from laneway.controller.status import Said, merge_conditions
 from laneway.controller.views import Held, LaneView, Place, Run, granted_step
 
@@ -46,14 +48,25 @@ class LaneDecision:
 def decide_lane(view: LaneView, now: datetime) -> LaneDecision:
     """The next step of a lane."""
     held = held_slots(view)
+    active = slots_by_caller(view, held)
     slots = view.lane.spec.capacity.runs
-    waiting, due = _candidates(view, now)
+    candidates, due = _candidates(view, now)
+    waiting = in_fair_order(view, candidates, active)
     free = 0 if view.lane.meta.deleting else max(0, slots - len(held))
     grants = tuple(Grant(run, _attempt(run, view, now)) for run in waiting[:free])
     used = len(held) + len(grants)
-    places = tuple((run.meta.uid, Place(n, used, slots)) for n, run in enumerate(waiting[free:], start=1))
+    queued = waiting[free:]
+    places = tuple((run.meta.uid, place(n, used=used, slots=slots)) for n, run in enumerate(queued, start=1))
     take_back = _over_capacity(view, held, slots) if view.first_pass else ()
-    next_status = _status(view, now, active=used - len(take_back), queued=len(places))
+    active.update(grant.run.caller for grant in grants)
+    active.subtract(run.caller for run in take_back)
+    served = served_times(view) | {grant.run.caller: now for grant in grants}
+    counts = {
+        "active_runs": used - len(take_back),
+        "queued_runs": len(places),
+        "callers": callers_shown(active, Counter(run.caller for run in queued), served),
+    }
+    next_status = _status(view, now, counts)
     due = min((moment for moment in (due, _gateway_given_up(view, now)) if moment), default=None)
     return LaneDecision(next_status, grants, take_back, places, _readiness_event(view, next_status), due)
 
@@ -66,20 +79,26 @@ def held_slots(view: LaneView) -> frozenset[Held]:
 
 
 def _candidates(view: LaneView, now: datetime) -> tuple[list[Run], datetime | None]:
-    """Runs that lack nothing but a slot, first come first served; and when the next blocked one may."""
+    """Runs that lack nothing but a slot, in no order; and when the next blocked one may."""
     free: list[Run] = []
     until: list[datetime] = []
     unsettled = {held.run_uid for held in view.unsettled}
     for run in view.runs:
         if not _waits_here(run, view) or run.meta.uid in unsettled:
             continue
-        question = Question(run=run, lane=view.lane, presets=view.presets, usable_lanes=(), now=now)
+        question = Question(
+            run=run,
+            lane=view.lane,
+            presets=view.presets,
+            usable_lanes=(),
+            now=now,
+            dependencies=view.dependencies.get(run.meta.uid, ()),
+        )
         blocker = find_blocker(question)
         if blocker is None:
             free.append(run)
         elif blocker.until is not None:
             until.append(blocker.until)
-    free.sort(key=lambda run: (run.meta.created, run.meta.key))
     return free, min(until, default=None)
 
 
@@ -112,7 +131,7 @@ def _is_on(attempt: Attempt, view: LaneView) -> bool:
 # ---- status
 
 
-def _status(view: LaneView, now: datetime, *, active: int, queued: int) -> ModelLaneStatus:
+def _status(view: LaneView, now: datetime, counts: dict[str, object]) -> ModelLaneStatus:
     lane = view.lane
     said: dict[str, Said] = {LaneCondition.READY: _ready(view, now), LaneCondition.PAUSED: _paused(view)}
     probe = view.probe if _is_current(view) else None
@@ -128,8 +147,7 @@ def _status(view: LaneView, now: datetime, *, active: int, queued: int) -> Model
         update={
             "observed_generation": lane.meta.generation,
             "conditions": merge_conditions(lane.status.conditions, said, generation=lane.meta.generation, now=now),
-            "active_runs": active,
-            "queued_runs": queued,
+            **counts,
             "models": tuple(models),
             "last_probe_time": probe.probed_time if probe else lane.status.last_probe_time,
         }

@@ -10,14 +10,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from laneway.api.reasons import End, EventReason, Outcome, Phase, Waiting
-from laneway.api.runstatus import AgentRunStatus, Attempt, Queue
+from laneway.api.runstatus import AgentRunStatus, Queue
 from laneway.controller import endings, pods, status
 from laneway.controller.decision import RunDecision
 from laneway.controller.diagnosis import Obstacle, find_obstacle
 from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, Effect, EnsureConfigMap, EventType, PostEvent
 from laneway.controller.eligibility import Question, find_blocker
 from laneway.controller.podfacts import PodFacts
-from laneway.controller.views import RunView
+from laneway.controller.views import DependencyState, Run, RunView
 
 STOP_GRACE_SECONDS = 15
 """What an agent has to leave on SIGTERM (design section 5)."""
@@ -245,10 +245,26 @@ def _cancelled_waiting(view: RunView, now: datetime) -> RunDecision | None:
     return endings.end_run(view, now, endings.Verdict(Outcome.CANCELLED, End.CANCELLED, "spec.cancel was set"))
 
 
+def _dependency_failed(view: RunView, now: datetime) -> RunDecision | None:
+    """What it needs did not come about. A suspended run is left alone: what failed may be deleted and made anew before it goes on."""
+    failed = [one for one in view.dependencies if one.state is DependencyState.FAILED]
+    if not failed or view.run.spec.suspend:
+        return None
+    message = f"run {failed[0].name}, which it depends on, did not succeed ({failed[0].reason})"
+    return endings.end_run(view, now, endings.Verdict(Outcome.FAILED, End.DEPENDENCY_FAILED, message))
+
+
 def _blocked(view: RunView, now: datetime) -> RunDecision | None:
     run = view.run
     blocker = find_blocker(
-        Question(run=run, lane=view.lane, presets=view.preset_names, usable_lanes=view.usable_lanes, now=now)
+        Question(
+            run=run,
+            lane=view.lane,
+            presets=view.preset_names,
+            usable_lanes=view.usable_lanes,
+            now=now,
+            dependencies=view.dependencies,
+        )
     )
     if blocker is None:
         return None
@@ -271,33 +287,41 @@ def _unknown_model(view: RunView, reason: Waiting, message: str) -> tuple[Effect
     return (PostEvent(EventReason.UNKNOWN_MODEL, message, key=key, type=EventType.WARNING),)
 
 
+def _waited_too_long(view: RunView, now: datetime) -> RunDecision | None:
+    """Only a slot has been missing for longer than the run is willing to wait."""
+    due = _queue_due(view.run)
+    if due is None or now < due:
+        return None
+    namespace, name = view.run.lane_key
+    waited = f"no slot of lane {namespace}/{name} within {view.run.spec.timeouts.queue_seconds} s"
+    return endings.end_run(view, now, endings.Verdict(Outcome.TIMED_OUT, End.QUEUE_TIMEOUT, waited))
+
+
+def _queue_due(run: Run) -> datetime | None:
+    seconds, queue = run.spec.timeouts.queue_seconds, run.status.queue
+    return queue.since + timedelta(seconds=seconds) if seconds and queue else None
+
+
 def _queued(view: RunView, now: datetime) -> RunDecision | None:
     run, place = view.run, view.place
     namespace, name = run.lane_key
-    since = (
-        run.status.queue.since
-        if run.status.queue
-        else max(run.meta.created, _last_end(run.status.attempts) or run.meta.created)
-    )
+    since = run.status.queue.since if run.status.queue else now
     if place is None:
         message = f"lane {namespace}/{name}: its turn is being worked out"
         queue = run.status.queue
     else:
-        message = f"lane {namespace}/{name}: {place.used} of {place.slots} slots used, position {place.position}"
+        message = f"lane {namespace}/{name}: {place.words}"
         queue = Queue(position=place.position, since=since)
+    changed = run.status.model_copy(update={"queue": queue})
     next_status = status.with_conditions(
         run,
-        run.status.model_copy(update={"queue": queue}),
+        changed,
         status.waiting_conditions(Waiting.WAITING_FOR_SLOT, message),
         phase=Phase.QUEUED,
         reason=Waiting.WAITING_FOR_SLOT,
         now=now,
     )
-    return RunDecision(next_status)
-
-
-def _last_end(attempts: tuple[Attempt, ...]) -> datetime | None:
-    return attempts[-1].end_time if attempts else None
+    return RunDecision(next_status, due=_queue_due(replace(run, status=changed)))
 
 
 def _delete(pod: PodFacts, *, grace: int | None = None) -> DeletePod:
@@ -306,4 +330,4 @@ def _delete(pod: PodFacts, *, grace: int | None = None) -> DeletePod:
 
 _FINISHED: tuple[Check, ...] = (_late_usage, _pods_expired)
 _ADMITTED: tuple[Check, ...] = (_cancelled, _refused, _no_pod, _ended, _node_lost, _not_started, _running)
-_WAITING: tuple[Check, ...] = (_cancelled_waiting, _blocked, _queued)
+_WAITING: tuple[Check, ...] = (_cancelled_waiting, _dependency_failed, _blocked, _waited_too_long, _queued)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from laneway.api.base import format_time
 from laneway.api.modellane import AllowedFrom
 from laneway.api.reasons import RunCondition, Waiting
-from laneway.controller.views import Lane, Run
+from laneway.controller.views import DependencyState, DependencyView, Lane, Run
 
 REFUSED_AGAIN_AFTER = timedelta(seconds=30)
 """How long a run whose pod was refused leaves its place to others before it is tried again."""
@@ -32,6 +33,7 @@ class Question:
     presets: Collection[str]
     usable_lanes: tuple[str, ...]
     now: datetime
+    dependencies: tuple[DependencyView, ...] = ()
 
 
 def find_blocker(question: Question) -> Blocker | None:
@@ -88,6 +90,28 @@ def _model_found(q: Question) -> Blocker | None:
     return None
 
 
+def _dependencies(q: Question) -> Blocker | None:
+    """Start conditions hold for the first attempt: what happens to a dependency later is no concern of a run that began."""
+    missing = [one.name for one in q.dependencies if one.state is DependencyState.MISSING]
+    if missing:
+        message = f"there is no run {', '.join(missing)} in namespace {q.run.meta.namespace} yet"
+        return Blocker(Waiting.WAITING_FOR_DEPENDENCY, message)
+    failed = [f"{one.name} ({one.reason})" for one in q.dependencies if one.state is DependencyState.FAILED]
+    if failed:
+        return Blocker(Waiting.WAITING_FOR_DEPENDENCY, f"run {', '.join(failed)} did not succeed")
+    unfinished = [one.name for one in q.dependencies if one.state is DependencyState.UNFINISHED]
+    if unfinished:
+        return Blocker(Waiting.WAITING_FOR_DEPENDENCY, f"waits for run {', '.join(unfinished)} to succeed")
+    return None
+
+
+def _not_before(q: Question) -> Blocker | None:
+    moment = q.run.spec.not_before_time
+    if moment is None or q.run.status.attempt or q.now >= moment:
+        return None
+    return Blocker(Waiting.NOT_BEFORE, f"it begins at {format_time(moment)} (spec.notBeforeTime)", moment)
+
+
 def _lane_suspended(q: Question) -> Blocker | None:
     if q.lane and q.lane.spec.suspend:
         return Blocker(Waiting.LANE_SUSPENDED, f"lane {_shown(q.lane)} is suspended")
@@ -129,6 +153,8 @@ _CHECKS: tuple[Callable[[Question], Blocker | None], ...] = (
     _lane_found,
     _namespace_allowed,
     _model_found,
+    _dependencies,
+    _not_before,
     _lane_suspended,
     _lane_ready,
     _model_served,

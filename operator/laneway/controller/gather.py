@@ -70,6 +70,7 @@ class Gatherer:
             prompt_missing=await self._prompt_missing(run, current),
             usable_lanes=() if lane else self._world.usable_lanes(run.meta.namespace),
             preset_names=tuple(self._presets),
+            dependencies=self._world.dependencies(run),
         )
 
     def _lane_key(self, run: Run) -> Key:

@@ -31,6 +31,8 @@ class PodFacts:
     namespace: str
     name: str
     uid: str
+    run: str
+    """Name of its run."""
     run_uid: str
     attempt: int
     lane: tuple[str, str]
@@ -83,6 +85,7 @@ def read_pod(pod: Mapping[str, Any]) -> PodFacts | None:
         namespace=meta["namespace"],
         name=meta["name"],
         uid=meta["uid"],
+        run=labels.get(names.RUN_LABEL, ""),
         run_uid=labels[names.RUN_UID_LABEL],
         attempt=int(attempt),
         lane=(labels.get(names.LANE_NAMESPACE_LABEL, ""), labels.get(names.LANE_LABEL, "")),

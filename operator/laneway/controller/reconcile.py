@@ -19,8 +19,9 @@ from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.gather import Gatherer
 from laneway.controller.presets import Preset
 from laneway.controller.queue import Queue
+from laneway.controller.served import Served
 from laneway.controller.unsettled import Unsettled, Write
-from laneway.controller.views import Held, LaneView, Place, PodRefusal, Run
+from laneway.controller.views import Held, Lane, LaneView, Place, PodRefusal, Run
 from laneway.controller.world import World
 from laneway.kube.client import Kube
 from laneway.kube.errors import Conflict, KubeError, NotFound, Unavailable
@@ -65,6 +66,7 @@ class Reconciler:
         self._clock = clock
         self._unsettled = Unsettled()
         self._visited_lanes: set[str] = set()
+        self._served: Served | None = None
 
     async def reconcile(self, work: WorkKey) -> None:
         """One pass. Raises KubeError when it has to be tried again."""
@@ -132,18 +134,7 @@ class Reconciler:
                 metrics.forget_lane(*key)
             return
         await self._settle(key)
-        view = LaneView(
-            lane=lane,
-            runs=self._world.runs_on_lane(key),
-            pods=self._world.pods_on_lane(key),
-            unsettled=frozenset(write.held for write in self._unsettled.on_lane(key)),
-            probe=self._gateway.lane(key),
-            gateway_down_since=self._gateway.down_since,
-            gateway_known=self._gateway.known,
-            presets=self._presets,
-            first_pass=lane.meta.uid not in self._visited_lanes,
-        )
-        decision = decide_lane(view, self._clock.now())
+        decision = decide_lane(self._lane_view(key, lane), self._clock.now())
         for run in decision.take_back:
             await self._take_back(run)
         for grant in decision.grants:
@@ -155,6 +146,32 @@ class Reconciler:
         await self._applier.write_status(MODEL_LANES, lane.meta, decision.status, known=known)
         await self._applier.finish(decision.effects, kind=MODEL_LANES.kind, meta=lane.meta)
         self._look_again(WorkKey("lane", key), decision.due, Applied())
+
+    def _lane_view(self, key: Key, lane: Lane) -> LaneView:
+        runs, pods, writes = self._world.runs_on_lane(key), self._world.pods_on_lane(key), self._unsettled.on_lane(key)
+        known = {run.meta.uid for run in runs}
+        others = {pod.run_uid: Key(pod.namespace, pod.run) for pod in pods if pod.run_uid not in known}
+        others |= {write.held.run_uid: write.run for write in writes if write.held.run_uid not in known}
+        return LaneView(
+            lane=lane,
+            runs=runs,
+            pods=pods,
+            unsettled=frozenset(write.held for write in writes),
+            holders={uid: self._world.caller(run, uid) for uid, run in others.items()},
+            served=self._served_times().on_lane(key),
+            dependencies={run.meta.uid: self._world.dependencies(run) for run in runs if run.spec.depends_on},
+            probe=self._gateway.lane(key),
+            gateway_down_since=self._gateway.down_since,
+            gateway_known=self._gateway.known,
+            presets=self._presets,
+            first_pass=lane.meta.uid not in self._visited_lanes,
+        )
+
+    def _served_times(self) -> Served:
+        """Read from the cache at the first pass over a lane: everything is listed by then."""
+        if self._served is None:
+            self._served = Served(self._world.cache.items(AGENT_RUNS))
+        return self._served
 
     async def _grant(self, lane: Key, grant: Grant) -> None:
         """Write a grant. Without an answer the slot counts as held until a live read has settled it."""
@@ -172,6 +189,7 @@ class Reconciler:
             self._queue.add_at(WorkKey("lane", lane), now + timedelta(milliseconds=50))
         else:
             self._queue.add(WorkKey("run", write.run))
+            self._served_times().note(lane, run.caller, now)
             metrics.count_grant(run, now)
             await self._applier.post(granted_event(grant), kind=AGENT_RUNS.kind, meta=run.meta)
         self._unsettled.discard(lane, write.held)

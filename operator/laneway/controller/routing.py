@@ -9,13 +9,13 @@ from laneway.controller.gatewayclient import Changes, GatewayClient
 from laneway.controller.podfacts import read_pod
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import WorkKey
-from laneway.controller.world import World, lanes_of_run
+from laneway.controller.world import World, lanes_of_run, progress
 from laneway.kube.cache import Change
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Key, key_of, uid_of
 
 
 class Router:
-    """Queues runs and lanes. Runs wake their lane; lanes wake their runs when they change for them; pods wake both."""
+    """Queues runs and lanes. Runs wake their lane and the runs that depend on them; lanes wake their runs when they change for them; pods wake both."""
 
     def __init__(self, *, queue: Queue[WorkKey], world: World, gateway: GatewayClient) -> None:
         self._queue = queue
@@ -28,7 +28,10 @@ class Router:
         seen = [obj for obj in (change.before, change.after) if obj is not None]
         if change.resource is AGENT_RUNS:
             self._queue.add(WorkKey("run", change.key))
-            self._wake_lanes({lane for run in seen for lane in lanes_of_run(run)})
+            if change.before is None or change.after is None or _run_face(change.before) != _run_face(change.after):
+                self._wake_lanes({lane for run in seen for lane in lanes_of_run(run)})
+            if progress(change.before) != progress(change.after):
+                self._wake_dependents(change.key)
         elif change.resource is MODEL_LANES:
             self._queue.add(WorkKey("lane", change.key))
             self._lane_changed(change)
@@ -58,6 +61,11 @@ class Router:
         for lane in lanes:
             self._queue.add(WorkKey("lane", lane))
 
+    def _wake_dependents(self, key: Key) -> None:
+        for run in self._world.cache.dependents_of_run(key):
+            self._queue.add(WorkKey("run", key_of(run)))
+            self._wake_lanes(lanes_of_run(run))
+
     def _wake_owner(self, pods: list[JsonObject]) -> None:
         for pod in pods[:1]:
             run = (pod["metadata"].get("labels") or {}).get(names.RUN_LABEL)
@@ -79,6 +87,24 @@ class Router:
         self._lane_faces[change.key] = face
         for run in self._world.cache.runs_on_lane(change.key):
             self._queue.add(WorkKey("run", key_of(run)))
+
+
+_ONLY_SHOWN = frozenset({"queue", "usage", "lastActivityTime"})
+
+
+def _run_face(run: JsonObject) -> object:
+    """What lanes read of a run: all but what its status only shows. Else every place that is written would wake the lane again."""
+    meta, status = run["metadata"], run.get("status") or {}
+    conditions = [
+        (c["type"], c["status"], c.get("reason"), c.get("lastTransitionTime")) for c in status.get("conditions") or ()
+    ]
+    attempts = [
+        {name: value for name, value in attempt.items() if name not in _ONLY_SHOWN}
+        for attempt in status.get("attempts") or ()
+    ]
+    rest = {name: value for name, value in status.items() if name not in _ONLY_SHOWN}
+    identity = meta["uid"], meta.get("generation"), "deletionTimestamp" in meta, set(lanes_of_run(run))
+    return identity, {**rest, "conditions": conditions, "attempts": attempts}
 
 
 def _face(lane: JsonObject) -> object:

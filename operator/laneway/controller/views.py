@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from laneway.agent.envelope import EnvelopeSummary
 from laneway.api.agentrun import AgentRunSpec
@@ -25,6 +26,7 @@ from laneway.api.reasons import LaneCondition, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, Attempt, StepStatus
 from laneway.controller.podfacts import PodFacts
 from laneway.controller.presets import Preset
+from laneway.rules.fairshare import Caller
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -62,6 +64,11 @@ class Run:
         step = self.spec.models[0]
         return step.namespace or self.meta.namespace, step.lane
 
+    @property
+    def caller(self) -> Caller:
+        """Whom it counts for in fair shares."""
+        return Caller(self.meta.namespace, self.spec.caller)
+
     def condition_is(self, kind: RunCondition, status: str) -> bool:
         """Whether a condition has this status."""
         return any(c.type == kind and c.status == status for c in self.status.conditions)
@@ -80,6 +87,25 @@ class Run:
     def current(self) -> Attempt | None:
         """The attempt that holds the slot."""
         return self.status.attempts[-1] if self.admitted and self.status.attempts else None
+
+
+class DependencyState(StrEnum):
+    """How far a run is that another one depends on."""
+
+    MISSING = "missing"
+    UNFINISHED = "unfinished"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class DependencyView:
+    """One run that another one depends on."""
+
+    name: str
+    state: DependencyState
+    reason: str = ""
+    """How it ended."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +145,21 @@ class Lane:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a waiting run stands in its lane's queue."""
+    """Where a waiting run stands in its lane's queue, as it is shown."""
 
     position: int
+    """1 is next; the last place of a range where ``first`` is less."""
     used: int
     slots: int
+    first: int | None = None
+
+    @property
+    def words(self) -> str:
+        """Slots and place for people."""
+        if self.first is None or self.first == self.position:
+            return f"{self.used} of {self.slots} slots used, position {self.position}"
+        used = f"all {self.slots}" if self.used >= self.slots else f"{self.used} of {self.slots}"
+        return f"{used} slots used, position {self.first} to {self.position}"
 
 
 @dataclass(frozen=True)
@@ -177,6 +213,8 @@ class RunView:
     prompt_missing: bool = False
     usable_lanes: tuple[str, ...] = ()
     preset_names: tuple[str, ...] = ()
+    dependencies: tuple[DependencyView, ...] = ()
+    """What it depends on; empty once its first attempt was granted."""
 
     @property
     def pod(self) -> PodFacts | None:
@@ -204,6 +242,12 @@ class LaneView:
     """Pods that carry this lane's labels, whoever owned them."""
     unsettled: frozenset[Held] = frozenset()
     """Grants whose write had no answer yet."""
+    holders: Mapping[str, Caller] = field(default_factory=dict)
+    """Whom a slot counts for whose run is not among ``runs``, by run uid."""
+    served: Mapping[Caller, datetime] = field(default_factory=dict)
+    """When a caller last got a slot, as far as memory goes."""
+    dependencies: Mapping[str, tuple[DependencyView, ...]] = field(default_factory=dict)
+    """What runs that have dependencies depend on, by uid."""
     probe: LaneState | None = None
     gateway_down_since: datetime | None = None
     gateway_known: bool = True

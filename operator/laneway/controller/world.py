@@ -14,9 +14,10 @@ from laneway.api.reasons import RunCondition
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.eligibility import allows
 from laneway.controller.podfacts import PodFacts, parse_time, read_pod
-from laneway.controller.views import Lane, Meta, Run
+from laneway.controller.views import DependencyState, DependencyView, Lane, Meta, Run
 from laneway.kube.cache import Cache, Change
-from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, JsonObject, Key, Resource, key_of
+from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, JsonObject, Key, Resource, key_of, uid_of
+from laneway.rules.fairshare import Caller
 
 T = TypeVar("T")
 
@@ -37,6 +38,27 @@ def lanes_of_run(run: JsonObject) -> Iterable[Key]:
     steps = list((run.get("spec") or {}).get("models") or ())[:1]
     steps += [attempt.get("step") or {} for attempt in (status.get("attempts") or ())[-1:]]
     return {Key(step.get("namespace") or own, step["lane"]) for step in steps if step.get("lane")}
+
+
+def dependencies_of_run(run: JsonObject) -> Iterable[Key]:
+    """The runs that have to end well before a run's first attempt; none once that was granted or the run has ended."""
+    status = run.get("status") or {}
+    if status.get("attempt") or _is_finished(status):
+        return ()
+    own = run["metadata"]["namespace"]
+    return [Key(own, one["name"]) for one in (run.get("spec") or {}).get("dependsOn") or () if one.get("name")]
+
+
+def progress(run: JsonObject | None) -> tuple[DependencyState, str]:
+    """How far a run is for those that depend on it, and the reason of its end."""
+    if run is None:
+        return DependencyState.MISSING, ""
+    conditions = {one.get("type"): one for one in (run.get("status") or {}).get("conditions") or ()}
+    if conditions.get(RunCondition.FINISHED, {}).get("status") != "True":
+        return DependencyState.UNFINISHED, ""
+    ended = conditions.get(RunCondition.SUCCEEDED, {})
+    state = DependencyState.SUCCEEDED if ended.get("status") == "True" else DependencyState.FAILED
+    return state, str(ended.get("reason", ""))
 
 
 class World:
@@ -76,6 +98,21 @@ class World:
         """Pods with a lane's labels, whoever owned them."""
         facts = (read_pod(raw) for raw in self.cache.pods_on_lane(key))
         return tuple(pod for pod in facts if pod)
+
+    def caller(self, key: Key, uid: str) -> Caller:
+        """Whom a run counts for, finished or not; one that is gone counts for its namespace without a caller."""
+        raw = self.cache.get(AGENT_RUNS, key)
+        known = raw is not None and uid_of(raw) == uid
+        return Caller(key.namespace, str((raw.get("spec") or {}).get("caller") or "") if raw and known else "")
+
+    def dependencies(self, run: Run) -> tuple[DependencyView, ...]:
+        """What a run depends on before its first attempt, and how far that is."""
+        if run.status.attempt:
+            return ()
+        return tuple(
+            DependencyView(one.name, *progress(self.cache.get(AGENT_RUNS, Key(run.meta.namespace, one.name))))
+            for one in run.spec.depends_on
+        )
 
     def usable_lanes(self, namespace: str, *, limit: int = 8) -> tuple[str, ...]:
         """Names of lanes that runs of a namespace may use, for messages."""

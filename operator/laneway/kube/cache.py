@@ -65,13 +65,19 @@ class Listed:
 class Cache:
     """AgentRuns, ModelLanes and Pods by key, with indexes by lane and by run."""
 
-    def __init__(self, *, lanes_of_run: Callable[[JsonObject], Iterable[Key]]) -> None:
-        """``lanes_of_run`` names the lanes under which a run is found; it must accept any object the API accepts."""
+    def __init__(
+        self,
+        *,
+        lanes_of_run: Callable[[JsonObject], Iterable[Key]],
+        dependencies_of_run: Callable[[JsonObject], Iterable[Key]],
+    ) -> None:
+        """The lanes, and the other runs, under which a run is found; both functions must accept any object the API accepts."""
         self._runs_by_lane = _Index(lanes_of_run)
+        self._runs_by_dependency = _Index(dependencies_of_run)
         self._pods_by_run = _Index(_run_of_pod)
         self._pods_by_lane = _Index(_lane_of_pod)
         self._tables = {
-            AGENT_RUNS: _Table([self._runs_by_lane]),
+            AGENT_RUNS: _Table([self._runs_by_lane, self._runs_by_dependency]),
             MODEL_LANES: _Table([]),
             PODS: _Table([self._pods_by_run, self._pods_by_lane]),
         }
@@ -94,6 +100,10 @@ class Cache:
     def runs_on_lane(self, lane: Key) -> list[JsonObject]:
         """The runs that ``lanes_of_run`` put under this lane."""
         return self._find(AGENT_RUNS, self._runs_by_lane, lane)
+
+    def dependents_of_run(self, run: Key) -> list[JsonObject]:
+        """The runs that ``dependencies_of_run`` put under this run, whether it exists or not."""
+        return self._find(AGENT_RUNS, self._runs_by_dependency, run)
 
     def pods_of_run(self, uid: str) -> list[JsonObject]:
         """The pods that carry this run's uid."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from laneway.api.agentrun import AgentRun, Parameters
+from laneway.api.agentrun import AgentRun, AgentRunSpec, Parameters
 from laneway.api.base import Condition, format_time, wire_name
 from laneway.api.modellane import AllowedNamespaces, ModelLane, Pricing
 from laneway.api.podoptions import Resources
@@ -104,3 +104,9 @@ def test_what_the_api_server_stores_is_read_back_the_same() -> None:
         }
     ).to_wire()
     assert ModelLane.model_validate(wire).to_wire() == wire
+
+
+def test_a_time_without_a_zone_is_none() -> None:
+    """Compared with the clock it would raise in the middle of a lane's pass."""
+    with pytest.raises(ValidationError, match="timezone"):
+        AgentRunSpec.model_validate({"prompt": "x", "models": [{"lane": "a"}], "notBeforeTime": "2026-03-01T12:00:00"})

@@ -167,7 +167,7 @@ def test_columns_and_selectable_fields_name_fields_that_exist(kind: crds.Kind) -
         pytest.param(
             AgentRun,
             {"prompt": "Hello", "models": [{"lane": "local"}]},
-            ("agent", "timeouts", "retry", "suspend", "cancel", "podTTLSeconds"),
+            ("agent", "caller", "priority", "timeouts", "retry", "suspend", "cancel", "podTTLSeconds"),
             id="a run",
         ),
     ],

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laneway.api.modellane import ModelLaneStatus
+from laneway.api.modellane import LaneCaller, ModelLaneStatus
 from laneway.api.reasons import LaneReason
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.decide_lane import decide_lane, held_slots
 from laneway.controller.effects import PostEvent
-from laneway.controller.views import Held, Lane, LaneView, Run
+from laneway.controller.views import DependencyState, DependencyView, Held, Lane, LaneView, Run
+from laneway.rules.fairshare import Caller
 from support.builders import (
     NOW,
     admitted,
     at,
+    attempt,
     condition,
     lane,
     lane_view,
@@ -40,6 +43,25 @@ def pod_of(name: str, **changes: object) -> object:
     return running(run_uid=f"{name}-0123456789", name=f"{name}-1", uid=f"pod-{name}", **changes)
 
 
+def by(caller: str, name: str, *, priority: int = 0, **fields: Any) -> Run:
+    """A run of a caller in lane ``local``'s namespace."""
+    return run(name, spec={"caller": caller, "priority": priority}, **fields)
+
+
+def of(namespace: str, name: str, **fields: Any) -> Run:
+    """A run of another namespace, or of the lane's own."""
+    return run(
+        name,
+        namespace=namespace,
+        spec={"models": [{"lane": "local", "namespace": "team-a"}], **fields.pop("spec", {})},
+        **fields,
+    )
+
+
+def open_to_all(number: int) -> Lane:
+    return slots(number, allowedNamespaces={"from": "All"})
+
+
 @dataclass(frozen=True)
 class Case:
     view: LaneView
@@ -49,7 +71,7 @@ class Case:
 
 
 ADMISSION = {
-    "an empty lane grants in the order of creation": Case(
+    "an empty lane grants a caller's runs in the order of creation": Case(
         lane_view(run("late", created=2), run("early", created=1), the_lane=slots(2)), ("early", "late"), 2
     ),
     "runs of the same second go by name": Case(lane_view(run("b"), run("a"), the_lane=slots(1)), ("a",), 1, 1),
@@ -77,6 +99,49 @@ ADMISSION = {
         3,
         1,
     ),
+    "callers take turns, whoever came first": Case(
+        lane_view(by("u", "u1"), by("u", "u2"), by("v", "v1", created=9), the_lane=slots(2)), ("u1", "v1"), 2, 1
+    ),
+    "priority counts inside one caller": Case(
+        lane_view(by("u", "u1"), by("u", "u2", priority=10), by("v", "v1"), the_lane=slots(2)), ("u2", "v1"), 2, 1
+    ),
+    "a caller with a running run waits for one without": Case(
+        lane_view(by("u", "u1", status=admitted()), by("u", "u2"), by("v", "v1", created=9), the_lane=slots(2)),
+        ("v1",),
+        2,
+        1,
+    ),
+    "a run whose spec points elsewhere now holds the slot of its attempt": Case(
+        lane_view(run("a", lane="other", status=admitted()), run("b"), the_lane=slots(1)), (), 1, 1
+    ),
+    "two models of one lane share its slots": Case(
+        lane_view(
+            run("a", spec={"models": [{"lane": "local", "model": "smollm2"}]}),
+            run("b", spec={"models": [{"lane": "local", "model": "qwen"}]}),
+            the_lane=slots(1, models=[{"name": "smollm2"}, {"name": "qwen"}]),
+        ),
+        ("a",),
+        1,
+        1,
+    ),
+    "namespaces share by weight": Case(
+        lane_view(
+            *(of("team-a", f"a{n}") for n in range(3)),
+            *(of("team-b", f"b{n}") for n in range(3)),
+            the_lane=slots(4, shares=[{"namespace": "team-b", "weight": 3}], allowedNamespaces={"from": "All"}),
+        ),
+        ("a0", "b0", "b1", "b2"),
+        4,
+        2,
+    ),
+    "a pod whose run is gone counts for its namespace": Case(
+        lane_view(
+            of("team-a", "a"), of("team-b", "b"), the_lane=open_to_all(2), pods=(pod_of("gone", namespace="team-a"),)
+        ),
+        ("b",),
+        2,
+        1,
+    ),
     "finished, suspended, cancelled and deleted runs want no slot": Case(
         lane_view(
             run("a", status=FINISHED),
@@ -101,7 +166,7 @@ ADMISSION = {
 }
 
 
-@pytest.mark.row("S2.3", "S2.4", "S2.10", "S2.13", "C7")
+@pytest.mark.row("S2.2", "S2.3", "S2.4", "S2.5", "S2.7", "S2.10", "S2.13", "S4.40", "C7", "C8")
 @pytest.mark.parametrize("case", ADMISSION.values(), ids=ADMISSION.keys())
 def test_admission(case: Case) -> None:
     decision = decide_lane(case.view, NOW)
@@ -116,6 +181,19 @@ def test_a_refused_run_is_looked_at_again_when_its_time_has_come() -> None:
     assert [grant.run.meta.name for grant in decide_lane(view, at(30)).grants] == ["a"]
 
 
+@pytest.mark.row("S4.40")
+def test_runs_that_may_not_start_yet_are_passed_over() -> None:
+    later = run("later", spec={"notBeforeTime": "2026-03-01T12:01:00Z"})
+    dependent = run("dependent", spec={"dependsOn": [{"name": "x"}]})
+    view = lane_view(later, dependent, run("z"), the_lane=slots(1))
+    view = replace(view, dependencies={dependent.meta.uid: (DependencyView("x", DependencyState.UNFINISHED),)})
+    first = decide_lane(view, NOW)
+    assert [grant.run.meta.name for grant in first.grants] == ["z"]
+    assert (first.places, first.due) == ((), at(60))
+    assert [grant.run.meta.name for grant in decide_lane(view, at(60)).grants] == ["later"]
+
+
+@pytest.mark.row("S2.8")
 def test_a_grant_begins_the_next_attempt_on_the_lanes_first_model() -> None:
     broken = AgentRunStatus(attempt=2, conditions=(condition("Admitted", "False", "WaitingForSlot"),))
     (grant,) = decide_lane(lane_view(run("a", status=broken)), at(5)).grants
@@ -137,11 +215,13 @@ def crowds(draw: st.DrawFn) -> LaneView:
     runs: list[Run] = []
     for number in names:
         status = draw(st.sampled_from([AgentRunStatus(), admitted(), FINISHED, REFUSED]))
-        runs.append(run(f"r{number}", created=draw(st.integers(0, 5)), status=status))
+        caller = {"caller": draw(st.sampled_from(["", "u", "v"])), "priority": draw(st.integers(0, 1))}
+        where = draw(st.sampled_from(["team-a", "team-b"]))
+        runs.append(of(where, f"r{number}", spec=caller, created=draw(st.integers(0, 5)), status=status))
     ghosts = draw(st.lists(st.integers(0, 40), unique=True, max_size=5))
     phases = st.sampled_from(["Running", "Pending", "Succeeded", "Failed"])
     pods = tuple(pod(name=f"p{n}", uid=f"p{n}", run_uid=f"r{n}-0123456789", phase=draw(phases)) for n in ghosts)
-    return lane_view(*draw(st.permutations(runs)), the_lane=slots(draw(st.integers(1, 6))), pods=pods)
+    return lane_view(*draw(st.permutations(runs)), the_lane=open_to_all(draw(st.integers(1, 6))), pods=pods)
 
 
 @pytest.mark.row("S2.3")
@@ -157,6 +237,112 @@ def test_a_lane_never_grants_over_its_capacity(view: LaneView) -> None:
 def test_grants_do_not_depend_on_the_order_of_events(view: LaneView) -> None:
     turned = replace(view, runs=tuple(reversed(view.runs)), pods=tuple(reversed(view.pods)))
     assert decide_lane(view, NOW) == decide_lane(turned, NOW)
+
+
+@pytest.mark.row("S2.3", "S2.4", "S2.5")
+@given(st.integers(1, 4), st.lists(st.tuples(st.sampled_from("uvw"), st.integers(0, 3)), max_size=20))
+def test_a_lane_is_never_over_its_bound_and_serves_everybody(number: int, events: list[tuple[str, int]]) -> None:
+    """Runs come and end in any order; each pass sees what the one before has granted."""
+    waiting: list[Run] = []
+    active: list[Run] = []
+    for passes, (caller, ends) in enumerate([*events, *(("", 0),) * len(events)]):
+        if caller:
+            waiting.append(by(caller, f"r{passes:03}"))
+        del active[:ends]
+        decision = decide_lane(lane_view(*waiting, *active, the_lane=slots(number)), at(passes))
+        for grant in decision.grants:
+            waiting = [one for one in waiting if one.meta.uid != grant.run.meta.uid]
+            active.append(replace(grant.run, status=admitted(admitted_time=at(passes))))
+        assert len(active) <= number
+        assert not waiting or len(active) == number
+        if not caller:
+            del active[:1]
+    assert not waiting
+
+
+# ---- callers
+
+
+def callers_of(view: LaneView, seconds: float = 0) -> list[tuple[str, str, int, int]]:
+    return [(c.namespace, c.caller, c.active, c.queued) for c in decide_lane(view, at(seconds)).status.callers]
+
+
+@pytest.mark.row("S2.6")
+def test_runs_without_a_caller_are_one_caller_in_status() -> None:
+    assert callers_of(lane_view(run("a"), run("b"), run("c"), the_lane=slots(1))) == [("team-a", "", 1, 2)]
+
+
+def test_a_lane_names_its_callers_those_with_the_most_runs_first() -> None:
+    view = lane_view(
+        by("u", "u1", status=admitted()),
+        *(by("v", f"v{n}") for n in range(3)),
+        of("team-b", "b", status=FINISHED),
+        the_lane=open_to_all(2),
+        pods=(pod_of("gone", namespace="team-b"), pod_of("over", namespace="team-c")),
+        holders={"over-0123456789": Caller("team-c", "known")},
+    )
+    assert callers_of(view) == [
+        ("team-a", "v", 0, 3),
+        ("team-a", "u", 1, 0),
+        ("team-b", "", 1, 0),
+        ("team-c", "known", 1, 0),
+    ]
+
+
+def test_a_lane_names_at_most_twenty_callers() -> None:
+    shown = callers_of(lane_view(*(by(f"u{n:02}", f"r{n}") for n in range(30)), the_lane=slots(1)))
+    assert [name for _, name, _, _ in shown] == [f"u{n:02}" for n in range(20)]
+
+
+@pytest.mark.row("C8", "S2.13")
+@pytest.mark.parametrize(
+    "known",
+    [
+        pytest.param({"served": {Caller("team-a", "u"): at(-1)}}, id="the operator remembers it"),
+        pytest.param(
+            {"the_lane": LaneCaller(namespace="team-a", caller="u", active=1, queued=1, last_served_time=at(-1))},
+            id="the lane's status says so",
+        ),
+        pytest.param(
+            {"attempts": (attempt(1, admitted_time=at(-1), end_time=at(-1)),)}, id="a run of it had an attempt"
+        ),
+    ],
+)
+def test_between_equal_callers_who_was_served_longest_ago_goes_first_when(known: dict[str, Any]) -> None:
+    """Cap 1: caller u had the last slot; v comes first whatever its name, after a restart too."""
+    the_lane = slots(1)
+    if "the_lane" in known:
+        the_lane = replace(the_lane, status=the_lane.status.model_copy(update={"callers": (known["the_lane"],)}))
+    past = AgentRunStatus(attempt=1, attempts=known.get("attempts", ()))
+    view = lane_view(by("u", "u1", status=past), by("v", "v1", created=9), the_lane=the_lane)
+    decision = decide_lane(replace(view, served=known.get("served", {})), NOW)
+    assert [grant.run.meta.name for grant in decision.grants] == ["v1"]
+
+
+def test_a_grant_is_remembered_in_status() -> None:
+    callers = decide_lane(lane_view(by("u", "u1"), by("v", "v1"), the_lane=slots(1)), at(5)).status.callers
+    assert [(c.caller, c.last_served_time) for c in callers] == [("u", at(5)), ("v", None)]
+
+
+# ---- places
+
+
+@pytest.mark.row("S2.9")
+def test_places_are_exact_up_to_ten_and_ranges_behind() -> None:
+    waiting = [run(f"r{n:02}") for n in range(25)]
+    words = [place.words for _, place in decide_lane(lane_view(*waiting, the_lane=slots(2)), NOW).places]
+    assert words[:2] == ["2 of 2 slots used, position 1", "2 of 2 slots used, position 2"]
+    assert words[9:11] == ["2 of 2 slots used, position 10", "all 2 slots used, position 11 to 20"]
+    assert words[19:] == ["all 2 slots used, position 11 to 20"] + ["all 2 slots used, position 21 to 50"] * 3
+
+
+def test_a_place_behind_the_tenth_says_nothing_that_changes_while_a_shrunk_lane_empties() -> None:
+    busy = [run(f"a{n}", status=admitted()) for n in range(5)]
+    waiting = [run(f"r{n:02}") for n in range(11)]
+    before, after = (decide_lane(lane_view(*busy[:left], *waiting, the_lane=slots(2)), NOW).places for left in (5, 4))
+    assert (before[0][1].words, after[0][1].words) == tuple(f"{n} of 2 slots used, position 1" for n in (5, 4))
+    assert before[10] == after[10]
+    assert before[10][1].words == "all 2 slots used, position 11 to 20"
 
 
 NEW = lane(conditions=())

@@ -11,10 +11,10 @@ from laneway.agent.envelope import EnvelopeSummary
 from laneway.agent.envelope import Usage as EnvelopeUsage
 from laneway.api.base import Condition
 from laneway.api.reasons import Cause, Waiting
-from laneway.api.runstatus import AgentRunStatus, Usage
+from laneway.api.runstatus import AgentRunStatus, Queue, Usage
 from laneway.controller.decide_run import decide_run
 from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, EnsureConfigMap, PostEvent
-from laneway.controller.views import Place, PodRefusal, RunView
+from laneway.controller.views import DependencyState, DependencyView, Place, PodRefusal, Run, RunView
 from support.builders import (
     NOW,
     PRESETS,
@@ -50,6 +50,16 @@ def finished(usage: Usage | None = None) -> AgentRunStatus:
 
 def cancelled(status: AgentRunStatus) -> RunView:
     return run_view(run(spec={"cancel": True}, status=status))
+
+
+def depends(name: str, state: DependencyState, reason: str = "") -> DependencyView:
+    return DependencyView(name, state, reason)
+
+
+def impatient(since: datetime | None) -> Run:
+    """A run that waits for a slot for at most a minute."""
+    status = AgentRunStatus(queue=since and Queue(position=1, since=since))
+    return run(spec={"timeouts": {"queueSeconds": 60}}, status=status)
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,63 @@ WAITING = {
     ),
     "a suspended run waits without a place in the queue": Case(
         run_view(run(spec={"suspend": True}), place=Place(1, 0, 2)), "Suspended", "Suspended"
+    ),
+    "a run far behind is told a range": Case(
+        run_view(place=Place(50, 2, 2, first=21)),
+        "WaitingForSlot",
+        "Queued",
+        says="lane team-a/local: all 2 slots used, position 21 to 50",
+    ),
+    "a run waits for what it depends on": Case(
+        run_view(dependencies=(depends("busy", DependencyState.UNFINISHED),)),
+        "WaitingForDependency",
+        "Pending",
+        says="waits for run busy to succeed",
+    ),
+    "a run waits for a dependency that does not exist yet": Case(
+        run_view(dependencies=(depends("later", DependencyState.MISSING),)),
+        "WaitingForDependency",
+        "Pending",
+        says="there is no run later in namespace team-a yet",
+    ),
+    "a run whose dependency failed ends, although another one is still missing": Case(
+        run_view(dependencies=(depends("x", DependencyState.MISSING), depends("y", DependencyState.FAILED, "Failed"))),
+        "DependencyFailed",
+        "Failed",
+        ("RunFinished",),
+        "run y, which it depends on, did not succeed (Failed)",
+    ),
+    "a suspended run does not hear of a failed dependency": Case(
+        run_view(run(spec={"suspend": True}), dependencies=(depends("y", DependencyState.FAILED, "Failed"),)),
+        "Suspended",
+        "Suspended",
+    ),
+    "a run before its time waits without a place, and is looked at then": Case(
+        run_view(run(spec={"notBeforeTime": "2026-03-01T12:05:00Z"}), place=Place(1, 0, 2)),
+        "NotBefore",
+        "Pending",
+        says="it begins at 2026-03-01T12:05:00Z",
+        due=300,
+    ),
+    "a run that limits its wait is looked at when it is over": Case(
+        run_view(impatient(at(0)), place=Place(1, 2, 2)), "WaitingForSlot", "Queued", due=60
+    ),
+    "a run that waited for too long for a slot ends": Case(
+        run_view(impatient(at(0)), place=Place(1, 2, 2)),
+        "QueueTimeout",
+        "Failed",
+        ("RunFinished",),
+        "no slot of lane team-a/local within 60 s",
+        now=at(60),
+    ),
+    "a wait for anything but a slot does not count": Case(
+        run_view(impatient(at(0)), lane=lane(conditions=(ready("False", "connection refused"),))),
+        "LaneNotReady",
+        "Pending",
+        now=at(600),
+    ),
+    "a wait for a slot begins when nothing else is missing": Case(
+        run_view(impatient(None), place=Place(1, 2, 2)), "WaitingForSlot", "Queued", now=at(600), due=660
     ),
     "a waiting run that is cancelled ends at once": Case(
         cancelled(AgentRunStatus()), "Cancelled", "Failed", ("RunFinished",)
@@ -390,7 +457,7 @@ FINISHED = {
 TABLE = {**WAITING, **STARTING, **RUNNING, **ENDING, **FINISHED}
 
 
-@pytest.mark.row("S3.44", "S4.19", "S4.20", "S4.46", "C25", "S4.18", "S4.43", "S0.22")
+@pytest.mark.row("S2.9", "S2.22", "S4.40", "S3.44", "S4.19", "S4.20", "S4.46", "C25", "S4.18", "S4.43", "S0.22")
 @pytest.mark.parametrize("case", TABLE.values(), ids=TABLE.keys())
 def test_decide_run(case: Case) -> None:
     decision = decide_run(case.view, case.now)
@@ -496,6 +563,27 @@ def test_totals_that_come_late_replace_what_was_unknown() -> None:
     corrected = decide_run(back, at(90)).status
     assert corrected.usage is not None
     assert (corrected.usage.input_tokens, corrected.usage.complete) == (12, True)
+
+
+@pytest.mark.row("S2.21", "S2.22")
+def test_a_run_that_waited_too_long_had_no_pod_and_no_tokens() -> None:
+    status = decide_run(run_view(impatient(at(0)), place=Place(1, 2, 2)), at(61)).status
+    assert (status.attempt, status.attempts, status.usage, status.queue) == (None, (), None, None)
+    assert status.completion_time == at(61)
+
+
+def test_the_wait_for_a_slot_is_shown_from_its_beginning_and_counted_anew_after_another_wait() -> None:
+    first = decide_run(run_view(place=Place(2, 2, 2)), at(5)).status
+    later = decide_run(run_view(run(status=first), place=Place(1, 2, 2)), at(9)).status
+    away = run_view(run(status=later), lane=lane(conditions=(ready("False"),)))
+    blocked = decide_run(away, at(20)).status
+    back = decide_run(run_view(run(status=blocked), place=Place(1, 2, 2)), at(30)).status
+    assert [status.queue and status.queue.since for status in (first, later, blocked, back)] == [
+        at(5),
+        at(5),
+        None,
+        at(30),
+    ]
 
 
 def test_a_prompt_never_appears_in_status_or_events() -> None:

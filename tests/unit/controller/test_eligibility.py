@@ -10,9 +10,17 @@ import pytest
 from laneway.api.reasons import Waiting
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.eligibility import Blocker, Question, allows, find_blocker
+from laneway.controller.views import DependencyState, DependencyView
 from support.builders import NOW, PRESETS, at, condition, lane, ready, run
 
 PLAIN = Question(run=run(), lane=lane(), presets=frozenset(PRESETS), usable_lanes=("a", "b"), now=NOW)
+
+
+MISSING = DependencyView("nowhere", DependencyState.MISSING)
+UNFINISHED = DependencyView("busy", DependencyState.UNFINISHED)
+SUCCEEDED = DependencyView("done", DependencyState.SUCCEEDED, "Completed")
+FAILED = DependencyView("broken", DependencyState.FAILED, "OutOfMemory")
+SOON = {"notBeforeTime": "2026-03-01T12:01:00Z"}
 
 
 def refused(reason: str = "QuotaExceeded", since: float = 0) -> AgentRunStatus:
@@ -53,6 +61,35 @@ CASES: dict[str, tuple[dict[str, Any], Waiting | None, str]] = {
         Waiting.MODEL_NOT_FOUND,
         "its models: smollm2",
     ),
+    "a dependency that does not exist yet is named": (
+        {"dependencies": (MISSING, UNFINISHED)},
+        Waiting.WAITING_FOR_DEPENDENCY,
+        "there is no run nowhere in namespace team-a yet",
+    ),
+    "a dependency that has not ended is waited for": (
+        {"dependencies": (SUCCEEDED, UNFINISHED)},
+        Waiting.WAITING_FOR_DEPENDENCY,
+        "waits for run busy to succeed",
+    ),
+    "a dependency that failed keeps its dependents from slots": (
+        {"dependencies": (FAILED, UNFINISHED)},
+        Waiting.WAITING_FOR_DEPENDENCY,
+        "run broken (OutOfMemory) did not succeed",
+    ),
+    "dependencies that succeeded are no obstacle": ({"dependencies": (SUCCEEDED,)}, None, ""),
+    "what has to be corrected comes before what has to be waited for": (
+        {"lane": None, "dependencies": (UNFINISHED,)},
+        Waiting.LANE_NOT_FOUND,
+        "lanes you may use",
+    ),
+    "a start time is waited for": ({"run": run(spec=SOON)}, Waiting.NOT_BEFORE, "it begins at 2026-03-01T12:01:00Z"),
+    "a start time that has come is no obstacle": ({"run": run(spec=SOON), "now": at(60)}, None, ""),
+    "a start time is for the first attempt": ({"run": run(spec=SOON, status=AgentRunStatus(attempt=1))}, None, ""),
+    "a start time comes before a lane that is not ready": (
+        {"run": run(spec=SOON), "lane": lane(conditions=())},
+        Waiting.NOT_BEFORE,
+        "spec.notBeforeTime",
+    ),
     "a suspended lane comes before one that is not ready": (
         {"lane": lane(spec={"suspend": True}, conditions=())},
         Waiting.LANE_SUSPENDED,
@@ -85,6 +122,7 @@ CASES: dict[str, tuple[dict[str, Any], Waiting | None, str]] = {
 }
 
 
+@pytest.mark.row("S4.40")
 @pytest.mark.parametrize(("changes", "reason", "says"), CASES.values(), ids=CASES.keys())
 def test_blocker(changes: dict[str, Any], reason: Waiting | None, says: str) -> None:
     blocker = find_blocker(replace(PLAIN, **changes))
@@ -92,7 +130,10 @@ def test_blocker(changes: dict[str, Any], reason: Waiting | None, says: str) -> 
     assert says in (blocker.message if blocker else "")
 
 
-def test_only_a_refused_pod_has_a_time_to_look_again() -> None:
+def test_a_start_time_and_a_refused_pod_have_a_time_to_look_again() -> None:
+    waiting = find_blocker(replace(PLAIN, run=run(spec=SOON)))
+    assert waiting is not None
+    assert waiting.until == at(60)
     assert find_blocker(replace(PLAIN, run=run(status=refused()))) == Blocker(
         Waiting.QUOTA_EXCEEDED, "exceeded quota: pods", at(30)
     )

@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 
 from laneway.api.modellane import ModelLaneStatus
+from laneway.api.runstatus import AgentRunStatus, Usage
+from laneway.api.runstatus import Queue as Place
 from laneway.controller.gatewayclient import Changes, GatewayClient
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import WorkKey
 from laneway.controller.routing import Router
-from laneway.controller.world import World, lanes_of_run
+from laneway.controller.world import World, dependencies_of_run, lanes_of_run
 from laneway.kube.cache import Cache, Change
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Key, Resource
-from support.builders import admitted, metered, ready
+from support.builders import NOW, admitted, at, attempt, condition, metered, ready
 from support.clock import StillClock
 from support.objects import raw_lane, raw_pod, raw_run
 
@@ -38,7 +40,9 @@ class Desk:
         clock = StillClock()
         self.queue: Queue[WorkKey] = Queue(clock)
         self.gateway = GatewayClient(url="http://127.0.0.1:9", secret="s", clock=clock)
-        self.world = Remembering(Cache(lanes_of_run=lanes_of_run), on_change=self.on_change)
+        self.world = Remembering(
+            Cache(lanes_of_run=lanes_of_run, dependencies_of_run=dependencies_of_run), on_change=self.on_change
+        )
         self.router = Router(queue=self.queue, world=self.world, gateway=self.gateway)
 
     def on_change(self, change: Change) -> None:
@@ -84,6 +88,51 @@ async def test_a_run_that_goes_wakes_its_lane_and_is_forgotten(desk: Desk) -> No
     assert await desk.after_end(AGENT_RUNS, raw_run(version=2)) == {RUN, LANE}
     await desk.after(AGENT_RUNS, raw_run(version=3, uid="made-anew"))
     assert desk.world.run(RUN.key) is not known
+
+
+SHOWN = [
+    pytest.param({"queue": Place(position=2, since=NOW)}, {RUN}, id="its place"),
+    pytest.param({"usage": Usage(turns=1), "last_activity_time": at(5)}, {RUN}, id="its usage"),
+    pytest.param({"attempts": (attempt(1, usage=Usage(turns=1)),)}, {RUN}, id="its attempt's usage"),
+    pytest.param({"conditions": (condition("Admitted", "True", "SlotGranted", message="x"),)}, {RUN}, id="a message"),
+    pytest.param({"attempts": (attempt(1, pod_uid="p"),)}, {RUN, LANE}, id="its pod, which its lane reads"),
+    pytest.param({"conditions": (condition("Admitted", "False", "Suspended"),)}, {RUN, LANE}, id="a condition too"),
+    pytest.param({"attempt": 2}, {RUN, LANE}, id="its attempt too"),
+]
+
+
+@pytest.mark.parametrize(("changed", "woken"), SHOWN)
+async def test_a_run_does_not_wake_its_lane_by_what_only_its_status_shows(
+    desk: Desk, changed: dict[str, Any], woken: set[WorkKey]
+) -> None:
+    status = AgentRunStatus(
+        conditions=(condition("Admitted", "True", "SlotGranted"),), attempt=1, attempts=(attempt(1),)
+    )
+    await desk.after(AGENT_RUNS, raw_run(status=status))
+    assert await desk.after(AGENT_RUNS, raw_run(version=2, status=status.model_copy(update=changed))) == woken
+
+
+def ended_as(succeeded: str) -> AgentRunStatus:
+    return AgentRunStatus(
+        conditions=(condition("Finished", "True", "x"), condition("Succeeded", succeeded, "x")), attempt=1
+    )
+
+
+@pytest.mark.row("S4.40")
+async def test_a_run_wakes_those_that_depend_on_it_when_it_comes_ends_and_goes(desk: Desk) -> None:
+    waiting = raw_run("other", spec={"dependsOn": [{"name": "hello"}], "models": [{"lane": "second"}]})
+    await desk.after(AGENT_RUNS, waiting)
+    everyone = {RUN, LANE, OTHER, SECOND}
+    assert await desk.after(AGENT_RUNS, raw_run()) == everyone
+    assert await desk.after(AGENT_RUNS, raw_run(version=2, status=admitted())) == {RUN, LANE}
+    assert await desk.after(AGENT_RUNS, raw_run(version=3, status=ended_as("True"))) == everyone
+    assert await desk.after_end(AGENT_RUNS, raw_run(version=4)) == {RUN, OTHER, SECOND}
+
+
+async def test_a_run_that_has_begun_depends_on_nothing(desk: Desk) -> None:
+    begun = raw_run("other", spec={"dependsOn": [{"name": "hello"}]}, status=admitted())
+    await desk.after(AGENT_RUNS, begun)
+    assert await desk.after(AGENT_RUNS, raw_run()) == {RUN, LANE}
 
 
 async def test_a_pod_wakes_its_run_and_its_lane(desk: Desk) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from laneway.api.base import Condition
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller.world import UnreadableObject, World, lanes_of_run
+from laneway.controller.views import DependencyState, DependencyView
+from laneway.controller.world import UnreadableObject, World, dependencies_of_run, lanes_of_run
 from laneway.kube.cache import Cache, Change
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, Key
-from support.builders import admitted, attempt
+from laneway.rules.fairshare import Caller
+from support.builders import admitted, attempt, condition
 from support.objects import raw_lane, raw_pod, raw_run
 
 HELLO, LOCAL = Key("team-a", "hello"), Key("team-a", "local")
@@ -22,7 +26,7 @@ def changes() -> list[Change]:
 
 @pytest.fixture
 def world(changes: list[Change]) -> World:
-    return World(Cache(lanes_of_run=lanes_of_run), on_change=changes.append)
+    return World(Cache(lanes_of_run=lanes_of_run, dependencies_of_run=dependencies_of_run), on_change=changes.append)
 
 
 def finished() -> AgentRunStatus:
@@ -30,6 +34,13 @@ def finished() -> AgentRunStatus:
         {"type": "Finished", "status": "True", "reason": "Completed", "lastTransitionTime": "2026-03-01T12:00:00Z"}
     )
     return AgentRunStatus(conditions=(said,), attempts=(attempt(),))
+
+
+def ended_as(succeeded: str, reason: str) -> AgentRunStatus:
+    return AgentRunStatus(conditions=(condition("Finished", "True", reason), condition("Succeeded", succeeded, reason)))
+
+
+DEPENDENT = raw_run(spec={"dependsOn": [{"name": "x"}, {"name": "y"}]})
 
 
 def test_what_is_not_there_is_none(world: World) -> None:
@@ -80,6 +91,38 @@ def test_the_lanes_of_a_run(run: dict[str, object], lanes: set[Key]) -> None:
     assert set(lanes_of_run(run)) == lanes
 
 
+@pytest.mark.parametrize(
+    ("run", "others"),
+    [
+        pytest.param(raw_run(), [], id="a run without dependencies"),
+        pytest.param(DEPENDENT, [Key("team-a", "x"), Key("team-a", "y")], id="a run with two"),
+        pytest.param({**DEPENDENT, "status": {"attempt": 1}}, [], id="one that has begun"),
+        pytest.param({**DEPENDENT, "status": finished().to_wire()}, [], id="one that has ended without a beginning"),
+        pytest.param({"metadata": {"namespace": "n"}, "spec": {"dependsOn": [{}]}}, [], id="no run of this version"),
+    ],
+)
+def test_the_dependencies_of_a_run(run: dict[str, object], others: list[Key]) -> None:
+    assert list(dependencies_of_run(run)) == others
+
+
+def test_a_run_knows_how_far_its_dependencies_are(world: World) -> None:
+    spec = {"dependsOn": [{"name": name} for name in ("gone", "busy", "done", "broken")]}
+    world.absorb(AGENT_RUNS, raw_run(spec=spec))
+    world.absorb(AGENT_RUNS, raw_run("busy", status=admitted()))
+    world.absorb(AGENT_RUNS, raw_run("done", status=ended_as("True", "Completed")))
+    world.absorb(AGENT_RUNS, raw_run("broken", status=ended_as("False", "Cancelled")))
+    run = world.run(HELLO)
+    assert run is not None
+    assert world.dependencies(run) == (
+        DependencyView("gone", DependencyState.MISSING),
+        DependencyView("busy", DependencyState.UNFINISHED),
+        DependencyView("done", DependencyState.SUCCEEDED, "Completed"),
+        DependencyView("broken", DependencyState.FAILED, "Cancelled"),
+    )
+    begun = replace(run, status=admitted())
+    assert world.dependencies(begun) == ()
+
+
 def test_pods_are_found_by_run_in_order_and_by_lane(world: World) -> None:
     for number in (2, 1):
         world.absorb(PODS, raw_pod(attempt=number, version=10 + number))
@@ -124,6 +167,19 @@ def test_what_is_forgotten_is_read_anew(world: World) -> None:
     first = world.run(HELLO)
     world.forget("hello-0123456789")
     assert world.run(HELLO) is not first
+
+
+@pytest.mark.parametrize(
+    ("name", "uid", "caller"),
+    [
+        pytest.param("hello", "hello-0123456789", "ci", id="of a run that has finished"),
+        pytest.param("hello", "another", "", id="of a run that was made anew under its name"),
+        pytest.param("gone", "gone-0123456789", "", id="of a run that is gone"),
+    ],
+)
+def test_the_caller(world: World, name: str, uid: str, caller: str) -> None:
+    world.absorb(AGENT_RUNS, raw_run(spec={"caller": "ci"}, status=finished()))
+    assert world.caller(Key("team-a", name), uid) == Caller("team-a", caller)
 
 
 def test_the_status_of_what_is_gone_is_empty(world: World) -> None:

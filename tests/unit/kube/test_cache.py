@@ -22,8 +22,12 @@ def lanes_of(run: JsonObject) -> Iterable[Key]:
     return [Key("team", name) for name in run.get("spec", {}).get("lanes", [])]
 
 
+def needs(run: JsonObject) -> Iterable[Key]:
+    return [Key("team", name) for name in run.get("spec", {}).get("needs", [])]
+
+
 def make() -> Cache:
-    return Cache(lanes_of_run=lanes_of)
+    return Cache(lanes_of_run=lanes_of, dependencies_of_run=needs)
 
 
 def seen(cache: Cache) -> tuple[str, str] | None:
@@ -187,3 +191,13 @@ def test_the_memory_of_ended_objects_is_bounded() -> None:
         cache.remove(AGENT_RUNS, obj(1, uid=f"uid-{number}"))
     cache.put(AGENT_RUNS, obj(2, uid="uid-0"))
     assert seen(cache) == ("uid-0", "2")
+
+
+def test_a_run_is_found_by_those_it_needs_whether_they_exist_or_not() -> None:
+    cache = make()
+    cache.put(AGENT_RUNS, obj(1, spec={"needs": ["x", "y"]}))
+    assert [run["metadata"]["uid"] for run in cache.dependents_of_run(Key("team", "y"))] == ["a"]
+    cache.put(AGENT_RUNS, obj(2, spec={"needs": ["x"]}))
+    assert cache.dependents_of_run(Key("team", "y")) == []
+    cache.remove(AGENT_RUNS, obj(3))
+    assert cache.dependents_of_run(Key("team", "x")) == []
