@@ -210,7 +210,8 @@ def test_a_decision_is_short_and_has_its_three_parts(path: Path) -> None:
         "## Decision",
         "## Consequence",
     ]
-    assert len(text.splitlines()) <= 35
+    decision, _, _ = text.partition("\n## Pages\n")  # the first page also lists the others, and that list grows
+    assert len(decision.splitlines()) <= 35
 
 
 def test_decisions_are_listed_and_counted_without_gaps() -> None:
