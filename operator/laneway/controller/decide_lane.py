@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from laneway.api.modellane import LaneModelStatus, ModelLaneStatus
 from laneway.api.reasons import EventReason, LaneCondition, LaneReason
 from laneway.api.runstatus import Attempt
 from laneway.controller.effects import Effect, EventType, PostEvent
 from laneway.controller.eligibility import Question, find_blocker
+from laneway.controller.endings import GATEWAY_AWAY_FOR
 from laneway.controller.lineup import callers_shown, in_fair_order, place, served_times, slots_by_caller
 from laneway.controller.status import Said, merge_conditions
 from laneway.controller.views import Held, LaneView, Place, Run, granted_step
-
-GATEWAY_AWAY_FOR = timedelta(seconds=60)
-"""How long a lane's readiness outlives a gateway that does not answer."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,8 @@ def decide_lane(view: LaneView, now: datetime) -> LaneDecision:
     active = slots_by_caller(view, held)
     slots = view.lane.spec.capacity.runs
     candidates, due = _candidates(view, now)
-    waiting = in_fair_order(view, candidates, active)
+    served = served_times(view)
+    waiting = in_fair_order(view, candidates, active=active, served=served)
     free = 0 if view.lane.meta.deleting else max(0, slots - len(held))
     grants = tuple(Grant(run, _attempt(run, view, now)) for run in waiting[:free])
     used = len(held) + len(grants)
@@ -60,7 +59,7 @@ def decide_lane(view: LaneView, now: datetime) -> LaneDecision:
     take_back = _over_capacity(view, held, slots) if view.first_pass else ()
     active.update(grant.run.caller for grant in grants)
     active.subtract(run.caller for run in take_back)
-    served = served_times(view) | {grant.run.caller: now for grant in grants}
+    served |= {grant.run.caller: now for grant in grants}
     counts = {
         "active_runs": used - len(take_back),
         "queued_runs": len(places),

@@ -16,7 +16,7 @@ from laneway.controller.podfacts import PodFacts
 from laneway.controller.views import RunView
 
 GATEWAY_AWAY_FOR = timedelta(seconds=60)
-"""How long the end of an attempt waits for a gateway that does not answer (design section 7)."""
+"""How long the end of an attempt waits for a gateway that does not answer (design section 7), and a lane's readiness outlives it."""
 DISRUPTION_WINDOW = timedelta(minutes=30)
 DISRUPTIONS_IN_WINDOW = 3
 """More broken attempts than this in the window end the run (S4 4.53)."""

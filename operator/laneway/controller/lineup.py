@@ -21,12 +21,14 @@ def slots_by_caller(view: LaneView, held: Iterable[Held]) -> Counter[Caller]:
     return Counter(owners.get(slot.run_uid, nobody) for slot in held)
 
 
-def in_fair_order(view: LaneView, waiting: Iterable[Run], active: Mapping[Caller, int]) -> list[Run]:
+def in_fair_order(
+    view: LaneView, waiting: Iterable[Run], *, active: Mapping[Caller, int], served: Mapping[Caller, datetime]
+) -> list[Run]:
     """Runs that lack nothing but a slot, in the order in which they get one."""
     runs = {run.meta.uid: run for run in waiting}
     waiters = (Waiter(uid, run.caller, run.spec.priority, run.meta.created, run.meta.name) for uid, run in runs.items())
     weights = {share.namespace: share.weight for share in view.lane.spec.shares}
-    shares = Shares(running=active, served=served_times(view), weights=weights)
+    shares = Shares(running=active, served=served, weights=weights)
     return [runs[waiter.uid] for waiter in fair_order(waiters, shares)]
 
 

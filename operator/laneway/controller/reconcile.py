@@ -162,7 +162,6 @@ class Reconciler:
             dependencies={run.meta.uid: self._world.dependencies(run) for run in runs if run.spec.depends_on},
             probe=self._gateway.lane(key),
             gateway_down_since=self._gateway.down_since,
-            gateway_known=self._gateway.known,
             presets=self._presets,
             first_pass=lane.meta.uid not in self._visited_lanes,
         )

@@ -250,7 +250,6 @@ class LaneView:
     """What runs that have dependencies depend on, by uid."""
     probe: LaneState | None = None
     gateway_down_since: datetime | None = None
-    gateway_known: bool = True
     presets: frozenset[str] = field(default_factory=frozenset)
     first_pass: bool = False
     """The first look after this process began to lead."""
