@@ -20,7 +20,7 @@ from enum import StrEnum
 
 from laneway.agent.envelope import EnvelopeSummary
 from laneway.api.agentrun import AgentRunSpec
-from laneway.api.gatewaystate import AttemptState, LaneState
+from laneway.api.gatewaystate import AttemptState, LaneState, ModelEvidence
 from laneway.api.modellane import Access, LaneModel, ModelLaneSpec, ModelLaneStatus
 from laneway.api.reasons import LaneCondition, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, Attempt, StepStatus
@@ -60,8 +60,8 @@ class Run:
 
     @property
     def lane_key(self) -> Key:
-        """The lane of its first step."""
-        step = self.spec.models[0]
+        """The lane that it waits for, or uses: that of its step, before its first look that of its first step."""
+        step = self.status.step or self.spec.models[0]
         return step.namespace or self.meta.namespace, step.lane
 
     @property
@@ -237,7 +237,7 @@ class LaneView:
 
     lane: Lane
     runs: tuple[Run, ...] = ()
-    """Unfinished runs whose first step is this lane."""
+    """Unfinished runs that wait for this lane, hold a slot of it, or had an attempt on it."""
     pods: tuple[PodFacts, ...] = ()
     """Pods that carry this lane's labels, whoever owned them."""
     unsettled: frozenset[Held] = frozenset()
@@ -249,6 +249,14 @@ class LaneView:
     dependencies: Mapping[str, tuple[DependencyView, ...]] = field(default_factory=dict)
     """What runs that have dependencies depend on, by uid."""
     probe: LaneState | None = None
+    evidence: tuple[ModelEvidence, ...] = ()
+    """How the calls of its models went, as the gateway saw them; times are the operator's clock."""
+    successes: Mapping[str, datetime] = field(default_factory=dict)
+    """On Direct lanes: when the latest attempt began that ended well, by model. There is no gateway to tell."""
+    peers: tuple[Lane, ...] = ()
+    """Other lanes of the same account."""
+    elsewhere: frozenset[str] = frozenset()
+    """Uids of runs that have another step that is free now."""
     gateway_down_since: datetime | None = None
     presets: frozenset[str] = field(default_factory=frozenset)
     first_pass: bool = False
@@ -257,7 +265,8 @@ class LaneView:
 
 def granted_step(run: Run, lane: Lane) -> StepStatus:
     """The step of a run with the lane's defaults filled in."""
-    model = lane.model(run.spec.models[0].model)
+    step = run.status.step or run.spec.models[0]
+    model = lane.model(step.model)
     if model is None:
         raise ValueError(f"lane {lane.meta.name} does not list the model of run {run.meta.name}")
     return StepStatus(lane=lane.meta.name, namespace=lane.meta.namespace, model=model.name)
