@@ -9,7 +9,7 @@ from typing import Any
 
 from laneway.api.agentrun import AgentRunSpec
 from laneway.api.base import Condition
-from laneway.api.gatewaystate import AttemptState, CallFailure, LaneState, ModelState, Totals
+from laneway.api.gatewaystate import AttemptState, CallFailure, LaneState, ModelEvidence, ModelState, Totals
 from laneway.api.modellane import ModelLaneSpec, ModelLaneStatus
 from laneway.api.reasons import Cause, LaneReason
 from laneway.api.runstatus import AgentRunStatus, Attempt, StepStatus
@@ -164,8 +164,29 @@ def metered(*, number: int = 1, closed: bool = True, failure: Cause | None = Non
         finish_reason="stop",
         last_activity_time=at(9),
         totals=Totals(**{"turns": 1, "input_tokens": 12, "output_tokens": 7, **totals}),
-        failure=failure and CallFailure(sent_time=at(8), cause=failure, status=404, message="model not found"),
+        failure=failure and call_failure(failure, status=404, message="model not found"),
     )
+
+
+def call_failure(
+    cause: Cause = Cause.API_TRANSIENT, *, sent: float = 8, seen: float = 9, **changes: Any
+) -> CallFailure:
+    """A call that failed a second after it was sent."""
+    return CallFailure(sent_time=at(sent), seen_time=at(seen), cause=cause, **changes)
+
+
+def evidence(model: str = "smollm2", *, failures: int = 1, **changes: Any) -> ModelEvidence:
+    """What the gateway knows of a model of lane ``local``; with failures the last one is a 503."""
+    failure = call_failure(status=503) if failures else None
+    plain = ModelEvidence(
+        namespace="team-a",
+        lane="local",
+        model=model,
+        failures=failures,
+        last_failure=failure,
+        run_uid="hello-0123456789",
+    )
+    return plain.model_copy(update=changes)
 
 
 def gateway(state: AttemptState | None = None, **changes: Any) -> GatewayView:

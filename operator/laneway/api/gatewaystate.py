@@ -10,13 +10,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field, PlainSerializer
+from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer
 
 from laneway.api.base import Model, Time
 from laneway.api.reasons import Cause, LaneReason, ResetSource
 
 Moment = Annotated[AwareDatetime, PlainSerializer(lambda moment: moment.isoformat(), return_type=str)]
 """A time to the microsecond: what is compared must not be rounded."""
+
+
+_CAUSES = {cause.value: cause for cause in Cause}
+
+
+def known_cause(word: object) -> Cause:
+    """A class as another version may have written it; what this one does not know is Unknown (B6)."""
+    return _CAUSES.get(str(word), Cause.UNKNOWN)
 
 
 class Totals(Model):
@@ -40,7 +48,8 @@ class CallFailure(Model):
     sent_time: Moment
     seen_time: Moment
     """When it failed."""
-    cause: Cause = Field(alias="class")
+    cause: Annotated[Cause, BeforeValidator(known_cause)] = Field(alias="class")
+    """AuthFailed without a status is the gateway's own refusal: a missing key, or a lane that does not allow the namespace."""
     status: int | None = None
     message: str = ""
     """What the server said, at most 200 characters."""
