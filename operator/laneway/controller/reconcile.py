@@ -62,7 +62,7 @@ class Reconciler:
         self._gateway = gateway
         self._applier = applier
         self._gatherer = gatherer
-        self._presets = frozenset(presets)
+        self._presets = presets
         self._clock = clock
         self._unsettled = Unsettled()
         self._visited_lanes: set[str] = set()
@@ -91,7 +91,9 @@ class Reconciler:
         written = await self._applier.write_status(AGENT_RUNS, run.meta, decision.status, known=known)
         if written and decision.status.completion_time and not run.finished:
             metrics.count_end(run, decision.status.reason or "")
-        await self._applier.finish(decision.effects, kind=AGENT_RUNS.kind, meta=run.meta)
+        if written:
+            metrics.count_moves(run, decision.status)
+        await self._applier.finish(decision.effects, kind=AGENT_RUNS.kind, meta=written or run.meta)
         self._look_again(WorkKey("run", key), decision.due, applied)
 
     async def _prepare(self, run: Run, effects: tuple[Effect, ...]) -> Applied:
