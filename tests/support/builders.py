@@ -165,9 +165,15 @@ def metered(*, number: int = 1, closed: bool = True, failure: Cause | None = Non
         finish_reason="stop",
         last_activity_time=at(9),
         totals=Totals(**{"turns": 1, "input_tokens": 12, "output_tokens": 7, **totals}),
-        failure=failure
-        and CallFailure(sent_time=at(8), seen_time=at(9), cause=failure, status=404, message="model not found"),
+        failure=failure and call_failure(failure, status=404, message="model not found"),
     )
+
+
+def call_failure(
+    cause: Cause = Cause.API_TRANSIENT, *, sent: float = 8, seen: float = 9, **changes: Any
+) -> CallFailure:
+    """A call that failed a second after it was sent."""
+    return CallFailure(sent_time=at(sent), seen_time=at(seen), cause=cause, **changes)
 
 
 def gateway(state: AttemptState | None = None, **changes: Any) -> GatewayView:

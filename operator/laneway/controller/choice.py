@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from laneway.api.agentrun import OnTransientError, Selection
-from laneway.api.reasons import Cause, ResetSource
+from laneway.api.reasons import Cause, ResetSource, RunCondition, Waiting
 from laneway.api.runstatus import BackoffStatus
 from laneway.controller.survey import Survey
 from laneway.controller.views import Run
@@ -40,9 +40,15 @@ def _choose(survey: Survey, *, stands_in_line: bool) -> int | None:
     if holds_its_place(survey):
         above = from_top(survey.links, shut)
         return above if current is not None and above is not None and above <= current else None
-    if is_open and current is not None and run.status.next_attempt_time is None:
+    if is_open and current is not None and run.status.next_attempt_time is None and not _compares(run):
         return _in_line(survey, current) if stands_in_line else current
     return _from_scratch(survey)
+
+
+def _compares(run: Run) -> bool:
+    """Whether all steps are weighed against each other: for LeastBusy, until the run stands in line somewhere."""
+    told = any(c.type == RunCondition.ADMITTED and c.reason == Waiting.WAITING_FOR_SLOT for c in run.status.conditions)
+    return run.spec.selection is Selection.LEAST_BUSY and not told
 
 
 def sent_by_hand(run: Run) -> bool:
