@@ -12,10 +12,11 @@ from laneway.api.base import Condition
 from laneway.api.gatewaystate import AttemptState, CallFailure, LaneState, ModelEvidence, ModelState, Totals
 from laneway.api.modellane import ModelLaneSpec, ModelLaneStatus
 from laneway.api.reasons import Cause, LaneReason
-from laneway.api.runstatus import AgentRunStatus, Attempt, StepStatus
+from laneway.api.runstatus import AgentRunStatus, Attempt, CurrentStep, StepStatus
 from laneway.controller.podfacts import PodFacts, Termination
 from laneway.controller.presets import SHIPPED, load_presets
 from laneway.controller.views import GatewayView, Lane, LaneView, Meta, Run, RunView, Surroundings
+from laneway.rules.chain import Chain, expand
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 PRESETS = load_presets([SHIPPED])
@@ -109,7 +110,7 @@ def admitted(number: int = 1, *, usage: Any = None, **changes: Any) -> AgentRunS
         conditions=(condition("Admitted", "True", "SlotGranted"), condition("Finished", "False", "Starting")),
         attempt=number,
         attempts=(current,),
-        step=current.step,
+        step=CurrentStep(lane=current.step.lane, namespace=current.step.namespace, model=current.step.model),
         usage=usage,
     )
 
@@ -195,18 +196,27 @@ def gateway(state: AttemptState | None = None, **changes: Any) -> GatewayView:
 
 def run_view(the_run: Run | None = None, **changes: Any) -> RunView:
     """A view of a run on a ready lane."""
+    the_run = the_run or run()
+    one = changes.get("lane", lane())
+    lanes = {known.meta.key: known for known in changes.pop("lanes", [one] if one else [])}
+    chain = expand(
+        the_run.spec.models,
+        namespace=the_run.meta.namespace,
+        lane_of=lambda key: lanes[key].steps if key in lanes else None,
+    )
     plain = RunView(
-        run=the_run or run(),
+        run=the_run,
         surroundings=SURROUNDINGS,
-        lane=lane(),
-        preset=PRESETS["laneway"],
-        preset_names=tuple(PRESETS),
+        lane=lanes.get(the_run.lane_key),
+        lanes=lanes,
+        chain=Chain() if the_run.finished else chain,
+        presets=PRESETS,
     )
     return replace(plain, **changes)
 
 
 def lane_view(*runs: Run, the_lane: Lane | None = None, **changes: Any) -> LaneView:
-    plain = LaneView(lane=the_lane or lane(), runs=runs, presets=frozenset(PRESETS))
+    plain = LaneView(lane=the_lane or lane(), runs=runs, presets=PRESETS)
     return replace(plain, **changes)
 
 

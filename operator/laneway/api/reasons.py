@@ -151,6 +151,7 @@ class EventReason(StrEnum):
     RUN_FINISHED = "RunFinished"
     UNKNOWN_MODEL = "UnknownModel"
     STEPPED_DOWN = "SteppedDown"
+    STEPPED_UP = "SteppedUp"
     BACKING_OFF = "BackingOff"
     BACKOFF_ELAPSED = "BackoffElapsed"
     ACTIVE_MODEL_RESTORED = "ActiveModelRestored"

@@ -46,8 +46,8 @@ class StepStatus(Model):
     model: str = Field(max_length=256, description="Name of the model.")
 
 
-class CurrentStep(Model):
-    """Where the run is in its chain, and how it came there."""
+class NamedStep(Model):
+    """A step as far as it is known."""
 
     atomic: ClassVar[bool] = True
 
@@ -58,6 +58,11 @@ class CurrentStep(Model):
         max_length=256,
         description="Name of the model. Absent while the lane is not there and the run names none.",
     )
+
+
+class CurrentStep(NamedStep):
+    """Where the run is in its chain, and how it came there."""
+
     cause: Cause | None = Field(default=None, description="What led here; absent on the first step.")
     time: Time | None = Field(default=None, description="Since when.")
     shown: bool | None = Field(
@@ -66,7 +71,7 @@ class CurrentStep(Model):
     )
 
 
-class ChainStep(StepStatus):
+class ChainStep(NamedStep):
     """One step of the chain."""
 
     causes: tuple[Cause, ...] = Field(
@@ -127,8 +132,8 @@ class Fallback(Model):
 
     time: Time = Field(description="When.")
     attempt: int = Field(ge=0, le=1_000_000, description="The attempt that ended before it; 0 before the first.")
-    from_: StepStatus = Field(alias="from", description="The step that was left.")
-    to: StepStatus = Field(description="The step that was taken.")
+    from_: NamedStep = Field(alias="from", description="The step that was left.")
+    to: NamedStep = Field(description="The step that was taken.")
     cause: Cause = Field(description="Why.")
     live: bool | None = Field(default=None, description="True: in the middle of an attempt.")
 
@@ -206,7 +211,7 @@ class AgentRunStatus(Model):
     reason: str | None = Field(
         default=None, max_length=64, description="For display only: the reason of the condition that matters now."
     )
-    requested_model: StepStatus | None = Field(default=None, description="The first step of the chain.")
+    requested_model: NamedStep | None = Field(default=None, description="The first step of the chain.")
     chain: tuple[ChainStep, ...] = Field(
         default=(),
         max_length=CHAIN_LIMIT,
