@@ -12,7 +12,7 @@ from laneway.api.base import Condition
 from laneway.api.gatewaystate import AttemptState, CallFailure, LaneState, ModelState, Totals
 from laneway.api.modellane import ModelLaneSpec, ModelLaneStatus
 from laneway.api.reasons import Cause, LaneReason
-from laneway.api.runstatus import AgentRunStatus, Attempt, StepStatus
+from laneway.api.runstatus import AgentRunStatus, Attempt, CurrentStep, StepStatus
 from laneway.controller.podfacts import PodFacts, Termination
 from laneway.controller.presets import SHIPPED, load_presets
 from laneway.controller.views import GatewayView, Lane, LaneView, Meta, Run, RunView, Surroundings
@@ -109,7 +109,7 @@ def admitted(number: int = 1, *, usage: Any = None, **changes: Any) -> AgentRunS
         conditions=(condition("Admitted", "True", "SlotGranted"), condition("Finished", "False", "Starting")),
         attempt=number,
         attempts=(current,),
-        step=current.step,
+        step=CurrentStep(**dict(current.step)),
         usage=usage,
     )
 
@@ -164,7 +164,9 @@ def metered(*, number: int = 1, closed: bool = True, failure: Cause | None = Non
         finish_reason="stop",
         last_activity_time=at(9),
         totals=Totals(**{"turns": 1, "input_tokens": 12, "output_tokens": 7, **totals}),
-        failure=failure and CallFailure(sent_time=at(8), cause=failure, status=404, message="model not found"),
+        failure=failure and CallFailure(
+            sent_time=at(8), seen_time=at(8), cause=failure, status=404, message="model not found"
+        ),
     )
 
 

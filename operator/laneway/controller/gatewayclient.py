@@ -11,7 +11,7 @@ from datetime import datetime
 import aiohttp
 from pydantic import ValidationError
 
-from laneway.api.gatewaystate import AttemptState, GatewayState, LaneState
+from laneway.api.gatewaystate import AttemptState, GatewayState, LaneState, ModelEvidence
 from laneway.controller.clock import Clock
 from laneway.controller.views import GatewayView, Key
 
@@ -47,6 +47,7 @@ class GatewayClient:
         self._version = 0
         self._attempts: dict[tuple[str, int], AttemptState] = {}
         self._lanes: dict[Key, LaneState] = {}
+        self._evidence: dict[tuple[str, str, str], ModelEvidence] = {}
         self._started: datetime | None = None
         self.down_since: datetime | None = None
         self.known = False
@@ -64,6 +65,10 @@ class GatewayClient:
     def lane(self, key: Key) -> LaneState | None:
         """What is known of a lane."""
         return self._lanes.get(key)
+
+    def evidence(self, key: Key) -> tuple[ModelEvidence, ...]:
+        """How the calls of a lane's models went."""
+        return tuple(known for (namespace, lane, _), known in self._evidence.items() if (namespace, lane) == key)
 
     def forget(self, run_uid: str) -> None:
         """Drop what is known of a run that is gone."""
@@ -91,6 +96,7 @@ class GatewayClient:
         if state.epoch != self._epoch:
             self._attempts.clear()
             self._lanes.clear()
+            self._evidence.clear()
         self._epoch, self._version, self._started = state.epoch, state.version, state.started_time
         for attempt in state.attempts:
             self._learn(attempt)
@@ -98,6 +104,9 @@ class GatewayClient:
         for lane in state.lanes:
             self._lanes[lane.namespace, lane.name] = lane
             changes.lanes.append((lane.namespace, lane.name))
+        for known in state.evidence:
+            self._evidence[known.namespace, known.lane, known.model] = known
+            changes.lanes.append((known.namespace, known.lane))
         return changes
 
     async def close_attempt(self, run_uid: str, attempt: int) -> AttemptState:

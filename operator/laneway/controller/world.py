@@ -13,6 +13,7 @@ from laneway.api.modellane import ModelLane, ModelLaneStatus
 from laneway.api.reasons import RunCondition
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.eligibility import allows
+from laneway.controller.lanehealth import account_key
 from laneway.controller.podfacts import PodFacts, parse_time, read_pod
 from laneway.controller.views import DependencyState, DependencyView, Lane, Meta, Run
 from laneway.kube.cache import Cache, Change
@@ -123,6 +124,14 @@ class World:
             if allows(lane, namespace)
         )
         return tuple(sorted(shown)[:limit])
+
+    def peers(self, lane: Lane) -> tuple[Lane, ...]:
+        """Other lanes of the same account."""
+        account = account_key(lane)
+        if account is None:
+            return ()
+        lanes = self._lanes.readable(self.cache.items(MODEL_LANES))
+        return tuple(one for one in lanes if account_key(one) == account and one.meta.uid != lane.meta.uid)
 
     def absorb(self, resource: Resource, obj: JsonObject) -> None:
         """Take in the answer to a write of ours or to a live read: the watch will not tell it again."""
