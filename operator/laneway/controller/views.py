@@ -233,8 +233,8 @@ class RunView:
     usable_lanes: tuple[str, ...] = ()
     dependencies: tuple[DependencyView, ...] = ()
     """What it depends on; empty once its first attempt was granted."""
-    other_manager: str = ""
-    """Who last took or changed ``spec.activeModel``, by the name that it gave the API server; asked for only when somebody did."""
+    other_managers: tuple[str, ...] = ()
+    """Who may have taken or changed ``spec.activeModel``, by the names given to the API server; asked for only when somebody did."""
 
     @property
     def preset(self) -> Preset | None:
