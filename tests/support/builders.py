@@ -164,9 +164,8 @@ def metered(*, number: int = 1, closed: bool = True, failure: Cause | None = Non
         finish_reason="stop",
         last_activity_time=at(9),
         totals=Totals(**{"turns": 1, "input_tokens": 12, "output_tokens": 7, **totals}),
-        failure=failure and CallFailure(
-            sent_time=at(8), seen_time=at(8), cause=failure, status=404, message="model not found"
-        ),
+        failure=failure
+        and CallFailure(sent_time=at(8), seen_time=at(8), cause=failure, status=404, message="model not found"),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -273,13 +272,6 @@ def test_a_later_time_of_the_server_moves_the_end_and_no_counter() -> None:
     health = fold(BLANK, [failed(), failed(5, reset=400), failed(6, reset=300)])
     assert health.cooldown == Cooldown(MODEL, ResetSource.RETRY_AFTER, at(400))
     assert health.counts == {MODEL: 1}
-
-
-@pytest.mark.row("C5")
-def test_resets_of_the_server_lead_to_the_latest_in_any_order_of_calls_made_while_it_rests() -> None:
-    first, calls = fold(BLANK, [failed()]), [failed(5, reset=200), failed(6, reset=900), failed(7, reset=400)]
-    ends = {fold(first, [*order]).cooldown for order in permutations(calls) if order[-1] is not calls[0]}
-    assert Cooldown(MODEL, ResetSource.RETRY_AFTER, at(900)) in ends
 
 
 # ---- how it ends
