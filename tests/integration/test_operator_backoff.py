@@ -310,8 +310,8 @@ async def test_a_model_is_held_and_cleared_by_hand(stage: Stage, server: ModelSe
     assert await agent.attempt() == 429
     await agent.waits()
     await throttled(stage, "local")
-    ahead.move(2)
-    cleared = {"model": "smollm2", "mode": "Clear", "setTime": ahead.now().strftime("%Y-%m-%dT%H:%M:%SZ")}
+    said = ahead.now() + timedelta(seconds=2)
+    cleared = {"model": "smollm2", "mode": "Clear", "setTime": said.strftime("%Y-%m-%dT%H:%M:%SZ")}
     await stage.kube.merge_patch(MODEL_LANES, stage.namespace, "local", {"spec": {"cooldowns": [cleared]}})
     assert await agent.attempt() == 200
     await stage.finished(agent.run)
