@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from laneway.api.modellane import Auth, Endpoint, LaneTimeouts, Server
+from laneway.api.endpoint import Auth, Endpoint, Server
+from laneway.api.modellane import LaneTimeouts
 from laneway.rules.endpoint import PATHS, SPOKEN, answer_seconds, auth_of, request_seconds, root_url
 
 

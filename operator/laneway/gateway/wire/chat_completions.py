@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
+from laneway.api.endpoint import Server, WireAPI
 from laneway.gateway.wire import frames
 from laneway.gateway.wire.base import (
     Answer,
+    Clamped,
     Kind,
     Prepared,
     Reader,
@@ -21,7 +24,7 @@ from laneway.gateway.wire.base import (
     text_or_none,
 )
 from laneway.gateway.wire.jsontext import JsonText, NotAnObject
-from laneway.rules.endpoint import WireAPI
+from laneway.gateway.wire.limits import choices, lower
 from laneway.rules.usage import from_chat_completions
 
 _WORTH_READING = re.compile(rb'"usage"|"error"|"finish_reason"\s*:\s*"|\[DONE\]')
@@ -33,10 +36,13 @@ _REFUSALS = {
     Kind.NOT_FOUND: (404, "invalid_request_error", "model_not_found"),
     Kind.TOO_LARGE: (413, "invalid_request_error", None),
     Kind.BUSY: (429, "rate_limit_error", "rate_limit_exceeded"),
+    Kind.THROTTLED: (429, "rate_limit_error", "rate_limit_exceeded"),
+    Kind.LIMIT: (403, "insufficient_quota", "insufficient_quota"),
     Kind.UNAVAILABLE: (503, "server_error", "service_unavailable"),
     Kind.UPSTREAM: (502, "server_error", "upstream_unreachable"),
     Kind.TIMEOUT: (504, "server_error", "upstream_timeout"),
 }
+_LONGEST_WAIT_SECONDS = 60  # clients that read Retry-After give up when it is long
 
 
 class ChatCompletions(Wire):
@@ -56,6 +62,21 @@ class ChatCompletions(Wire):
             text.put("stream_options", {**options, "include_usage": True})
         return Prepared(body=text.render(), streamed=True, asked_usage=not asked)
 
+    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Clamped:
+        """``max_completion_tokens`` or ``max_tokens``, for each of ``n`` choices; less than one each cannot be asked for.
+
+        OpenAI refuses the older name for its newer models, and both together; Ollama knows the older name only.
+        """
+        text = JsonText(prepared.body)
+        count = choices(*(member.value for member in text.named("n")))
+        names = ["max_tokens", "max_completion_tokens"]
+        if server is Server.OPENAI:
+            names.reverse()
+        limit = lower(text, *names, tokens=max(1, tokens // count))
+        if server is Server.OLLAMA:
+            text.put("max_tokens", limit)
+        return Clamped(replace(prepared, body=text.render()), limit * count)
+
     def read_whole(self, answer: Mapping[str, object]) -> Reading:
         """``usage`` and the first choice's ``finish_reason``."""
         reading = Reading()
@@ -68,10 +89,18 @@ class ChatCompletions(Wire):
         return _StreamReader(drop_usage=prepared.asked_usage)
 
     def refuse(self, refusal: Refusal) -> Answer:
-        """``{"error": {"message", "type", "param", "code"}}``."""
-        status, kind, code = _REFUSALS[refusal.kind]
-        error = {"message": refusal.message, "type": kind, "param": None, "code": code}
-        return json_answer(status, {"error": error}, refusal.retry_after_seconds)
+        """As all older APIs of OpenAI."""
+        return refuse(refusal)
+
+
+def refuse(refusal: Refusal) -> Answer:
+    """``{"error": {"message", "type", "param", "code"}}``."""
+    status, kind, code = _REFUSALS[refusal.kind]
+    error = {"message": refusal.message, "type": kind, "param": None, "code": code}
+    wait = refusal.retry_after_seconds
+    if refusal.kind is Kind.THROTTLED and wait is not None:
+        wait = min(wait, _LONGEST_WAIT_SECONDS)
+    return json_answer(status, {"error": error}, wait)
 
 
 class _StreamReader(Reader):

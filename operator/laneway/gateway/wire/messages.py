@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
+from laneway.api.endpoint import Server, WireAPI
 from laneway.gateway.wire import frames
 from laneway.gateway.wire.base import (
     Answer,
+    Clamped,
     Kind,
     Prepared,
     Reader,
@@ -16,11 +19,11 @@ from laneway.gateway.wire.base import (
     Wire,
     error_in,
     json_answer,
-    parse_object,
     replace_model,
     text_or_none,
 )
-from laneway.rules.endpoint import WireAPI
+from laneway.gateway.wire.jsontext import JsonText
+from laneway.gateway.wire.limits import lower
 from laneway.rules.usage import from_messages
 
 _WORTH_READING = re.compile(rb'"message_(start|delta|stop)"|"error"')
@@ -32,6 +35,8 @@ _REFUSALS = {
     Kind.NOT_FOUND: (404, "not_found_error"),
     Kind.TOO_LARGE: (413, "request_too_large"),
     Kind.BUSY: (529, "overloaded_error"),
+    Kind.THROTTLED: (429, "rate_limit_error"),
+    Kind.LIMIT: (403, "permission_error"),
     Kind.UNAVAILABLE: (503, "api_error"),
     Kind.UPSTREAM: (502, "api_error"),
     Kind.TIMEOUT: (504, "timeout_error"),
@@ -49,6 +54,12 @@ class Messages(Wire):
         streamed = any(member.value not in (False, None) for member in text.named("stream"))
         return Prepared(body=text.render(), streamed=streamed)
 
+    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Clamped:
+        """``max_tokens``, thinking included. Zero is a limit here: it warms the cache and makes nothing."""
+        text = JsonText(prepared.body)
+        limit = lower(text, "max_tokens", tokens=tokens, least=0)
+        return Clamped(replace(prepared, body=text.render()), limit)
+
     def read_whole(self, answer: Mapping[str, object]) -> Reading:
         """``usage`` and ``stop_reason``."""
         reading = Reading(finish_reason=text_or_none(answer.get("stop_reason")))
@@ -62,7 +73,7 @@ class Messages(Wire):
 
     def stream_reader(self, prepared: Prepared) -> Reader:
         """A reader that changes nothing."""
-        return _StreamReader()
+        return _StreamReader(_WORTH_READING)
 
     def refuse(self, refusal: Refusal) -> Answer:
         """``{"type": "error", "error": {"type", "message"}}``."""
@@ -71,29 +82,14 @@ class Messages(Wire):
         return json_answer(status, {"type": "error", "error": error}, refusal.retry_after_seconds)
 
 
-class _StreamReader(Reader):
+class _StreamReader(frames.EventReader):
     """Usage is cumulative: each field of ``message_delta`` replaces that of ``message_start``, which compatible servers only estimate."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._events = frames.events()
+    def __init__(self, worth_reading: re.Pattern[bytes]) -> None:
+        super().__init__(worth_reading)
         self._usage: dict[str, object] = {}
 
-    def feed(self, data: bytes) -> bytes:
-        for event in self._events.feed(data):
-            self._look(event)
-        return data
-
-    def close(self) -> bytes:
-        self._look(self._events.close())
-        return b""
-
-    def _look(self, event: bytes) -> None:
-        if not _WORTH_READING.search(event):
-            return
-        part = parse_object(frames.data_of(event))
-        if part is None:
-            return
+    def read(self, part: Mapping[str, object]) -> None:
         match part.get("type"):
             case "message_start":
                 message = part.get("message")

@@ -1,13 +1,16 @@
-"""Ollama's own chat API."""
+"""Ollama's own API: chat and generate, which differ in nothing that is read here."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
+from laneway.api.endpoint import Server, WireAPI
 from laneway.gateway.wire import frames
 from laneway.gateway.wire.base import (
     Answer,
+    Clamped,
     Kind,
     Prepared,
     Reader,
@@ -16,11 +19,11 @@ from laneway.gateway.wire.base import (
     Wire,
     error_in,
     json_answer,
-    parse_object,
     replace_model,
     text_or_none,
 )
-from laneway.rules.endpoint import WireAPI
+from laneway.gateway.wire.jsontext import JsonText
+from laneway.gateway.wire.limits import lower_inside
 from laneway.rules.usage import from_ollama
 
 _WORTH_READING = re.compile(rb'"done"\s*:\s*true|"error"')
@@ -32,6 +35,8 @@ _REFUSALS = {
     Kind.NOT_FOUND: 404,
     Kind.TOO_LARGE: 413,
     Kind.BUSY: 503,
+    Kind.THROTTLED: 503,
+    Kind.LIMIT: 403,
     Kind.UNAVAILABLE: 503,
     Kind.UPSTREAM: 502,
     Kind.TIMEOUT: 504,
@@ -39,7 +44,7 @@ _REFUSALS = {
 
 
 class OllamaChat(Wire):
-    """``POST /api/chat``: streams JSON lines unless ``"stream": false``."""
+    """``POST /api/chat`` and ``/api/generate``: they stream JSON lines unless ``"stream": false``."""
 
     api = WireAPI.OLLAMA_CHAT
 
@@ -49,6 +54,12 @@ class OllamaChat(Wire):
         streamed = text.value("stream", default=True) is not False
         return Prepared(body=text.render(), streamed=streamed)
 
+    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Clamped:
+        """``options.num_predict``, thinking included; -1 and 0 are no limit."""
+        text = JsonText(prepared.body)
+        limit = lower_inside(text, ("options",), "num_predict", tokens=tokens)
+        return Clamped(replace(prepared, body=text.render()), limit)
+
     def read_whole(self, answer: Mapping[str, object]) -> Reading:
         """Counts and ``done_reason`` of the object with ``done: true``."""
         reading = Reading()
@@ -57,7 +68,7 @@ class OllamaChat(Wire):
 
     def stream_reader(self, prepared: Prepared) -> Reader:
         """A reader that changes nothing."""
-        return _StreamReader()
+        return _StreamReader(_WORTH_READING)
 
     def refuse(self, refusal: Refusal) -> Answer:
         """``{"error": "text"}``."""
@@ -65,26 +76,9 @@ class OllamaChat(Wire):
         return json_answer(status, {"error": refusal.message}, refusal.retry_after_seconds)
 
 
-class _StreamReader(Reader):
-    def __init__(self) -> None:
-        super().__init__()
-        self._lines = frames.lines()
-
-    def feed(self, data: bytes) -> bytes:
-        for line in self._lines.feed(data):
-            self._look(line)
-        return data
-
-    def close(self) -> bytes:
-        self._look(self._lines.close())
-        return b""
-
-    def _look(self, line: bytes) -> None:
-        if not _WORTH_READING.search(line):
-            return
-        part = parse_object(line)
-        if part is not None:
-            _read(part, self.reading)
+class _StreamReader(frames.LineReader):
+    def read(self, part: Mapping[str, object]) -> None:
+        _read(part, self.reading)
 
 
 def _read(part: Mapping[str, object], reading: Reading) -> None:
