@@ -132,7 +132,7 @@ class CallPort:
         target = choose(caller.run, self._views, operation.wire.api)
         body = await _read_body(request)
         try:
-            prepared = operation.wire.prepare(body, model=target.model)
+            prepared = operation.wire.prepare(body, model=target.model, server=target.lane.spec.endpoint.server)
             exchange = Exchange(
                 tools=self._tools,
                 operation=operation,

@@ -63,17 +63,10 @@ class Prepared:
     body: bytes
     streamed: bool
     """The client asked for a stream."""
+    output_tokens: int | None = None
+    """The most that the answer can have, all its choices together; None: the request sets no limit that the server knows."""
     asked_usage: bool = False
     """Only the gateway asked for usage in the stream, so its traces are left out of what the client gets."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clamped:
-    """A request whose answer is bounded."""
-
-    prepared: Prepared
-    tokens: int
-    """The most output tokens that the answer can have, all its choices together."""
 
 
 @dataclass(slots=True)
@@ -112,12 +105,15 @@ class Wire(ABC):
     """Whether an answered call is a turn, and a failed one may be tried again (design section 4, S1 1.10)."""
 
     @abstractmethod
-    def prepare(self, body: bytes, *, model: str) -> Prepared:
-        """The body with the model's name replaced. Raises jsontext.NotAnObject."""
+    def prepare(self, body: bytes, *, model: str, server: Server) -> Prepared:
+        """The body with the model's name replaced, for that kind of server. Raises jsontext.NotAnObject."""
 
     @abstractmethod
-    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Clamped:
-        """Bound the answer to ``tokens`` (at least 1): lower what the client asked for, never raise it."""
+    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Prepared:
+        """The request with its answer bounded to ``tokens``, at least 1; what the client asked for is lowered, never raised.
+
+        Every choice that is asked for gets one token at least, so ``output_tokens`` may still be more.
+        """
 
     @abstractmethod
     def read_whole(self, answer: Mapping[str, object]) -> Reading:

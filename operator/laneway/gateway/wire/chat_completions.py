@@ -10,7 +10,6 @@ from laneway.api.endpoint import Server, WireAPI
 from laneway.gateway.wire import frames
 from laneway.gateway.wire.base import (
     Answer,
-    Clamped,
     Kind,
     Prepared,
     Reader,
@@ -24,7 +23,7 @@ from laneway.gateway.wire.base import (
     text_or_none,
 )
 from laneway.gateway.wire.jsontext import JsonText, NotAnObject
-from laneway.gateway.wire.limits import choices, lower
+from laneway.gateway.wire.limits import Names, choices, lower, times, wanted
 from laneway.rules.usage import from_chat_completions
 
 _WORTH_READING = re.compile(rb'"usage"|"error"|"finish_reason"\s*:\s*"|\[DONE\]')
@@ -50,32 +49,25 @@ class ChatCompletions(Wire):
 
     api = WireAPI.CHAT_COMPLETIONS
 
-    def prepare(self, body: bytes, *, model: str) -> Prepared:
+    def prepare(self, body: bytes, *, model: str, server: Server) -> Prepared:
         """Replace the model; ask for usage in a stream when the client did not."""
         text = replace_model(body, model=model)
+        limit = times(wanted(text, _limits(server)), _choices(text))
         if all(member.value in (False, None) for member in text.named("stream")):
-            return Prepared(body=text.render(), streamed=False)
+            return Prepared(body=text.render(), streamed=False, output_tokens=limit)
         options = text.value("stream_options")
         options = dict(options) if isinstance(options, dict) else {}
         asked = options.get("include_usage") is True
         if not asked:
             text.put("stream_options", {**options, "include_usage": True})
-        return Prepared(body=text.render(), streamed=True, asked_usage=not asked)
+        return Prepared(body=text.render(), streamed=True, output_tokens=limit, asked_usage=not asked)
 
-    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Clamped:
-        """``max_completion_tokens`` or ``max_tokens``, for each of ``n`` choices; less than one each cannot be asked for.
-
-        OpenAI refuses the older name for its newer models, and both together; Ollama knows the older name only.
-        """
+    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Prepared:
+        """``max_tokens`` or ``max_completion_tokens``, for each of ``n`` choices."""
         text = JsonText(prepared.body)
-        count = choices(*(member.value for member in text.named("n")))
-        names = ["max_tokens", "max_completion_tokens"]
-        if server is Server.OPENAI:
-            names.reverse()
-        limit = lower(text, *names, tokens=max(1, tokens // count))
-        if server is Server.OLLAMA:
-            text.put("max_tokens", limit)
-        return Clamped(replace(prepared, body=text.render()), limit * count)
+        count = _choices(text)
+        limit = lower(text, _limits(server), tokens=max(1, tokens // count))
+        return replace(prepared, body=text.render(), output_tokens=limit * count)
 
     def read_whole(self, answer: Mapping[str, object]) -> Reading:
         """``usage`` and the first choice's ``finish_reason``."""
@@ -91,6 +83,18 @@ class ChatCompletions(Wire):
     def refuse(self, refusal: Refusal) -> Answer:
         """As all older APIs of OpenAI."""
         return refuse(refusal)
+
+
+def _limits(server: Server) -> Names:
+    """OpenAI refuses the older name for its newer models; Ollama does not know the newer one."""
+    if server is Server.OLLAMA:
+        return ("max_tokens",)
+    names = ("max_tokens", "max_completion_tokens")
+    return names[::-1] if server is Server.OPENAI else names
+
+
+def _choices(text: JsonText) -> int:
+    return choices(member.value for member in text.named("n"))
 
 
 def refuse(refusal: Refusal) -> Answer:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from laneway.api.endpoint import Server, WireAPI
 from laneway.gateway.wire import chat_completions
-from laneway.gateway.wire.base import Answer, Clamped, Prepared, Reader, Reading, Refusal, Wire, error_in, replace_model
+from laneway.gateway.wire.base import Answer, Prepared, Reader, Reading, Refusal, Wire, error_in, replace_model
 from laneway.rules.usage import from_embeddings
 
 
@@ -16,13 +16,13 @@ class Embeddings(Wire):
     api = WireAPI.EMBEDDINGS
     turns = False
 
-    def prepare(self, body: bytes, *, model: str) -> Prepared:
+    def prepare(self, body: bytes, *, model: str, server: Server) -> Prepared:
         """Replace the model; nothing is streamed."""
-        return Prepared(body=replace_model(body, model=model).render(), streamed=False)
+        return Prepared(body=replace_model(body, model=model).render(), streamed=False, output_tokens=0)
 
-    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Clamped:
+    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Prepared:
         """There is no output to bound."""
-        return Clamped(prepared, 0)
+        return prepared
 
     def read_whole(self, answer: Mapping[str, object]) -> Reading:
         """``usage``, which has input only."""

@@ -10,7 +10,6 @@ from laneway.api.endpoint import Server, WireAPI
 from laneway.gateway.wire import frames
 from laneway.gateway.wire.base import (
     Answer,
-    Clamped,
     Kind,
     Prepared,
     Reader,
@@ -24,11 +23,13 @@ from laneway.gateway.wire.base import (
     text_or_none,
 )
 from laneway.gateway.wire.jsontext import JsonText
-from laneway.gateway.wire.limits import choices, lower_inside
+from laneway.gateway.wire.limits import choices, lower_inside, times, wanted_inside
 from laneway.rules.usage import from_generate_content
 
 _WORTH_READING = re.compile(rb'"(usageMetadata|finishReason|blockReason|error)"')
 _OPTIONS = ("generationConfig", "generation_config")  # Google's servers read both spellings of every name
+_LIMIT = ("maxOutputTokens", "max_output_tokens")
+_CHOICES = ("candidateCount", "candidate_count")
 _RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 
 _REFUSALS = {
@@ -55,7 +56,7 @@ class GenerateContent(Wire):
     def __init__(self, *, streams: bool) -> None:
         self._streams = streams
 
-    def prepare(self, body: bytes, *, model: str) -> Prepared:
+    def prepare(self, body: bytes, *, model: str, server: Server) -> Prepared:
         """A model named in the body is replaced; usage is always told."""
         text = JsonText(body)
         _name_model(text, model)
@@ -64,18 +65,15 @@ class GenerateContent(Wire):
                 inner = text.inside(member)
                 _name_model(inner, model)
                 text.replace(member, inner.render().decode())
-        return Prepared(body=text.render(), streamed=self._streams)
+        limit = times(wanted_inside(text, _OPTIONS, _LIMIT), _choices(text))
+        return Prepared(body=text.render(), streamed=self._streams, output_tokens=limit)
 
-    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Clamped:
-        """``generationConfig.maxOutputTokens``, thoughts included, for each candidate; less than one each cannot be asked for."""
+    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Prepared:
+        """``generationConfig.maxOutputTokens``, thoughts included, for each candidate."""
         text = JsonText(prepared.body)
-        options = [member.value for name in _OPTIONS for member in text.named(name)]
-        asked = [
-            each.get(n) for each in options if isinstance(each, dict) for n in ("candidateCount", "candidate_count")
-        ]
-        count = choices(*asked)
-        limit = lower_inside(text, _OPTIONS, "maxOutputTokens", "max_output_tokens", tokens=max(1, tokens // count))
-        return Clamped(replace(prepared, body=text.render()), limit * count)
+        count = _choices(text)
+        limit = lower_inside(text, _OPTIONS, _LIMIT, tokens=max(1, tokens // count))
+        return replace(prepared, body=text.render(), output_tokens=limit * count)
 
     def read_whole(self, answer: Mapping[str, object]) -> Reading:
         """``usageMetadata`` and the first candidate's ``finishReason``."""
@@ -115,6 +113,11 @@ class _ListReader(WholeReader):
             _read(part, reading)
         reading.usage_final = reading.usage.known
         return reading if parts else None
+
+
+def _choices(text: JsonText) -> int:
+    options = [member.value for name in _OPTIONS for member in text.named(name)]
+    return choices(each.get(name) for each in options if isinstance(each, dict) for name in _CHOICES)
 
 
 def _name_model(text: JsonText, model: str) -> None:

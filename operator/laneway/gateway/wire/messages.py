@@ -10,7 +10,6 @@ from laneway.api.endpoint import Server, WireAPI
 from laneway.gateway.wire import frames
 from laneway.gateway.wire.base import (
     Answer,
-    Clamped,
     Kind,
     Prepared,
     Reader,
@@ -23,9 +22,11 @@ from laneway.gateway.wire.base import (
     text_or_none,
 )
 from laneway.gateway.wire.jsontext import JsonText
-from laneway.gateway.wire.limits import lower
+from laneway.gateway.wire.limits import lower, wanted
 from laneway.rules.usage import from_messages
 
+_LIMIT = ("max_tokens",)
+_LEAST = 0  # it warms the cache and makes nothing
 _WORTH_READING = re.compile(rb'"message_(start|delta|stop)"|"error"')
 
 _REFUSALS = {
@@ -48,17 +49,17 @@ class Messages(Wire):
 
     api = WireAPI.MESSAGES
 
-    def prepare(self, body: bytes, *, model: str) -> Prepared:
+    def prepare(self, body: bytes, *, model: str, server: Server) -> Prepared:
         """Replace the model; usage is always told."""
         text = replace_model(body, model=model)
         streamed = any(member.value not in (False, None) for member in text.named("stream"))
-        return Prepared(body=text.render(), streamed=streamed)
+        return Prepared(body=text.render(), streamed=streamed, output_tokens=wanted(text, _LIMIT, least=_LEAST))
 
-    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Clamped:
-        """``max_tokens``, thinking included. Zero is a limit here: it warms the cache and makes nothing."""
+    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Prepared:
+        """``max_tokens``, thinking included."""
         text = JsonText(prepared.body)
-        limit = lower(text, "max_tokens", tokens=tokens, least=0)
-        return Clamped(replace(prepared, body=text.render()), limit)
+        limit = lower(text, _LIMIT, tokens=tokens, least=_LEAST)
+        return replace(prepared, body=text.render(), output_tokens=limit)
 
     def read_whole(self, answer: Mapping[str, object]) -> Reading:
         """``usage`` and ``stop_reason``."""

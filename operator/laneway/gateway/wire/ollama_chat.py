@@ -10,7 +10,6 @@ from laneway.api.endpoint import Server, WireAPI
 from laneway.gateway.wire import frames
 from laneway.gateway.wire.base import (
     Answer,
-    Clamped,
     Kind,
     Prepared,
     Reader,
@@ -23,9 +22,10 @@ from laneway.gateway.wire.base import (
     text_or_none,
 )
 from laneway.gateway.wire.jsontext import JsonText
-from laneway.gateway.wire.limits import lower_inside
+from laneway.gateway.wire.limits import lower_inside, wanted_inside
 from laneway.rules.usage import from_ollama
 
+_OPTIONS, _LIMIT = ("options",), ("num_predict",)
 _WORTH_READING = re.compile(rb'"done"\s*:\s*true|"error"')
 
 _REFUSALS = {
@@ -48,17 +48,17 @@ class OllamaChat(Wire):
 
     api = WireAPI.OLLAMA_CHAT
 
-    def prepare(self, body: bytes, *, model: str) -> Prepared:
+    def prepare(self, body: bytes, *, model: str, server: Server) -> Prepared:
         """Replace the model; usage is always told."""
         text = replace_model(body, model=model)
         streamed = text.value("stream", default=True) is not False
-        return Prepared(body=text.render(), streamed=streamed)
+        return Prepared(body=text.render(), streamed=streamed, output_tokens=wanted_inside(text, _OPTIONS, _LIMIT))
 
-    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Clamped:
+    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Prepared:
         """``options.num_predict``, thinking included; -1 and 0 are no limit."""
         text = JsonText(prepared.body)
-        limit = lower_inside(text, ("options",), "num_predict", tokens=tokens)
-        return Clamped(replace(prepared, body=text.render()), limit)
+        limit = lower_inside(text, _OPTIONS, _LIMIT, tokens=tokens)
+        return replace(prepared, body=text.render(), output_tokens=limit)
 
     def read_whole(self, answer: Mapping[str, object]) -> Reading:
         """Counts and ``done_reason`` of the object with ``done: true``."""

@@ -10,7 +10,6 @@ from laneway.api.endpoint import Server, WireAPI
 from laneway.gateway.wire import frames
 from laneway.gateway.wire.base import (
     Answer,
-    Clamped,
     Kind,
     Prepared,
     Reader,
@@ -23,13 +22,14 @@ from laneway.gateway.wire.base import (
     text_or_none,
 )
 from laneway.gateway.wire.jsontext import JsonText
-from laneway.gateway.wire.limits import lower
+from laneway.gateway.wire.limits import lower, wanted
 from laneway.rules.classify import ErrorInfo
 from laneway.rules.usage import from_responses
 
 _WORTH_READING = re.compile(
     rb'"type"\s*:\s*"(response\.(completed|incomplete|failed|cancelled)|error)"|"error"\s*:\s*["{]'
 )
+_LIMIT = ("max_output_tokens",)
 _LAST_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _ENDS = frozenset({"completed", "incomplete", "failed", "cancelled"})
 
@@ -54,17 +54,17 @@ class Responses(Wire):
 
     api = WireAPI.RESPONSES
 
-    def prepare(self, body: bytes, *, model: str) -> Prepared:
+    def prepare(self, body: bytes, *, model: str, server: Server) -> Prepared:
         """Replace the model; usage is always told."""
         text = replace_model(body, model=model)
         streamed = any(member.value not in (False, None) for member in text.named("stream"))
-        return Prepared(body=text.render(), streamed=streamed)
+        return Prepared(body=text.render(), streamed=streamed, output_tokens=wanted(text, _LIMIT))
 
-    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Clamped:
+    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Prepared:
         """``max_output_tokens``, reasoning included."""
         text = JsonText(prepared.body)
-        limit = lower(text, "max_output_tokens", tokens=tokens)
-        return Clamped(replace(prepared, body=text.render()), limit)
+        limit = lower(text, _LIMIT, tokens=tokens)
+        return replace(prepared, body=text.render(), output_tokens=limit)
 
     def read_whole(self, answer: Mapping[str, object]) -> Reading:
         """``usage``, ``status`` and ``error``."""
