@@ -41,7 +41,7 @@ ONE_VALUE = "set value or valueFrom, not both"
 ONE_SOURCE = "exactly one of secretKeyRef and configMapKeyRef must be set"
 ONE_VOLUME = "exactly one of configMap, secret, emptyDir and persistentVolumeClaim must be set"
 
-HEADER = "spec.endpoint.headers[]"
+HEADER = "spec.endpoint.headers[].name"
 ENDPOINT, POD, ENV = "spec.endpoint", "spec.agent.pod", "spec.agent.env"
 INIT = f"{POD}.initContainers[]"
 REF = {"name": "a", "key": "b"}
