@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from laneway.api.endpoint import Server
 from laneway.gateway.app import CHAT, GEMINI, GEMINI_STREAM, MESSAGES, OLLAMA, OPERATIONS, RESPONSES
 from laneway.gateway.wire.base import Reading, Wire
-from laneway.rules.endpoint import PATHS
+from laneway.rules.endpoint import GEMINI_STABLE, PATHS
 from laneway.rules.usage import Usage
 from unit.gateway.streams import ASKED, GEMINI_EVENTS, GEMINI_PARTS, PLAIN, events, feed, sample
 
@@ -139,8 +139,10 @@ def test_geminis_body_names_the_runs_model_if_any(before: str, after: str) -> No
 
 
 def test_every_api_has_an_operation_below_its_path_and_only_generation_makes_turns() -> None:
-    begun = {operation.wire.api for operation in OPERATIONS if operation.path.startswith(PATHS[operation.wire.api])}
-    assert begun == set(PATHS)
+    assert {operation.wire.api for operation in OPERATIONS} == set(PATHS)
+    for operation in OPERATIONS:
+        stable = (GEMINI_STABLE,) if operation.wire.api is GEMINI.api else ()
+        assert operation.path.startswith((PATHS[operation.wire.api], *stable))
     assert [operation.path for operation in OPERATIONS if not operation.wire.turns] == ["/v1/embeddings"]
     counting = {operation.path.rpartition("/")[2] for operation in OPERATIONS if not operation.generates}
     assert counting == {"count_tokens", "show", "{model}:countTokens"}
