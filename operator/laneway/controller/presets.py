@@ -10,8 +10,8 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError
 
 from laneway.api.base import Model, wire_name
+from laneway.api.endpoint import WireAPI
 from laneway.api.podoptions import Resources
-from laneway.rules.endpoint import WireAPI
 
 SHIPPED = Path(__file__).parents[1] / "presets"
 
