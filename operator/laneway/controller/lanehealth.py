@@ -128,14 +128,15 @@ def cooldown_of(
     cleared the model is believed over what was learned of the account before.
     """
     health, account = own or (model_health(lane, model), account_health(lane))
-    cleared = cleared_at(lane, model)
-    accounts = [one for one in (account, *map(account_health, peers)) if not _is_older(one, cleared)]
+    accounts = [one for one in (account, *map(account_health, peers)) if not is_forgotten(one, lane, model)]
     holding = [known for record in (health, *accounts) if (known := current(record, now).cooldown)]
     return max(holding, key=lambda one: one.until or _NEVER, default=None)
 
 
-def _is_older(record: Health, cleared: datetime | None) -> bool:
-    return cleared is not None and record.mark is not None and record.mark <= cleared
+def is_forgotten(account: Health, lane: Lane, model: str) -> bool:
+    """Whether a person cleared a model after what is known of its account was learned."""
+    cleared = cleared_at(lane, model)
+    return cleared is not None and account.mark is not None and account.mark <= cleared
 
 
 def account_key(lane: Lane) -> tuple[str, ...] | None:
