@@ -42,7 +42,7 @@ class Preset(Model):
     env: Mapping[str, str] = {}
     resources: Resources | None = None
     log_parser: LogParser = LogParser.NONE
-    wire_api: WireAPI | None = Field(default=None, alias="wireAPI")
+    wire_api: WireAPI | None = None
     """The protocol that the agent speaks; None: not known, so no lane is ruled out by it."""
 
 
