@@ -1,4 +1,4 @@
-"""``python -m integration.ahead FILE``: the real operator, with a clock that a test moves.
+"""``python -m integration.ahead operator|gateway FILE``: the real program, with a clock that a test moves.
 
 Its clock is the machine's plus the seconds in FILE (a float of 8 bytes), so that hours pass when the test says so. The Lease keeps real time.
 """
@@ -13,8 +13,9 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from laneway.controller import main
-from laneway.settings import operator_settings
+from laneway.controller import main as operator
+from laneway.gateway import main as gateway
+from laneway.settings import gateway_settings, operator_settings
 
 _SECONDS = struct.Struct("d")
 _LOOK_EVERY = 0.02
@@ -29,13 +30,13 @@ class Ahead:
         self.move(0)
 
     def move(self, seconds: float) -> None:
-        """Let so much time pass at once, for all operators that read this file."""
+        """Let so much time pass at once, for all programs that read this file."""
         self.seconds += seconds
         with self.file.open("r+b" if self.file.exists() else "wb") as out:
             out.write(_SECONDS.pack(self.seconds))
 
     def now(self) -> datetime:
-        """The operators' time."""
+        """The programs' time."""
         return datetime.now(UTC) + timedelta(seconds=self.seconds)
 
     def move_to(self, moment: datetime) -> None:
@@ -44,7 +45,7 @@ class Ahead:
 
 
 class MovedClock:
-    """The operator's end of it."""
+    """The program's end of it."""
 
     def __init__(self, file: Path) -> None:
         with file.open("r+b") as opened:
@@ -63,5 +64,12 @@ class MovedClock:
                     await event.wait()
 
 
+def _run(program: str, file: str) -> int:
+    clock = MovedClock(Path(file))
+    if program == "gateway":
+        return gateway.run(gateway_settings(), clock.now)
+    return operator.run(operator_settings(), clock)
+
+
 if __name__ == "__main__":
-    sys.exit(main.run(operator_settings(), MovedClock(Path(sys.argv[1]))))
+    sys.exit(_run(*sys.argv[1:]))

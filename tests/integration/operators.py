@@ -85,10 +85,10 @@ class Stage:
     settings: dict[str, str] = field(default_factory=dict)
     """Variables for operators started from now on, over the usual ones."""
     ahead: Ahead | None = None
-    """The clock of operators started from now on; None: the machine's."""
+    """The clock of operators and gateways started from now on; None: the machine's."""
 
     def own_clock(self) -> Ahead:
-        """Give operators that are started from now on a clock that the test moves."""
+        """Give operators and gateways that are started from now on a clock that the test moves."""
         self.ahead = Ahead(self.folder / "clock")
         return self.ahead
 
@@ -103,8 +103,7 @@ class Stage:
             "LANEWAY_LEASE_NAME": LEASE,
             "LANEWAY_HEALTH_PORT": "0",
         }
-        command = ("integration.ahead", str(self.ahead.file)) if self.ahead else ("laneway", "operator")
-        operator = Program(command, identity, self._env(given), self.folder / f"{identity}.log")
+        operator = Program(self._command("operator"), identity, self._env(given), self.folder / f"{identity}.log")
         self.operators.append(operator)
         return operator
 
@@ -122,9 +121,12 @@ class Stage:
         """Start the gateway, on the same ports and ledger every time; agents are known by their token alone."""
         identity = f"gateway-{len(self.gateways)}"
         given = {"LANEWAY_LEDGER_PATH": str(self.folder / "ledger.db"), "LANEWAY_BIND_POD_ADDRESS": "false"}
-        gateway = Program(("laneway", "gateway"), identity, self._env(given), self.folder / f"{identity}.log")
+        gateway = Program(self._command("gateway"), identity, self._env(given), self.folder / f"{identity}.log")
         self.gateways.append(gateway)
         return gateway
+
+    def _command(self, program: str) -> tuple[str, ...]:
+        return ("integration.ahead", program, str(self.ahead.file)) if self.ahead else ("laneway", program)
 
     def _env(self, given: dict[str, str]) -> dict[str, str]:
         return {

@@ -74,7 +74,7 @@ REFUSED = [
     pytest.param(price(1000000), "should be less than or equal to 999999", id="a price of a million without quotes"),
     pytest.param(run({"models": None}), "spec.models: Required value", id="a run without a model"),
     pytest.param(run({"models": []}), "spec.models in body should have at least 1 items", id="a run with an empty chain"),
-    pytest.param(run({"models": [{"lane": "a"}, {"lane": "b"}]}), "spec.models: Too many: 2: must have at most 1 item", id="a chain of two steps, before there is code for it"),
+    pytest.param(run({"models": [{"lane": f"l{number}"} for number in range(17)]}), "spec.models: Too many: 17: must have at most 16 items", id="a chain of 17 steps"),
     pytest.param(run({"models": [{"lane": ""}]}), "should be at least 1 chars long", id="a step without a lane's name"),
     pytest.param(run({"models": [{"lane": "a" * 64}]}), "spec.models[0].lane: Too long", id="a lane's name of 64 characters"),
     pytest.param(run({"prompt": ""}), "spec.prompt in body should be at least 1 chars long", id="an empty prompt", marks=pytest.mark.row("S0.22")),
