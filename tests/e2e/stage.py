@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,6 +133,16 @@ class Stage:
     def log(self, run: JsonObject, *, attempt: int = -1) -> str:
         """All that the agent printed."""
         return kubectl("logs", "--namespace", self.namespace, run["status"]["attempts"][attempt]["pod"])
+
+
+@asynccontextmanager
+async def new_stage(kube: Kube) -> AsyncIterator[Stage]:
+    """A namespace of its own under Pod Security restricted; it goes, in the background, in the end."""
+    name = f"e2e-{secrets.token_hex(3)}"
+    await kube.create(NAMESPACES, None, {"metadata": {"name": name, "labels": RESTRICTED}})
+    await until(lambda: kube.get(SERVICE_ACCOUNTS, name, "default"))
+    yield Stage(kube=kube, namespace=name)
+    await kube.delete(NAMESPACES, None, name)
 
 
 def scripted_lane(spec: JsonObject | None = None, *, name: str = "lane") -> JsonObject:
