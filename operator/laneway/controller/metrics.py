@@ -8,6 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from laneway.api.modellane import ModelLaneStatus
 from laneway.api.reasons import LaneCondition
+from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.views import Lane, Run
 
 SLOTS = Gauge("laneway_lane_slots", "Slots of a lane.", ["namespace", "lane"])
@@ -21,6 +22,11 @@ WAIT_SECONDS = Histogram(
     buckets=(0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400),
 )
 FINISHED = Counter("laneway_runs_finished", "Runs that ended, by how.", ["namespace", "lane", "reason"])
+FALLBACKS = Counter(
+    "laneway_fallbacks",
+    "Moves of runs along their chains, by the lane that was left and why.",
+    ["namespace", "lane", "cause"],
+)
 RECONCILES = Counter("laneway_reconciles", "Passes over runs and lanes.", ["kind", "outcome"])
 QUEUE_DEPTH = Gauge("laneway_queue_depth", "Runs and lanes that wait to be looked at.")
 
@@ -50,3 +56,11 @@ def count_grant(run: Run, now: datetime) -> None:
     """Note how long a run waited for its first slot."""
     if run.status.attempt is None:
         WAIT_SECONDS.labels(*run.lane_key).observe((now - run.meta.created).total_seconds())
+
+
+def count_moves(run: Run, status: AgentRunStatus) -> None:
+    """Count the moves that a status write has recorded."""
+    known = set(run.status.fallback_history)
+    for move in status.fallback_history:
+        if move not in known:
+            FALLBACKS.labels(move.from_.namespace, move.from_.lane, move.cause).inc()

@@ -62,7 +62,7 @@ class Reconciler:
         self._gateway = gateway
         self._applier = applier
         self._gatherer = gatherer
-        self._presets = frozenset(presets)
+        self._presets = presets
         self._clock = clock
         self._unsettled = Unsettled()
         self._visited_lanes: set[str] = set()
@@ -91,7 +91,9 @@ class Reconciler:
         written = await self._applier.write_status(AGENT_RUNS, run.meta, decision.status, known=known)
         if written and decision.status.completion_time and not run.finished:
             metrics.count_end(run, decision.status.reason or "")
-        await self._applier.finish(decision.effects, kind=AGENT_RUNS.kind, meta=run.meta)
+        if written:
+            metrics.count_moves(run, decision.status)
+        await self._applier.finish(decision.effects, kind=AGENT_RUNS.kind, meta=written or run.meta)
         self._look_again(WorkKey("run", key), decision.due, applied)
 
     async def _prepare(self, run: Run, effects: tuple[Effect, ...]) -> Applied:
@@ -161,10 +163,17 @@ class Reconciler:
             served=self._served_times().on_lane(key),
             dependencies={run.meta.uid: self._world.dependencies(run) for run in runs if run.spec.depends_on},
             probe=self._gateway.lane(key),
+            elsewhere=self._elsewhere(key, runs),
             gateway_down_since=self._gateway.down_since,
             presets=self._presets,
             first_pass=lane.meta.uid not in self._visited_lanes,
         )
+
+    def _elsewhere(self, key: Key, runs: tuple[Run, ...]) -> frozenset[str]:
+        """Which of the runs whose calls failed last could go on on another step. Nobody else's chain is looked at: it is not asked for."""
+        failed = {one.run_uid for one in self._gateway.evidence(key) if one.last_failure}
+        now = self._clock.now()
+        return frozenset(run.meta.uid for run in runs if run.meta.uid in failed and self._gatherer.elsewhere(run, now))
 
     def _served_times(self) -> Served:
         """Read from the cache at the first pass over a lane: everything is listed by then."""

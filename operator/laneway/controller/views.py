@@ -20,12 +20,13 @@ from enum import StrEnum
 
 from laneway.agent.envelope import EnvelopeSummary
 from laneway.api.agentrun import AgentRunSpec
-from laneway.api.gatewaystate import AttemptState, LaneState
+from laneway.api.gatewaystate import AttemptState, LaneState, ModelEvidence
 from laneway.api.modellane import Access, LaneModel, ModelLaneSpec, ModelLaneStatus
 from laneway.api.reasons import LaneCondition, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, Attempt, StepStatus
 from laneway.controller.podfacts import PodFacts
 from laneway.controller.presets import Preset
+from laneway.rules.chain import Chain, LaneSteps
 from laneway.rules.fairshare import Caller
 
 Key = tuple[str, str]
@@ -60,8 +61,8 @@ class Run:
 
     @property
     def lane_key(self) -> Key:
-        """The lane of its first step."""
-        step = self.spec.models[0]
+        """The lane that it waits for, or uses: that of its step, before its first look that of its first step."""
+        step = self.status.step or self.spec.models[0]
         return step.namespace or self.meta.namespace, step.lane
 
     @property
@@ -132,6 +133,11 @@ class Lane:
         """Whether pods call the server themselves."""
         return self.spec.access is Access.DIRECT
 
+    @property
+    def steps(self) -> LaneSteps:
+        """What the chains of its runs take from it."""
+        return LaneSteps(self.spec.models[0].name, self.spec.fallback)
+
     def model(self, name: str | None) -> LaneModel | None:
         """A model by name; the first when no name is given; None when the lane does not list it."""
         if name is None:
@@ -201,20 +207,34 @@ class RunView:
     run: Run
     surroundings: Surroundings
     lane: Lane | None = None
+    """The one that its attempt uses, or that it waits for."""
+    chain: Chain = field(default_factory=Chain)
+    """Empty once it has finished."""
+    lanes: Mapping[Key, Lane] = field(default_factory=dict)
+    """Those of its chain that are there."""
+    peers: Mapping[Key, tuple[Lane, ...]] = field(default_factory=dict)
+    """Other lanes of the account of each of these."""
     place: Place | None = None
+    """In the queue of the lane that it waits for; None: that lane's turn to look at it has not come."""
     pods: tuple[PodFacts, ...] = ()
     gateway: GatewayView = GatewayView()
     envelope: EnvelopeSummary | None = None
     """The agent's log, read on Direct lanes once the pod has ended."""
-    preset: Preset | None = None
+    presets: Mapping[str, Preset] = field(default_factory=dict)
     refusal: PodRefusal | None = None
     lost_nodes: Mapping[str, datetime] = field(default_factory=dict)
     """Nodes of its pods that do not answer, and since when."""
     prompt_missing: bool = False
     usable_lanes: tuple[str, ...] = ()
-    preset_names: tuple[str, ...] = ()
     dependencies: tuple[DependencyView, ...] = ()
     """What it depends on; empty once its first attempt was granted."""
+    other_manager: str = ""
+    """Who last took or changed ``spec.activeModel``, by the name that it gave the API server; asked for only when somebody did."""
+
+    @property
+    def preset(self) -> Preset | None:
+        """How its agent is run; None: there is no such preset."""
+        return self.presets.get(self.run.spec.agent.preset)
 
     @property
     def pod(self) -> PodFacts | None:
@@ -237,7 +257,7 @@ class LaneView:
 
     lane: Lane
     runs: tuple[Run, ...] = ()
-    """Unfinished runs whose first step is this lane."""
+    """Unfinished runs that wait for this lane, hold a slot of it, or had an attempt on it."""
     pods: tuple[PodFacts, ...] = ()
     """Pods that carry this lane's labels, whoever owned them."""
     unsettled: frozenset[Held] = frozenset()
@@ -249,15 +269,24 @@ class LaneView:
     dependencies: Mapping[str, tuple[DependencyView, ...]] = field(default_factory=dict)
     """What runs that have dependencies depend on, by uid."""
     probe: LaneState | None = None
+    evidence: tuple[ModelEvidence, ...] = ()
+    """How the calls of its models went, as the gateway saw them; times are the operator's clock."""
+    successes: Mapping[str, datetime] = field(default_factory=dict)
+    """On Direct lanes: when the latest attempt began that ended well, by model. There is no gateway to tell."""
+    peers: tuple[Lane, ...] = ()
+    """Other lanes of the same account."""
+    elsewhere: frozenset[str] = frozenset()
+    """Uids of runs that have another step that is free now."""
     gateway_down_since: datetime | None = None
-    presets: frozenset[str] = field(default_factory=frozenset)
+    presets: Mapping[str, Preset] = field(default_factory=dict)
     first_pass: bool = False
     """The first look after this process began to lead."""
 
 
 def granted_step(run: Run, lane: Lane) -> StepStatus:
     """The step of a run with the lane's defaults filled in."""
-    model = lane.model(run.spec.models[0].model)
+    step = run.status.step or run.spec.models[0]
+    model = lane.model(step.model)
     if model is None:
         raise ValueError(f"lane {lane.meta.name} does not list the model of run {run.meta.name}")
     return StepStatus(lane=lane.meta.name, namespace=lane.meta.namespace, model=model.name)

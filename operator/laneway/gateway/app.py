@@ -22,6 +22,7 @@ from laneway.gateway.wire.chat_completions import ChatCompletions
 from laneway.gateway.wire.jsontext import NotAnObject
 from laneway.gateway.wire.messages import Messages
 from laneway.gateway.wire.ollama_chat import OllamaChat
+from laneway.rules.classify import Verdict
 from laneway.rules.endpoint import PATHS
 from laneway.rules.token import AttemptId
 
@@ -85,7 +86,8 @@ class CallPort:
             yield await self._authenticator.admit(attempt, plain_address(request.remote))
         except Refused as refused:
             if refused.cause is not None:
-                failure = call_failure(refused.cause, str(refused), sent=self._tools.clock())
+                now = self._tools.clock()
+                failure = call_failure(Verdict(refused.cause), str(refused), sent=now, seen=now)
                 self._tools.state.fail(attempt, failure)
             raise
         except asyncio.CancelledError:

@@ -17,7 +17,7 @@ from laneway.controller.gather import Gatherer
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import Reconciler, WorkKey
 from laneway.controller.unsettled import SETTLES_AFTER
-from laneway.controller.world import World, dependencies_of_run, lanes_of_run
+from laneway.controller.world import World, chain_of_run, dependencies_of_run, lanes_of_run
 from laneway.kube.cache import Cache
 from laneway.kube.errors import Conflict, KubeError, NotFound, Unavailable
 from laneway.kube.resources import AGENT_RUNS, CONFIG_MAPS, MODEL_LANES, PODS, JsonObject, Key, Resource
@@ -41,7 +41,8 @@ class Desk:
         self.kube: Any = MemoryKube()
         self.queue: Queue[WorkKey] = Queue(self.clock)
         self.world = World(
-            Cache(lanes_of_run=lanes_of_run, dependencies_of_run=dependencies_of_run), on_change=lambda change: None
+            Cache(lanes_of_run=lanes_of_run, chain_of_run=chain_of_run, dependencies_of_run=dependencies_of_run),
+            on_change=lambda change: None,
         )
         gateway = GatewayClient(url="http://127.0.0.1:9", secret="s", clock=self.clock)
         keys = TokenKeys(current="k", keys={"k": b"k" * 32})

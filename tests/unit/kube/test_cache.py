@@ -27,7 +27,7 @@ def needs(run: JsonObject) -> Iterable[Key]:
 
 
 def make() -> Cache:
-    return Cache(lanes_of_run=lanes_of, dependencies_of_run=needs)
+    return Cache(lanes_of_run=lanes_of, chain_of_run=lanes_of, dependencies_of_run=needs)
 
 
 def seen(cache: Cache) -> tuple[str, str] | None:

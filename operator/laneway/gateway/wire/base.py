@@ -163,8 +163,8 @@ def parse_object(raw: bytes | bytearray) -> dict[str, object] | None:
 
 
 def read_error(raw: bytes) -> ErrorInfo:
-    """What an error body says, in whatever dialect it was written."""
-    found = parse_object(raw)
+    """What an error body says, in whatever dialect it was written. Google wraps its object into a list."""
+    found = parse_object(raw.strip().removeprefix(b"[").removesuffix(b"]"))
     return error_in(found) if found is not None else ErrorInfo(message=raw[:500].decode(errors="replace").strip())
 
 
@@ -172,11 +172,12 @@ def error_in(answer: Mapping[str, object]) -> ErrorInfo:
     """The error of an object like ``{"error": {...}}``, ``{"error": "text"}`` or ``{"detail": "text"}``."""
     error = answer.get("error", answer.get("detail", answer.get("message", "")))
     if not isinstance(error, Mapping):
-        return ErrorInfo(message=_text(error))
+        return ErrorInfo(message=_text(error), body=answer)
     return ErrorInfo(
         type=_text(error.get("type") or error.get("status")),
         code=_text(error.get("code")),
         message=_text(error.get("message")),
+        body=answer,
     )
 
 

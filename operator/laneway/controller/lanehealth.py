@@ -1,0 +1,96 @@
+"""Between a lane's status and the rules of cooldowns: the record of a model and of an account, read and written. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from laneway.api.modellane import AccountStatus, Failures, LaneModelStatus
+from laneway.api.reasons import Cause, ResetSource
+from laneway.controller.views import Lane
+from laneway.rules.cooldown import Cooldown, Health, current
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def model_health(lane: Lane, model: str) -> Health:
+    """What the lane's status knows of a model."""
+    known = next((one for one in lane.status.models if one.name == model), None)
+    if known is None:
+        return Health()
+    failures = known.failures or Failures()
+    by_cause = {
+        Cause.RATE_LIMIT_MODEL: failures.rate_limit_model,
+        Cause.API_TRANSIENT: failures.api_transient,
+        Cause.API_TIMEOUT: failures.api_timeout,
+    }
+    return Health(
+        cooldown=_cooldown(known.cooldown_reason, known.cooldown_source, known.cooldown_until),
+        counts={cause: count for cause, count in by_cause.items() if count},
+        last_failure=known.last_failure_time,
+        last_status=known.last_failure_status,
+        mark=known.settled_time,
+    )
+
+
+def with_model_health(status: LaneModelStatus, health: Health) -> LaneModelStatus:
+    """The status of a model with this record."""
+    failures = Failures(
+        rate_limit_model=health.counts.get(Cause.RATE_LIMIT_MODEL),
+        api_transient=health.counts.get(Cause.API_TRANSIENT),
+        api_timeout=health.counts.get(Cause.API_TIMEOUT),
+    )
+    cooldown = health.cooldown
+    return status.model_copy(
+        update={
+            "cooldown_until": cooldown.until if cooldown else None,
+            "cooldown_reason": cooldown.cause if cooldown else None,
+            "cooldown_source": cooldown.source if cooldown else None,
+            "failures": failures if health.counts else None,
+            "last_failure_time": health.last_failure,
+            "last_failure_status": health.last_status,
+            "settled_time": health.mark,
+        }
+    )
+
+
+def account_health(lane: Lane) -> Health:
+    """What the lane's status knows of its account."""
+    known = lane.status.account
+    if known is None:
+        return Health()
+    cooldown = _cooldown(known.reason, known.source, known.cooldown_until)
+    return Health(cooldown=cooldown, last_failure=known.last_failure_time, mark=known.settled_time)
+
+
+def with_account_health(health: Health) -> AccountStatus | None:
+    """The status of an account with this record; None when it never failed."""
+    if health == Health():
+        return None
+    cooldown = health.cooldown
+    return AccountStatus(
+        cooldown_until=cooldown.until if cooldown else None,
+        reason=cooldown.cause if cooldown else None,
+        source=cooldown.source if cooldown else None,
+        last_failure_time=health.last_failure,
+        settled_time=health.mark,
+    )
+
+
+def cooldown_of(lane: Lane, model: str, peers: Iterable[Lane], now: datetime) -> Cooldown | None:
+    """What keeps a model from being used: its own cooldown or its account's, on whichever lane that was learned; the longest."""
+    records = (model_health(lane, model), account_health(lane), *map(account_health, peers))
+    holding = [record.cooldown for record in records if current(record, now).cooldown]
+    return max((one for one in holding if one), key=lambda one: one.until or _NEVER, default=None)
+
+
+def account_key(lane: Lane) -> tuple[str, ...] | None:
+    """Lanes of a namespace with the same key share their account; None: nothing to share."""
+    if lane.spec.account is not None:
+        return lane.meta.namespace, lane.spec.account
+    ref = lane.spec.endpoint.credential_ref
+    return (lane.meta.namespace, ref.name, ref.key) if ref else None
+
+
+def _cooldown(cause: Cause | None, source: ResetSource | None, until: datetime | None) -> Cooldown | None:
+    return Cooldown(cause, source, until) if cause and source else None
