@@ -62,6 +62,16 @@ async def drop(request: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
+async def broken_refusal(request: web.Request) -> web.StreamResponse:
+    """The status and the headers of a rate limit, and a part of its words."""
+    response = web.StreamResponse(status=429, headers={"Content-Length": "1000", "Retry-After": "45"})
+    await response.prepare(request)
+    await response.write(b'{"error":')
+    assert request.transport is not None
+    request.transport.abort()
+    return response
+
+
 async def call(kit: Kit, body: Mapping[str, Any] = CHAT) -> int:
     async with kit.post("/v1/chat/completions", body) as answer:
         try:
@@ -123,6 +133,7 @@ async def test_a_refusal_is_told_with_the_servers_time_and_counted_for_its_model
             True,
             id="an error inside a stream with a status for its code",
         ),
+        pytest.param(broken_refusal, CHAT, Cause.RATE_LIMIT_MODEL, False, id="a refusal whose words break off"),
         pytest.param(refusal(401), CHAT, Cause.AUTH_FAILED, False, id="a refused key"),
         pytest.param(
             refusal(429, {"type": "insufficient_quota"}), CHAT, Cause.QUOTA_EXHAUSTED, False, id="exhausted quota"

@@ -12,8 +12,19 @@ import pytest
 from aiohttp import web
 
 from laneway.api.gatewaystate import LaneState
+from laneway.gateway.evidence import LaneModel
 from laneway.gateway.prober import Prober
-from unit.gateway.kit import JsonObject, Kit, eventually, gateway, lane_object, secret_object, utc_now
+from unit.gateway.kit import (
+    ATTEMPT,
+    JsonObject,
+    Kit,
+    call_end,
+    eventually,
+    gateway,
+    lane_object,
+    secret_object,
+    utc_now,
+)
 
 Answers = dict[str, Any]
 VLLM: Answers = {"/health": b"", "/v1/models": {"data": [{"id": "smollm2", "max_model_len": 8192}]}}
@@ -243,6 +254,21 @@ async def test_a_new_generation_is_probed_at_once_and_a_lost_lane_no_more(tmp_pa
             assert told.generation == 2
             kit.views.lanes.on_list([])
             assert kit.state.lane_state("agents", "lane") is None
+
+
+async def test_the_evidence_of_a_model_leaves_with_the_model_and_with_its_lane(tmp_path: Path) -> None:
+    def blamed() -> list[str]:
+        return [one.model for one in kit.state.since(epoch=None, version=0).evidence]
+
+    async with gateway(tmp_path, scripted(VLLM)) as kit, probing(kit, lane_object(kit.server_url, version=2)):
+        for name in ("smollm2", "big"):
+            model = LaneModel("agents", "lane", name)
+            kit.state.settle(ATTEMPT, call_end(), model=model, sent=utc_now(), failure=None)
+        assert sorted(blamed()) == ["big", "smollm2"]
+        kit.views.lanes.put(lane_object(kit.server_url, version=3, generation=2))
+        assert blamed() == ["smollm2"]
+        kit.views.lanes.on_list([])
+        assert blamed() == []
 
 
 async def test_a_suspended_lane_is_probed_and_a_direct_one_is_not(tmp_path: Path) -> None:

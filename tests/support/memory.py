@@ -32,6 +32,12 @@ class MemoryKube:
         self.objects[resource, obj["metadata"].get("namespace"), obj["metadata"]["name"]] = obj
         return obj
 
+    def change(self, resource: Resource, obj: JsonObject) -> JsonObject:
+        """Put an object there as somebody else's write: with a version of its own."""
+        self._version += 1
+        meta = {**obj["metadata"], "resourceVersion": str(self._version)}
+        return self.add(resource, {**obj, "metadata": meta})
+
     async def get(self, resource: Resource, namespace: str | None, name: str) -> JsonObject:
         await self._wait(resource)
         if (resource, namespace, name) not in self.objects:

@@ -22,6 +22,8 @@ STOP_GRACE_SECONDS = 15
 """What an agent has to leave on SIGTERM (design section 5)."""
 LIVE_USAGE_EVERY = timedelta(seconds=15)
 """Usage of a running attempt is written at most this often: every write wakes all watchers."""
+RECORDED_AFTER = timedelta(seconds=2)
+"""A pod that starts sooner is recorded together with its start: one write less for each run. One that is lost before has done nothing."""
 
 
 Check = Callable[[RunView, datetime], RunDecision | None]
@@ -169,6 +171,8 @@ def _not_started(view: RunView, now: datetime) -> RunDecision | None:
         return None
     obstacle = find_obstacle(pod, prompt_missing=view.prompt_missing, now=now)
     due = pod.created + timedelta(seconds=view.run.spec.timeouts.start_seconds)
+    if obstacle is None and _may_start_soon(view, pod, now):
+        return RunDecision(view.run.status, due=pod.created + RECORDED_AFTER)
     if now < due and not (obstacle and obstacle.final):
         words = (obstacle.reason, obstacle.message) if obstacle else ("Starting", "its pod is starting")
         soon = min(due, now + timedelta(seconds=10)) if obstacle else due
@@ -176,6 +180,11 @@ def _not_started(view: RunView, now: datetime) -> RunDecision | None:
     if closing := _close_first(view, now):
         return closing
     return endings.end_run(view, now, _start_failure(view, obstacle))
+
+
+def _may_start_soon(view: RunView, pod: PodFacts, now: datetime) -> bool:
+    attempt = view.run.current
+    return attempt is not None and attempt.pod_uid is None and now < pod.created + RECORDED_AFTER
 
 
 def _start_failure(view: RunView, obstacle: Obstacle | None) -> endings.Verdict:

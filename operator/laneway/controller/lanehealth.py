@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from laneway.api.modellane import AccountStatus, Failures, LaneModelStatus
+from laneway.api.modellane import AccountStatus, CooldownMode, Failures, LaneModelStatus, ManualCooldown
 from laneway.api.reasons import Cause, ResetSource
+from laneway.api.runstatus import Trouble
 from laneway.controller.views import Lane
-from laneway.rules.cooldown import Cooldown, Health, current
+from laneway.rules.backoff import Policy
+from laneway.rules.cooldown import Cooldown, Evidence, Health, Outcome, after_failure, counts, current
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -77,11 +79,63 @@ def with_account_health(health: Health) -> AccountStatus | None:
     )
 
 
-def cooldown_of(lane: Lane, model: str, peers: Iterable[Lane], now: datetime) -> Cooldown | None:
-    """What keeps a model from being used: its own cooldown or its account's, on whichever lane that was learned; the longest."""
-    records = (model_health(lane, model), account_health(lane), *map(account_health, peers))
-    holding = [record.cooldown for record in records if current(record, now).cooldown]
-    return max((one for one in holding if one), key=lambda one: one.until or _NEVER, default=None)
+def evidence_of(cause: Cause, trouble: Trouble) -> Evidence:
+    """The failure that ended an attempt, as the rules of cooldowns want it."""
+    return Evidence(
+        cause=cause,
+        sent=trouble.sent_time,
+        seen=trouble.seen_time,
+        status=trouble.status,
+        reset=trouble.reset_time,
+        source=trouble.reset_source,
+        elsewhere=bool(trouble.elsewhere),
+    )
+
+
+def after_counted(health: Health, evidence: Evidence, lane: Lane, model: str) -> Outcome | None:
+    """What a failure does to the record of the lane's model, or account; None: it is accounted for already, or says nothing of it.
+
+    A run of a Direct lane brings its own key: that it is refused is nobody else's trouble.
+    """
+    own_key = lane.direct and evidence.cause is Cause.AUTH_FAILED
+    if own_key or not counts(health, evidence, not_before=forgotten_until(lane, model)):
+        return None
+    return after_failure(health, evidence, Policy.of(lane.spec))
+
+
+def said_by_hand(lane: Lane, model: str) -> ManualCooldown | None:
+    """What a person says of a model."""
+    return next((entry for entry in lane.spec.cooldowns if entry.model == model), None)
+
+
+def cleared_at(lane: Lane, model: str) -> datetime | None:
+    """When a person cleared a model."""
+    entry = said_by_hand(lane, model)
+    return entry.set_time if entry and entry.mode is CooldownMode.CLEAR else None
+
+
+def forgotten_until(lane: Lane, model: str) -> datetime:
+    """Calls that were sent up to then say nothing: the lane was made then, or a person cleared the model."""
+    return max(lane.meta.created, cleared_at(lane, model) or lane.meta.created)
+
+
+def cooldown_of(
+    lane: Lane, model: str, peers: Iterable[Lane], now: datetime, *, own: tuple[Health, Health] | None = None
+) -> Cooldown | None:
+    """What keeps a model from being used: its own cooldown or its account's, on whichever lane that was learned; the longest.
+
+    ``own`` is the record of the model and that of the account where something newer than the lane's status is known. A person who
+    cleared the model is believed over what was learned of the account before.
+    """
+    health, account = own or (model_health(lane, model), account_health(lane))
+    cleared = cleared_at(lane, model)
+    accounts = [one for one in (account, *map(account_health, peers)) if not _is_older(one, cleared)]
+    holding = [known for record in (health, *accounts) if (known := current(record, now).cooldown)]
+    return max(holding, key=lambda one: one.until or _NEVER, default=None)
+
+
+def _is_older(record: Health, cleared: datetime | None) -> bool:
+    return cleared is not None and record.mark is not None and record.mark <= cleared
 
 
 def account_key(lane: Lane) -> tuple[str, ...] | None:

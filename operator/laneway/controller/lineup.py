@@ -50,10 +50,12 @@ def served_times(view: LaneView) -> dict[Caller, datetime]:
     return latest
 
 
-def place(rank: int, *, used: int, slots: int) -> Place:
+def place(rank: int, *, used: int, slots: int, on_trial: str = "") -> Place:
     """What a waiting run is told of its place; behind the tenth only what seldom changes."""
     first, last = position_range(rank)
-    return Place(position=last, used=used if rank <= EXACT_UP_TO else min(used, slots), slots=slots, first=first)
+    if rank > EXACT_UP_TO:
+        return Place(position=last, used=min(used, slots), slots=slots, first=first)
+    return Place(position=last, used=used, slots=slots, first=first, on_trial=on_trial)
 
 
 def callers_shown(

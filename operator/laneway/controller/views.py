@@ -27,6 +27,7 @@ from laneway.api.runstatus import AgentRunStatus, Attempt, StepStatus
 from laneway.controller.podfacts import PodFacts
 from laneway.controller.presets import Preset
 from laneway.rules.chain import Chain, LaneSteps
+from laneway.rules.cooldown import Evidence
 from laneway.rules.fairshare import Caller
 
 Key = tuple[str, str]
@@ -158,10 +159,14 @@ class Place:
     used: int
     slots: int
     first: int | None = None
+    on_trial: str = ""
+    """The model whose cooldown is over, and that another run tries first."""
 
     @property
     def words(self) -> str:
         """Slots and place for people."""
+        if self.on_trial:
+            return f"position {self.position}; {self.on_trial} was cooling, and another run tries it first"
         if self.first is None or self.first == self.position:
             return f"{self.used} of {self.slots} slots used, position {self.position}"
         used = f"all {self.slots}" if self.used >= self.slots else f"{self.used} of {self.slots}"
@@ -271,6 +276,8 @@ class LaneView:
     probe: LaneState | None = None
     evidence: tuple[ModelEvidence, ...] = ()
     """How the calls of its models went, as the gateway saw them; times are the operator's clock."""
+    troubles: Mapping[str, tuple[Evidence, ...]] = field(default_factory=dict)
+    """Failures that ended attempts of its runs, by model; those of finished runs too."""
     successes: Mapping[str, datetime] = field(default_factory=dict)
     """On Direct lanes: when the latest attempt began that ended well, by model. There is no gateway to tell."""
     peers: tuple[Lane, ...] = ()
@@ -281,6 +288,18 @@ class LaneView:
     presets: Mapping[str, Preset] = field(default_factory=dict)
     first_pass: bool = False
     """The first look after this process began to lead."""
+
+    @property
+    def current_probe(self) -> LaneState | None:
+        """What the last probe found. Every judgement of the gateway carries the generation it was made on; another one's is ignored."""
+        probe, meta = self.probe, self.lane.meta
+        current = probe is not None and probe.uid == meta.uid and probe.generation == meta.generation
+        return probe if current else None
+
+
+def is_on(attempt: Attempt, lane: Lane) -> bool:
+    """Whether an attempt holds a slot of a lane, wherever its run's spec points now."""
+    return (attempt.step.namespace, attempt.step.lane) == lane.meta.key
 
 
 def granted_step(run: Run, lane: Lane) -> StepStatus:

@@ -16,6 +16,9 @@ from typing import NamedTuple
 from laneway.api.gatewaystate import CallFailure, ModelEvidence
 from laneway.rules.cooldown import COOLING_CAUSES
 
+MODELS_LIMIT = 10_000
+"""A call that outlives its lane leaves evidence that nobody drops; the oldest goes."""
+
 
 class LaneModel(NamedTuple):
     """A model of a lane."""
@@ -70,3 +73,5 @@ class Evidence:
     def _put(self, model: LaneModel, evidence: ModelEvidence) -> None:
         self._models[model] = evidence.model_copy(update={"version": self._next_version()})
         self._models.move_to_end(model)
+        if len(self._models) > MODELS_LIMIT:
+            self._models.popitem(last=False)

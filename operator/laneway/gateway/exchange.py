@@ -176,10 +176,13 @@ class Exchange:
             raise Refused(Kind.UNAVAILABLE, f"the lane has no key: {error}", cause=Cause.AUTH_FAILED) from error
 
     async def _pass_on_error(self, incoming: Incoming) -> web.StreamResponse:
-        """A refusal of the server, whole, without the lane's key if the server repeats it."""
+        """A refusal of the server, without the lane's key if the server repeats it. Its status stands even if its words break off."""
         if incoming.status < _FIRST_ERROR:
             raise BrokenOff(f"the server answers with a redirect ({incoming.status})")
-        body = await incoming.read_all(_ERROR_LIMIT)
+        try:
+            body = await incoming.read_all(_ERROR_LIMIT)
+        except BrokenOff:
+            body = b""
         if self._key is not None:
             body = body.replace(self._key.encode(), b"[key]")
         error = read_error(body)

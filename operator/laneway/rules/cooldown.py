@@ -22,7 +22,8 @@ ACCOUNT_CAUSES = frozenset({Cause.RATE_LIMIT_ACCOUNT, Cause.QUOTA_EXHAUSTED, Cau
 """These cool every model behind the same key (C16)."""
 COOLING_CAUSES = frozenset({*CURVE_CAUSES, *ACCOUNT_CAUSES})
 """A failure of any other class says nothing of the model's health (S2.33)."""
-SERVER_SOURCES = frozenset({ResetSource.SERVER_EVENT, ResetSource.RETRY_AFTER, ResetSource.SERVER_MISSING})
+OVERLOADED = 529
+_UNAUTHORIZED = 401
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,16 @@ class Evidence:
     elsewhere: bool = False
     """The run has another step that is free."""
 
+    @property
+    def of_account(self) -> bool:
+        """Whether it speaks of the key and not of the model (C16). A 403 may be about one model only, and so speaks of neither."""
+        return self.cause in ACCOUNT_CAUSES and (self.cause is not Cause.AUTH_FAILED or self.status == _UNAUTHORIZED)
+
+    @property
+    def of_health(self) -> bool:
+        """Whether it says anything of the health of a model or an account."""
+        return self.cause in CURVE_CAUSES or self.of_account
+
 
 @dataclass(frozen=True)
 class Cooldown:
@@ -53,6 +64,11 @@ class Cooldown:
     def holds(self, now: datetime) -> bool:
         """Whether it is in force. It ends exactly at its time (S4.6)."""
         return self.until is None or now < self.until
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether it is our own estimate of something that passes by itself: a run may choose to ignore it (S3.25)."""
+        return self.source is ResetSource.ESTIMATED and self.until is not None
 
 
 @dataclass(frozen=True)
@@ -91,7 +107,7 @@ def counts(health: Health, evidence: Evidence, *, not_before: datetime | None = 
 
     While a cooldown holds only a server's later time counts: it moves the end (S4.11).
     """
-    if evidence.cause not in COOLING_CAUSES:
+    if not evidence.of_health:
         return False
     if any(mark is not None and evidence.sent <= mark for mark in (health.mark, not_before)):
         return False
@@ -147,8 +163,10 @@ def after_success(health: Health, sent: datetime) -> Health:
 
 
 def after_clear(health: Health, cleared: datetime) -> Health:
-    """The health after a person said that failures up to ``cleared`` are forgotten."""
-    if health.last_failure is None or health.last_failure > cleared:
+    """The health after a person said that failures up to ``cleared`` are forgotten. Said twice it changes nothing more (S4.9)."""
+    blank = health.cooldown is None and health.last_failure is None
+    learned = health.last_failure or health.mark
+    if blank or (learned is not None and learned > cleared):
         return health
     return Health(mark=_later(health.mark, cleared))
 
@@ -166,13 +184,15 @@ def _later(one: datetime | None, other: datetime | None) -> datetime | None:
 
 
 def ceil_second(moment: datetime) -> datetime:
-    """The next whole second: status keeps no fractions, and a mark must not lie before what it marks."""
+    """The next whole second: status keeps no fractions, a mark must not lie before what it marks, and no wait be shorter than the server said."""
     floor = moment.replace(microsecond=0)
     return floor if floor == moment else floor + timedelta(seconds=1)
 
 
 def _failed(health: Health, evidence: Evidence, cooldown: Cooldown | None, counts: Mapping[Cause, int]) -> Health:
     seen = ceil_second(evidence.seen)
+    if cooldown is not None and cooldown.until is not None:
+        cooldown = replace(cooldown, until=ceil_second(cooldown.until))
     return Health(
         cooldown=cooldown,
         counts=dict(counts),

@@ -242,6 +242,12 @@ STARTING = {
         ("AttemptEnded", "RunFinished"),
         "no node takes the pod: Insufficient cpu (for 20 s)",
     ),
+    "a pod that was just made is recorded with its start": Case(
+        run_view(run(status=admitted()), pods=(pod(),)), "", "", now=at(1), due=2
+    ),
+    "a pod that does not start within two seconds is recorded before": Case(
+        run_view(run(status=admitted()), pods=(pod(),)), "Starting", "Starting", now=at(2), due=600
+    ),
     "an image that cannot be pulled is waited for through three pulls": Case(
         run_view(
             run(status=admitted()), pods=(pod(waiting_reason="ImagePullBackOff", waiting_message="no such image"),)

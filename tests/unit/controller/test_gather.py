@@ -14,7 +14,7 @@ from laneway.controller.gather import Gatherer
 from laneway.controller.logtrouble import trouble_of
 from laneway.controller.presets import LogParser, Preset
 from laneway.controller.views import RunView
-from laneway.controller.world import World, dependencies_of_run, lanes_of_run
+from laneway.controller.world import World, chain_of_run, dependencies_of_run, lanes_of_run
 from laneway.kube.cache import Cache
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Key, Resource
 from laneway.rules.token import TokenKeys
@@ -63,7 +63,8 @@ async def view_of(run: str, *, preset: str, parser: LogParser) -> RunView:
     """The view of a run of a Direct lane whose agent has failed, with a preset of any name that reads logs in one way."""
     kube: Any = Logs()
     world = World(
-        Cache(lanes_of_run=lanes_of_run, dependencies_of_run=dependencies_of_run), on_change=lambda change: None
+        Cache(lanes_of_run=lanes_of_run, chain_of_run=chain_of_run, dependencies_of_run=dependencies_of_run),
+        on_change=lambda change: None,
     )
 
     def add(resource: Resource, obj: JsonObject) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from laneway.api.gatewaystate import CallFailure, ModelEvidence
 from laneway.api.reasons import Cause
-from laneway.gateway.evidence import Evidence, LaneModel
+from laneway.gateway.evidence import MODELS_LIMIT, Evidence, LaneModel
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
 MODEL, SIBLING = LaneModel("models", "lane", "m"), LaneModel("models", "lane", "m2")
@@ -122,3 +122,11 @@ def test_a_model_that_its_lane_no_longer_lists_is_forgotten_and_no_other(book: B
     book.succeeds(1, model=LaneModel("elsewhere", "lane", "m"))
     book.evidence.keep("models", "lane", ["m2"])
     assert [(one.namespace, one.model) for one in book.evidence.since(0)] == [("elsewhere", "m"), ("models", "m2")]
+
+
+def test_memory_is_bounded_and_the_oldest_goes_first(book: Book) -> None:
+    book.fails(1, 2)
+    for number in range(MODELS_LIMIT):
+        book.succeeds(1, model=LaneModel("models", "gone", f"m{number}"))
+    assert len(book.evidence.since(0)) == MODELS_LIMIT
+    assert all(one.lane == "gone" for one in book.evidence.since(0))
