@@ -15,20 +15,17 @@ from support.witness import pods_of, witness
 
 MODELS = {"big": 8192, "small": 8192}
 CHAIN = [{"lane": "lane", "model": "big"}, {"lane": "lane", "model": "small"}]
-OVERLOADED = 529
+OVERLOADED, UNAVAILABLE = 529, 503
+"""Two models of one account that are overloaded within a minute cool it whole; what is unavailable cools alone."""
 AT_ONCE = timedelta(seconds=4)
 """A busy machine's time from a decision to the next grant; times in status are whole seconds."""
 
 
-async def add_lane(stage: Stage, scripted: Scripted, *overloaded: str, **spec: Any) -> None:
-    """A lane with both models, some of them overloaded until the next script."""
-    scripted.play(models=MODELS, steps=[overload(model) for model in overloaded])
+async def add_lane(stage: Stage, scripted: Scripted, failing: dict[str, int], **spec: Any) -> None:
+    """A lane with both models; calls for the failing ones meet this status until the next script."""
+    steps = [{"status": status, "model": name, "repeat": None} for name, status in failing.items()]
+    scripted.play(models=MODELS, steps=steps)
     await stage.add_lane({"models": [{"name": name} for name in MODELS], **spec})
-
-
-def overload(model: str) -> dict[str, Any]:
-    """The step of a script in which all calls for a model meet 529."""
-    return {"status": OVERLOADED, "model": model, "repeat": None}
 
 
 def moment(text: str) -> datetime:
@@ -64,7 +61,7 @@ async def free(stage: Stage, name: str, *, seconds: float = 60.0) -> None:
 async def test_a_run_goes_on_with_its_next_model_at_once_when_the_first_is_overloaded(
     stage: Stage, scripted: Scripted
 ) -> None:
-    await add_lane(stage, scripted, "big")
+    await add_lane(stage, scripted, {"big": OVERLOADED})
     run = await stage.add_run({"models": CHAIN})
     [ended] = await stage.succeeded()
     status, here = ended["status"], stage.namespace
@@ -89,7 +86,7 @@ async def test_a_run_goes_on_with_its_next_model_at_once_when_the_first_is_overl
 async def test_a_later_run_skips_a_model_while_it_cools_and_uses_it_afterwards(
     stage: Stage, scripted: Scripted
 ) -> None:
-    await add_lane(stage, scripted, "big", cooldownSeconds=25)
+    await add_lane(stage, scripted, {"big": OVERLOADED}, cooldownSeconds=25)
     await stage.add_run({"models": CHAIN}, name="meets-it")
     await stage.succeeded("meets-it")
     until_then = await cooling_until(stage, "big")
@@ -115,7 +112,8 @@ async def test_with_all_models_cooling_runs_wait_without_pods_and_one_goes_first
 ) -> None:
     slow = "sleep:4 What is the capital of France?"
     names = ["one", "two", "three"]
-    await add_lane(stage, scripted, "big", "small", cooldownSeconds=60, backoff={"transientSeconds": 20})
+    failing = dict.fromkeys(MODELS, UNAVAILABLE)
+    await add_lane(stage, scripted, failing, cooldownSeconds=60, backoff={"transientSeconds": 20})
     async with witness(stage.kube, PODS, stage.namespace) as pods:
         await stage.add_run({"models": CHAIN}, name="meets-both")
         await stage.says("Admitted", "AllModelsCooling", name="meets-both")
