@@ -65,6 +65,9 @@ class CurrentStep(NamedStep):
 
     cause: Cause | None = Field(default=None, description="What led here; absent on the first step.")
     time: Time | None = Field(default=None, description="Since when.")
+    asked: bool | None = Field(
+        default=None, description="True: a person sent the run here by spec.activeModel; it stays while it can."
+    )
     shown: bool | None = Field(
         default=None,
         description="True once spec.activeModel was seen to say the same: what it loses then, somebody took.",

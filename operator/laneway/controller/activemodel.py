@@ -47,10 +47,10 @@ def attend(view: RunView, decision: RunDecision, now: datetime) -> RunDecision:
         return replace(decision, effects=(*decision.effects, patch))
     if run.admitted and _is_open_step(view, now):
         return decision
+    what = "removed" if run.spec.active_model is None else "changed"
     restored = PostEvent(
         EventReason.ACTIVE_MODEL_RESTORED,
-        f"spec.activeModel was {'removed' if run.spec.active_model is None else 'changed'} by"
-        f" {view.other_manager or 'another manager'}; it shows again where the run is",
+        f"spec.activeModel was {what} by {_others(view)}; it shows again where the run is",
         key=f"restored-{now.timestamp():.0f}",
         type=EventType.WARNING,
     )
@@ -75,8 +75,7 @@ def _seen(decision: RunDecision) -> RunDecision:
 
 def _left_alone(view: RunView, decision: RunDecision, until: datetime) -> RunDecision:
     """Two managers that write against each other end here; the run goes on from its status."""
-    other = view.other_manager or "another manager"
-    words = f"; spec.activeModel is left as {other} wrote it, who changed it {RESTORES_KEPT} times in 10 minutes"
+    words = f"; spec.activeModel was written over {RESTORES_KEPT} times in 10 minutes and is left to {_others(view)}"
     conditions = tuple(
         c.model_copy(update={"message": c.message + words}) if c.type == RunCondition.ADMITTED else c
         for c in decision.status.conditions
@@ -84,6 +83,10 @@ def _left_alone(view: RunView, decision: RunDecision, until: datetime) -> RunDec
     status = decision.status.model_copy(update={"conditions": conditions})
     due = min(moment for moment in (decision.due, until) if moment)
     return replace(decision, status=status, due=due)
+
+
+def _others(view: RunView) -> str:
+    return " or ".join(view.other_managers) or "another manager"
 
 
 def _is_ours(run: Run, status: AgentRunStatus, chain: Chain) -> bool:

@@ -163,7 +163,7 @@ def _backoff(failed: _Failed, lane: Lane, failure: CallFailure) -> BackoffStatus
     cooldown = outcome.health.cooldown
     source = cooldown.source if cooldown else trouble.reset_source or ResetSource.ESTIMATED
     hinted = trouble.reset_time is not None and source is ResetSource.RETRY_AFTER
-    hint = trouble.reset_time - trouble.seen_time if hinted and trouble.reset_time else None
+    hint = failure.reset_time - failure.seen_time if hinted and failure.reset_time else None
     return BackoffStatus(
         cause=failed.cause,
         step=attempt.step,

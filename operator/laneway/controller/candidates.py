@@ -32,6 +32,7 @@ def find_candidates(view: LaneView, gates: Mapping[str, Gate], now: datetime) ->
     backing_off = 0
     due: datetime | None = None
     unsettled = {held.run_uid for held in view.unsettled}
+    shut = {model for model, gate in gates.items() if gate.cooldown}
     for run in view.runs:
         if not _waits_here(run, view) or run.meta.uid in unsettled:
             continue
@@ -41,7 +42,7 @@ def find_candidates(view: LaneView, gates: Mapping[str, Gate], now: datetime) ->
             until = planned if now < planned else None
         elif blocker := find_blocker(_question(run, view, now)):
             until = blocker.until
-        elif (gate := gates.get(wanted_model(run, view))) is None or gate.shut_for(run):
+        elif shut and (model := wanted_model(run, view)) in shut and gates[model].shut_for(run):
             backing_off += 1
             until = None  # the lane looks again anyway when the cooldown ends
         else:
@@ -53,6 +54,8 @@ def find_candidates(view: LaneView, gates: Mapping[str, Gate], now: datetime) ->
 
 def past_trials(line: Iterable[Run], view: LaneView, gates: Mapping[str, Gate]) -> list[Run]:
     """Those of a line that no trial holds back: of the runs that want a model on trial the first, if none tries it yet."""
+    if not any(gate.trial for gate in gates.values()):
+        return list(line)
     free: list[Run] = []
     taken: set[str] = set()
     for run in line:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from laneway.api.agentrun import OnTransientError, Selection
-from laneway.api.reasons import Cause, ResetSource, RunCondition, Waiting
+from laneway.api.reasons import ResetSource, RunCondition, Waiting
 from laneway.api.runstatus import BackoffStatus
 from laneway.controller.survey import Survey
 from laneway.controller.views import Run
@@ -35,7 +35,7 @@ def choose(survey: Survey, *, stands_in_line: bool) -> int | None:
 def _choose(survey: Survey, *, stands_in_line: bool) -> int | None:
     run, current, shut = survey.run, survey.current, survey.shut
     is_open = current is not None and current not in shut
-    if is_open and sent_by_hand(run):
+    if is_open and run.status.step is not None and run.status.step.asked:
         return current
     if holds_its_place(survey):
         above = from_top(survey.links, shut)
@@ -49,12 +49,6 @@ def _compares(run: Run) -> bool:
     """Whether all steps are weighed against each other: for LeastBusy, until the run stands in line somewhere."""
     told = any(c.type == RunCondition.ADMITTED and c.reason == Waiting.WAITING_FOR_SLOT for c in run.status.conditions)
     return run.spec.selection is Selection.LEAST_BUSY and not told
-
-
-def sent_by_hand(run: Run) -> bool:
-    """Whether a person chose the step that the run is on."""
-    step = run.status.step
-    return step is not None and step.cause is Cause.MANUAL
 
 
 def holds_its_place(survey: Survey) -> bool:

@@ -118,8 +118,8 @@ def _places(view: LaneView, line: _Line, gated: Mapping[str, Gate], *, used: int
     slots = view.lane.spec.capacity.runs
     places = []
     for rank, run in enumerate(line.queued, start=1):
-        model = wanted_model(run, view)
-        behind = model if used < slots and gated[model].trial else ""
+        model = wanted_model(run, view) if used < slots else ""
+        behind = model if model and gated[model].trial else ""
         places.append((run.meta.uid, place(rank, used=used, slots=slots, on_trial=behind)))
     return tuple(places)
 

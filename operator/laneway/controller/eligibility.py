@@ -58,7 +58,7 @@ def find_blocker(question: Question) -> Blocker | None:
 
     What has to be corrected comes before what has to be waited for.
     """
-    return _first(question, (*_RUN_WRONG, *_STEP_WRONG, *_START, *_STEP_WAITS, *_REFUSED))
+    return _first(question, _ALL)
 
 
 def find_run_mistake(question: Question) -> Blocker | None:
@@ -73,7 +73,7 @@ def find_start_blocker(question: Question) -> Blocker | None:
 
 def find_step_blocker(question: Question) -> Blocker | None:
     """What keeps any run like this one from a step, cooldowns aside."""
-    return _first(question, (*_STEP_WRONG, *_STEP_WAITS))
+    return _first(question, _STEP)
 
 
 def find_refusal(question: Question) -> Blocker | None:
@@ -139,8 +139,11 @@ def _model_found(q: Question) -> Blocker | None:
 
 def _wire_api(q: Question) -> Blocker | None:
     """The gateway never translates between protocols, so an agent whose protocol is known needs a lane that speaks it."""
-    preset, server = q.presets.get(q.run.spec.agent.preset), q.lane.spec.endpoint.server if q.lane else None
-    if preset is None or preset.wire_api is None or server is None or preset.wire_api in SPOKEN[server]:
+    preset = q.presets.get(q.run.spec.agent.preset)
+    if q.lane is None or preset is None or preset.wire_api is None:
+        return None
+    server = q.lane.spec.endpoint.server
+    if preset.wire_api in SPOKEN[server]:
         return None
     spoken = ", ".join(sorted(SPOKEN[server]))
     message = (
@@ -222,3 +225,5 @@ _STEP_WRONG: tuple[Check, ...] = (_lane_found, _namespace_allowed, _model_found,
 _START: tuple[Check, ...] = (_dependencies, _not_before)
 _STEP_WAITS: tuple[Check, ...] = (_lane_suspended, _lane_ready, _model_served)
 _REFUSED: tuple[Check, ...] = (_pod_refused,)
+_STEP: tuple[Check, ...] = (*_STEP_WRONG, *_STEP_WAITS)
+_ALL: tuple[Check, ...] = (*_RUN_WRONG, *_STEP_WRONG, *_START, *_STEP_WAITS, *_REFUSED)

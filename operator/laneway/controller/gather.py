@@ -78,7 +78,7 @@ class Gatherer:
             if len(lanes) == len({link.key for link in chain.links})
             else self._world.usable_lanes(run.meta.namespace),
             dependencies=self._world.dependencies(run),
-            other_manager=await self._other_manager(run) if was_touched(run, chain) else "",
+            other_managers=await self._other_managers(run) if was_touched(run, chain) else (),
         )
 
     def elsewhere(self, run: Run, now: datetime) -> bool:
@@ -97,13 +97,13 @@ class Gatherer:
         )
         return has_other_step(view, now)
 
-    async def _other_manager(self, run: Run) -> str:
-        """Who changed the spec last, read live: the cache leaves managers out."""
+    async def _other_managers(self, run: Run) -> tuple[str, ...]:
+        """Read live: the cache leaves managers out."""
         try:
             raw = await self._kube.get(AGENT_RUNS, run.meta.namespace, run.meta.name)
         except NotFound:
-            return ""
-        return last_spec_manager(raw)
+            return ()
+        return spec_managers(raw)
 
     def _lane_key(self, run: Run) -> Key:
         """While an attempt lives, and after the run has ended, it is judged by the attempt's own lane, wherever the spec points."""
@@ -181,12 +181,15 @@ class Gatherer:
         return ref.key not in (found.get("data") or {}) and ref.key not in (found.get("binaryData") or {})
 
 
-def last_spec_manager(raw: JsonObject) -> str:
-    """The field manager, other than us, whose write of anything but the status is the latest; empty when there is none."""
-    entries: list[JsonObject] = [
-        entry
+def spec_managers(raw: JsonObject) -> tuple[str, ...]:
+    """Who owns ``spec.activeModel`` besides us; if nobody does, all other field managers of what is not status.
+
+    A manager that took the field away leaves no trace of that: it is one of those who write the object.
+    """
+    others = {
+        str(entry.get("manager", "")): (entry.get("fieldsV1") or {}).get("f:spec") or {}
         for entry in raw["metadata"].get("managedFields") or ()
         if not entry.get("subresource") and entry.get("manager") != names.SPEC_MANAGER
-    ]
-    entries.sort(key=lambda entry: str(entry.get("time", "")))
-    return str(entries[-1].get("manager", "")) if entries else ""
+    }
+    owners = [manager for manager, spec in others.items() if "f:activeModel" in spec]
+    return tuple(sorted(owners or others))

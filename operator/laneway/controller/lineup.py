@@ -16,9 +16,11 @@ def slots_by_caller(view: LaneView, held: Iterable[Held]) -> Counter[Caller]:
     """How many slots each caller holds. A pod whose run is gone counts for its namespace; a slot of which nothing is known, for the lane's."""
     owners = {pod.run_uid: Caller(pod.namespace, "") for pod in view.pods}
     owners |= view.holders
-    owners |= {run.meta.uid: run.caller for run in view.runs}
+    holding = [slot.run_uid for slot in held]
+    those = frozenset(holding)
+    owners |= {run.meta.uid: run.caller for run in view.runs if run.meta.uid in those}
     nobody = Caller(view.lane.meta.namespace, "")
-    return Counter(owners.get(slot.run_uid, nobody) for slot in held)
+    return Counter(owners.get(uid, nobody) for uid in holding)
 
 
 def in_fair_order(

@@ -37,8 +37,8 @@ def with_chain(survey: Survey) -> AgentRunStatus:
     )
 
 
-def moved(survey: Survey, to: int, cause: Cause) -> tuple[Run, tuple[Effect, ...]]:
-    """The run on another step, with its history; and the Event."""
+def moved(survey: Survey, to: int, cause: Cause, *, asked: bool = False) -> tuple[Run, tuple[Effect, ...]]:
+    """The run on another step, with its history; and the Event. ``asked``: a person sent it there."""
     run, now = survey.run, survey.now
     status = run.status
     link = survey.links[to]
@@ -50,7 +50,7 @@ def moved(survey: Survey, to: int, cause: Cause) -> tuple[Run, tuple[Effect, ...
         to=NamedStep(**_names(link)),
         cause=cause,
     )
-    step = CurrentStep(**_names(link), cause=cause if to else None, time=now)
+    step = CurrentStep(**_names(link), cause=cause if to else None, time=now, asked=asked or None)
     history = (*status.fallback_history, entry)[-HISTORY_KEPT:]
     changed = status.model_copy(update={"step": step, "fallback_history": history})
     return replace(run, status=changed), (_told(survey, before, to, cause),)

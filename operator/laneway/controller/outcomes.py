@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from pydantic import ValidationError
+
 from laneway.api.reasons import Outcome
 from laneway.api.runstatus import Attempt
 from laneway.controller.lanehealth import evidence_of
@@ -42,7 +44,7 @@ class Outcomes:
         """Take in the attempts of a run; the lanes that learn something new."""
         attempts = (run.get("status") or {}).get("attempts") or ()
         ended = (one for one in attempts if one.get("trouble") or one.get("outcome") == Outcome.SUCCEEDED)
-        return {lane for lane in map(self._note, map(Attempt.model_validate, ended)) if lane}
+        return {lane for attempt in map(_read, ended) if attempt and (lane := self._note(attempt))}
 
     def _note(self, attempt: Attempt) -> Key | None:
         lane, model = Key(attempt.step.namespace, attempt.step.lane), attempt.step.model
@@ -60,6 +62,14 @@ class Outcomes:
         kept = tuple(sorted({*known, evidence}, key=_order)[-TROUBLES_KEPT:])
         self._troubles[lane][model] = kept
         return kept != known
+
+
+def _read(attempt: JsonObject) -> Attempt | None:
+    """An attempt; None for one of another version: its run's own pass says what is wrong with it."""
+    try:
+        return Attempt.model_validate(attempt)
+    except ValidationError:
+        return None
 
 
 def _order(evidence: Evidence) -> tuple[datetime, datetime, str]:

@@ -95,7 +95,6 @@ def _unsettled(view: LaneView) -> dict[str, int]:
 
 
 def wanted_model(run: Run, view: LaneView) -> str:
-    """The model of the lane that a waiting run is about to use; empty when the lane does not list it."""
+    """The model of the lane that a waiting run is about to use."""
     step = run.status.step or run.spec.models[0]
-    model = view.lane.model(step.model)
-    return model.name if model else ""
+    return step.model or view.lane.spec.models[0].name

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 
 from laneway.agent.envelope import EnvelopeSummary
 from laneway.api.agentrun import AgentRunSpec
@@ -54,19 +55,19 @@ class Meta:
 
 @dataclass(frozen=True)
 class Run:
-    """An AgentRun as the cache has it."""
+    """An AgentRun as the cache has it. What is worked out of it is kept with it: a lane with many waiting runs asks again at each pass."""
 
     meta: Meta
     spec: AgentRunSpec
     status: AgentRunStatus
 
-    @property
+    @cached_property
     def lane_key(self) -> Key:
         """The lane that it waits for, or uses: that of its step, before its first look that of its first step."""
         step = self.status.step or self.spec.models[0]
         return step.namespace or self.meta.namespace, step.lane
 
-    @property
+    @cached_property
     def caller(self) -> Caller:
         """Whom it counts for in fair shares."""
         return Caller(self.meta.namespace, self.spec.caller)
@@ -75,17 +76,17 @@ class Run:
         """Whether a condition has this status."""
         return any(c.type == kind and c.status == status for c in self.status.conditions)
 
-    @property
+    @cached_property
     def finished(self) -> bool:
         """Whether it has ended, in whatever way."""
         return self.condition_is(RunCondition.FINISHED, "True")
 
-    @property
+    @cached_property
     def admitted(self) -> bool:
         """Whether it was granted a slot for an attempt that has not ended."""
         return self.condition_is(RunCondition.ADMITTED, "True") and not self.finished
 
-    @property
+    @cached_property
     def current(self) -> Attempt | None:
         """The attempt that holds the slot."""
         return self.status.attempts[-1] if self.admitted and self.status.attempts else None
@@ -233,8 +234,8 @@ class RunView:
     usable_lanes: tuple[str, ...] = ()
     dependencies: tuple[DependencyView, ...] = ()
     """What it depends on; empty once its first attempt was granted."""
-    other_manager: str = ""
-    """Who last took or changed ``spec.activeModel``, by the name that it gave the API server; asked for only when somebody did."""
+    other_managers: tuple[str, ...] = ()
+    """Who may have taken or changed ``spec.activeModel``, by the names given to the API server; asked for only when somebody did."""
 
     @property
     def preset(self) -> Preset | None:

@@ -46,12 +46,14 @@ def waits(view: RunView, now: datetime) -> RunDecision:
     seen = replace(seen, run=replace(view.run, status=moves.with_chain(seen)))
     before, told = seen.run, moves.unknown_models(seen)
     if seen.current is None:
-        seen, effects = _move(seen, 0, Cause.MANUAL)
+        seen, effects = _move(seen, 0, Cause.MANUAL, asked=False)
         told = (*told, *effects)
     held = _before_any_step(view, seen)
-    target, cause = _target(view, seen, held)
+    wish = activemodel.wish(seen)
+    target = _target(view, seen, held) if wish is None else wish
     if target is not None and target != seen.current:
-        seen, effects = _move(seen, target, cause)
+        cause = _why(seen, target) if wish is None else Cause.MANUAL
+        seen, effects = _move(seen, target, cause, asked=wish is not None)
         told = (*told, *effects)
     if seen.run.status.step != before.status.step:
         view = replace(view, place=None)
@@ -60,8 +62,8 @@ def waits(view: RunView, now: datetime) -> RunDecision:
     return replace(decision, effects=(*decision.effects, *told)) if changed else decision
 
 
-def _move(seen: Survey, to: int, cause: Cause) -> tuple[Survey, tuple[Effect, ...]]:
-    run, told = moves.moved(seen, to, cause)
+def _move(seen: Survey, to: int, cause: Cause, *, asked: bool) -> tuple[Survey, tuple[Effect, ...]]:
+    run, told = moves.moved(seen, to, cause, asked=asked)
     return replace(seen, run=run), told
 
 
@@ -80,24 +82,20 @@ def _before_any_step(view: RunView, seen: Survey) -> Blocker | None:
     return find_start_blocker(question) if any(step.left for step in seen.steps) else None
 
 
-def _target(view: RunView, seen: Survey, held: Blocker | None) -> tuple[int | None, Cause]:
-    """The step to be on, and why. A person's word counts whatever holds the run; by itself it moves only when it could begin."""
-    wish = activemodel.wish(seen)
-    if wish is not None:
-        return wish, Cause.MANUAL
+def _target(view: RunView, seen: Survey, held: Blocker | None) -> int | None:
+    """The step to be on. By itself a run moves only when it could begin."""
     if held is not None:
-        return seen.current, Cause.MANUAL
-    found = choose(seen, stands_in_line=view.place is not None)
-    return found, _why(seen, found)
+        return seen.current
+    return choose(seen, stands_in_line=view.place is not None)
 
 
-def _why(seen: Survey, to: int | None) -> Cause:
+def _why(seen: Survey, to: int) -> Cause:
     """Why the run leaves its step: what shuts it; on the way back up what had led down; else that its lane is full."""
     current, step = seen.current, seen.run.status.step
     blocker = seen.steps[current].blocker if current is not None else None
     if blocker is not None and blocker.cause is not None:
         return blocker.cause
-    up = to is not None and current is not None and to < current
+    up = current is not None and to < current
     return step.cause if up and step is not None and step.cause else Cause.FULL
 
 

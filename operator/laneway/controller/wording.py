@@ -46,7 +46,8 @@ def clock(moment: datetime, now: datetime) -> str:
 def cooling(cooldown: Cooldown, now: datetime) -> str:
     """A cooldown: until when, why, and who says so."""
     until = f"cooling until {clock(cooldown.until, now)}" if cooldown.until else "not used for now"
-    why = [CAUSES[cooldown.cause], _SOURCES.get(cooldown.source, "")]
+    who = _SOURCES.get(cooldown.source, "") if cooldown.until else ""
+    why = [CAUSES[cooldown.cause], who]
     return f"{until} ({', '.join(dict.fromkeys(word for word in why if word))})"
 
 

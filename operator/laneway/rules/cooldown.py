@@ -112,9 +112,12 @@ def counts(health: Health, evidence: Evidence, *, not_before: datetime | None = 
     if any(mark is not None and evidence.sent <= mark for mark in (health.mark, not_before)):
         return False
     known = health.cooldown
-    if known is None or not known.holds(evidence.sent):
+    if known is None:
         return True
-    return known.until is not None and evidence.reset is not None and evidence.reset > known.until
+    if known.until is None:
+        return False
+    later = evidence.reset is not None and evidence.reset > known.until
+    return later or evidence.sent > known.until  # not >=: once it is over, its end is the mark
 
 
 def after_failure(health: Health, evidence: Evidence, policy: Policy) -> Outcome:

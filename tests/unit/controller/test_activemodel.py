@@ -14,7 +14,7 @@ from laneway.controller.activemodel import was_touched
 from laneway.controller.decide_run import decide_run
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import PatchActiveModel, PostEvent
-from laneway.controller.gather import last_spec_manager
+from laneway.controller.gather import spec_managers
 from laneway.controller.views import Lane
 from support.builders import NOW, at, call_failure, condition, run_view, running
 from support.chains import A, B, C, at_work, chained, cooled, failed_view, hosted, messages, on
@@ -54,7 +54,7 @@ def look(
         run_view(
             chained(A, B, C, status=status, activeModel=active, **spec),
             lanes=lanes or LANES,
-            other_manager="argocd-controller",
+            other_managers=("argocd-controller",),
         ),
         now,
     )
@@ -140,7 +140,7 @@ def test_what_a_run_on_its_first_step_cannot_be_sent_to_is_taken_away() -> None:
 @pytest.mark.parametrize("status", [moved(A, B, shown=True), moved(A)], ids=["that has moved", "that has not"])
 def test_a_person_moves_a_waiting_run(status: AgentRunStatus) -> None:
     decision = look(status, {"lane": C}, lanes=[hosted(A), hosted(B), hosted(C)])
-    assert decision.status.step == on(C, cause=Cause.MANUAL, time=NOW, shown=True)
+    assert decision.status.step == on(C, cause=Cause.MANUAL, time=NOW, asked=True, shown=True)
     assert decision.status.fallback_history[-1].cause is Cause.MANUAL
     assert (patched(decision), events(decision)) == (NOWHERE, ["SteppedDown"])
     assert decision.status.reason == "WaitingForSlot"
@@ -193,7 +193,7 @@ def test_after_three_restores_in_ten_minutes_the_field_is_left_alone_and_the_oth
     restores = (at(-500), at(-100), at(-50))
     decision = look(moved(A, B, shown=True, restores=restores))
     assert (patched(decision), events(decision), where(decision)) == (NOWHERE, [], B)
-    assert "left as argocd-controller wrote it" in messages(decision.status)["Admitted"]
+    assert "is left to argocd-controller" in messages(decision.status)["Admitted"]
     assert decision.due == at(100)
     again = look(moved(A, B, shown=True, restores=restores), now=at(100))
     assert patched(again) == value(B)
@@ -235,18 +235,24 @@ def test_whether_somebody_touched_it(status: AgentRunStatus, active: dict[str, A
     assert was_touched(view.run, view.chain) is expected
 
 
-def entry(manager: str, moment: str, **changes: str) -> dict[str, str]:
-    return {"manager": manager, "time": moment, **changes}
+def entry(manager: str, *fields: str, **changes: str) -> dict[str, Any]:
+    return {"manager": manager, "fieldsV1": {"f:spec": {f"f:{name}": {} for name in fields}}, **changes}
 
 
 @pytest.mark.parametrize(
     ("entries", "expected"),
     [
-        pytest.param([entry("kubectl", "T1"), entry("argocd", "T2")], "argocd", id="the latest"),
-        pytest.param([entry("kubectl", "T1"), entry("laneway-operator", "T2")], "kubectl", id="not us"),
-        pytest.param([entry("kubectl", "T1"), entry("x", "T2", subresource="status")], "kubectl", id="not of a status"),
-        pytest.param([], "", id="nobody"),
+        pytest.param([entry("argocd", "activeModel"), entry("kubectl", "prompt")], ("argocd",), id="its owner"),
+        pytest.param(
+            [entry("laneway-operator", "activeModel"), entry("kubectl", "prompt"), entry("argocd", "models")],
+            ("argocd", "kubectl"),
+            id="nobody else owns it: all who write the spec",
+        ),
+        pytest.param(
+            [entry("kubectl", "prompt"), entry("x", subresource="status")], ("kubectl",), id="not of the status"
+        ),
+        pytest.param([], (), id="nobody"),
     ],
 )
-def test_who_wrote_the_spec_last(entries: list[dict[str, str]], expected: str) -> None:
-    assert last_spec_manager({"metadata": {"managedFields": entries}}) == expected
+def test_who_may_have_touched_it(entries: list[dict[str, Any]], expected: tuple[str, ...]) -> None:
+    assert spec_managers({"metadata": {"managedFields": entries}}) == expected

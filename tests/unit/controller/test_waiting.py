@@ -456,6 +456,14 @@ def test_least_busy_waits_when_all_are_cooled() -> None:
     assert (status.reason, status.next_attempt_time) == ("AllModelsCooling", at(60))
 
 
+def test_a_hold_by_hand_that_ends_lets_the_run_go_back_up() -> None:
+    held = cooled(hosted(A), None, cause=Cause.MANUAL, source=ResetSource.MANUAL)
+    full = busy(hosted(B), active=4, queued=1)
+    there = look(run_view(chained(A, B), lanes=[held, full]))
+    assert there.step == on(B, cause=Cause.MANUAL, time=NOW)
+    assert where(look(run_view(chained(A, B, status=there), lanes=[hosted(A), full], place=LINE))) == A
+
+
 # ---- edits
 
 

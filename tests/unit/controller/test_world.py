@@ -208,3 +208,12 @@ def test_the_caller(world: World, name: str, uid: str, caller: str) -> None:
 
 def test_the_status_of_what_is_gone_is_empty(world: World) -> None:
     assert world.raw_status(AGENT_RUNS, HELLO) == {}
+
+
+@pytest.mark.row("C16")
+def test_the_lanes_of_an_account_know_each_other(world: World) -> None:
+    for name, account in (("a", "x"), ("b", "x"), ("c", "y"), ("d", None)):
+        world.absorb(MODEL_LANES, raw_lane(name, spec={"account": account} if account else {}))
+    lanes = {name: world.lane(Key("team-a", name)) for name in "abcd"}
+    peers = {name: [peer.meta.name for peer in world.peers(lane)] for name, lane in lanes.items() if lane}
+    assert peers == {"a": ["b"], "b": ["a"], "c": [], "d": []}
