@@ -76,6 +76,15 @@ class Stage:
         """The condition of a run, once it has this reason."""
         return await self._says(lambda: self.read(name), kind, reason, seconds)
 
+    async def waits_for_slot(self, words: str, *, name: str = "run", seconds: float = 30.0) -> None:
+        """Wait until a run is told that it waits for a slot, in these words; before its turn is worked out there are others."""
+
+        async def look() -> bool:
+            found = condition(await self.read(name), "Admitted")
+            return found.get("reason") == "WaitingForSlot" and words in found["message"]
+
+        await until(look, seconds=seconds, what=f"{name} waits: {words}")
+
     async def lane_says(self, reason: str, *, name: str = "lane", seconds: float = 30.0) -> JsonObject:
         """The condition Ready of a lane, once it has this reason."""
         return await self._says(lambda: self.lane(name), "Ready", reason, seconds)

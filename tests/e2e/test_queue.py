@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from e2e import agents
-from e2e.commands import kubectl, until
+from e2e.commands import kubectl
 from e2e.scripted import Scripted
 from e2e.stage import Stage
 from laneway.kube.resources import MODEL_LANES, PODS, JsonObject
@@ -59,11 +59,11 @@ async def test_a_raised_bound_starts_more_at_once_and_a_lowered_one_stops_nothin
         await set_lane(stage, capacity={"runs": 3})
         at_work += [await stage.running_pod(name) for name in names[1:3]]
         await set_lane(stage, capacity={"runs": 1})
-        await until(lambda: says_slots(stage, "3 of 1 slots used"), what="the lane is over its bound")
+        await stage.waits_for_slot("3 of 1 slots used", name="run-3")
         for pod in at_work[:2]:
             tell(pod)
         await stage.succeeded(*names[:2])
-        await until(lambda: says_slots(stage, "1 of 1 slots used"), what="the lane is at its bound")
+        await stage.waits_for_slot("1 of 1 slots used", name="run-3")
         assert not await stage.pods(await stage.read("run-3")), "nothing begins before the lane is under its bound"
         tell(at_work[2])
         for name in names[3:]:
@@ -71,12 +71,6 @@ async def test_a_raised_bound_starts_more_at_once_and_a_lowered_one_stops_nothin
         ended = await stage.succeeded(*names)
     assert [len(run["status"]["attempts"]) for run in ended] == [1] * len(names), "nothing was stopped"
     assert most_at_once(pods, lane="lane") == 3
-
-
-async def says_slots(stage: Stage, words: str) -> bool:
-    """Whether the next run in the queue is told so."""
-    conditions = (await stage.read("run-3"))["status"]["conditions"]
-    return any(words in one["message"] for one in conditions if one["type"] == "Admitted")
 
 
 def tell(pod: JsonObject) -> None:
