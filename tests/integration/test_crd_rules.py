@@ -19,7 +19,9 @@ PLAIN = (
     "a credential goes over plain http only inside the cluster (a host of one label, .svc or .svc.cluster.local),"
     " or with insecureCredential: true"
 )
-AUTH = "auth Bearer and XApiKey need a credentialRef"
+AUTH = "an auth other than None needs a credentialRef"
+NO_KEY = "a key is not a header of the lane; use credentialRef"
+OWN_HEADERS = "headers of the connection and of the body are the gateway's own"
 DIRECT = "a Direct lane has no credentialRef; the run brings its own key"
 PRICES = "inputUSDPerMillion and outputUSDPerMillion go together"
 LANE_NAME = "name must be at most 63 characters without dots; pods are labelled with it"
@@ -39,6 +41,7 @@ ONE_VALUE = "set value or valueFrom, not both"
 ONE_SOURCE = "exactly one of secretKeyRef and configMapKeyRef must be set"
 ONE_VOLUME = "exactly one of configMap, secret, emptyDir and persistentVolumeClaim must be set"
 
+HEADER = "spec.endpoint.headers[].name"
 ENDPOINT, POD, ENV = "spec.endpoint", "spec.agent.pod", "spec.agent.env"
 INIT = f"{POD}.initContainers[]"
 REF = {"name": "a", "key": "b"}
@@ -50,6 +53,10 @@ def endpoint(**fields: Any) -> Manifest:
 
 def keyed(url: str, **fields: Any) -> Manifest:
     return endpoint(url=url, credentialRef={"name": "key"}, **fields)
+
+
+def headed(name: str) -> Manifest:
+    return endpoint(headers=[{"name": name, "value": "a"}])
 
 
 def priced(**prices: str) -> Manifest:
@@ -84,6 +91,9 @@ REFUSED = [
     pytest.param(ENDPOINT, keyed("http://api.example.com/v1"), PLAIN, id="a key over plain http to a public host"),
     pytest.param(ENDPOINT, keyed("http://host.svc.example.com"), PLAIN, id="a key to a host that only looks inside"),
     pytest.param(ENDPOINT, endpoint(url="http://a.svc", auth="Bearer"), AUTH, id="a way to send a key without a key"),
+    pytest.param(ENDPOINT, endpoint(url="http://a.svc", auth="XGoogApiKey"), AUTH, id="Gemini's way without a key"),
+    pytest.param(HEADER, headed("X-Api-Key"), NO_KEY, id="a key as a header of the lane"),
+    pytest.param(HEADER, headed("Content-length"), OWN_HEADERS, id="a header of the body"),
     pytest.param("spec.dependsOn", run({"dependsOn": [{"name": "other"}, {"name": "me"}]}, name="me"), SELF, id="a run that depends on itself"),
     pytest.param("spec", lane({"access": "Direct", "endpoint": {"credentialRef": {"name": "key"}}}), DIRECT, id="a Direct lane with a key"),
     pytest.param("spec.models[].pricing", priced(inputUSDPerMillion="1"), PRICES, id="a price of input alone"),
@@ -127,6 +137,9 @@ ACCEPTED = [
     pytest.param(ENDPOINT, keyed("http://api.example.com", insecureCredential=True), PLAIN, id="a key over plain http that was asked for"),
     pytest.param(ENDPOINT, keyed("https://a.example", auth="XApiKey"), AUTH, id="a way to send a key with a key"),
     pytest.param(ENDPOINT, endpoint(url="http://a.svc", auth="None"), AUTH, id="no key at all"),
+    pytest.param(ENDPOINT, keyed("https://a.example", server="Gemini", auth="XGoogApiKey"), AUTH, id="Gemini's way with a key"),
+    pytest.param(HEADER, headed("OpenAI-Organization"), NO_KEY, id="a header that names an organization"),
+    pytest.param(HEADER, headed("X-Team"), OWN_HEADERS, id="a header of one's own"),
     pytest.param("spec", lane({"access": "Direct"}), DIRECT, id="a Direct lane without a key"),
     pytest.param("spec.models[].pricing", priced(inputUSDPerMillion="0", outputUSDPerMillion="0"), PRICES, id="a model that is free"),
     pytest.param("spec.models[].pricing", priced(cacheReadUSDPerMillion="0.3"), PRICES, id="a price of the cache alone"),

@@ -33,6 +33,7 @@ OLLAMA: Answers = {
     "/api/show": {"parameters": "stop x\nnum_ctx    2048", "model_info": {"llama.context_length": 8192}},
 }
 OPENAI: Answers = {"/v1/models": {"data": [{"id": "smollm2"}]}}
+GEMINI: Answers = {"/v1beta/models": {"models": [{"name": "models/smollm2", "inputTokenLimit": 1048576}]}}
 KEYED = {"endpoint": {"credentialRef": {"name": "provider", "key": "apiKey"}}}
 
 
@@ -140,6 +141,16 @@ async def found(kit: Kit, lane: JsonObject) -> LaneState:
             "the server does not serve smollm2; it serves nothing",
             None,
             id="no models",
+        ),
+        pytest.param("Gemini", GEMINI, True, "BackendReachable", "the server answers", 1048576, id="Gemini"),
+        pytest.param(
+            "Gemini",
+            {"/v1beta/models": {"models": []}},
+            True,
+            "ModelNotServed",
+            "the server does not serve smollm2; it serves nothing",
+            None,
+            id="a model that Gemini does not have",
         ),
         pytest.param("OpenAI", OPENAI, True, "BackendReachable", "the server answers", None, id="OpenAI"),
         pytest.param(

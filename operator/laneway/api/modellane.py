@@ -8,20 +8,11 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from laneway.api.base import ATOMIC_LIST, Condition, Generation, Model, Rule, Time, int_or_string, list_map
+from laneway.api.endpoint import Endpoint
 from laneway.api.reasons import Cause, ResetSource
 from laneway.api.steps import STEPS_LIMIT, Step
 
 CALLERS_SHOWN = 20
-
-
-class Server(StrEnum):
-    """What kind of server answers; it decides probe path, wire APIs, authentication and time-outs."""
-
-    VLLM = "vLLM"
-    OLLAMA = "Ollama"
-    OPENAI = "OpenAI"
-    ANTHROPIC = "Anthropic"
-    OTHER = "Other"
 
 
 class Access(StrEnum):
@@ -29,14 +20,6 @@ class Access(StrEnum):
 
     GATEWAY = "Gateway"
     DIRECT = "Direct"
-
-
-class Auth(StrEnum):
-    """How the lane's key is sent."""
-
-    BEARER = "Bearer"
-    X_API_KEY = "XApiKey"
-    NONE = "None"
 
 
 class AllowedFrom(StrEnum):
@@ -55,59 +38,6 @@ Price = Annotated[
         json_schema_extra=int_or_string(maximum=999_999),
     ),
 ]
-
-
-class CredentialRef(Model):
-    """A key of a Secret in the lane's namespace."""
-
-    atomic: ClassVar[bool] = True
-
-    name: str = Field(
-        min_length=1, max_length=253, description='Name of a Secret labelled laneway.dev/credential: "true".'
-    )
-    key: str = Field(default="apiKey", min_length=1, max_length=253, description="Key inside the Secret.")
-
-
-class Endpoint(Model):
-    """Where the model server answers, and how to speak to it."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "isURL(self.url) && url(self.url).getScheme() in ['http', 'https'] && url(self.url).getHostname() != ''"
-            " && !self.url.contains('@') && !self.url.contains('?') && !self.url.contains('#')",
-            "url must be http or https with a host, without user, query or fragment",
-        ),
-        Rule(
-            "!has(self.credentialRef) || self.url.startsWith('https://')"
-            " || (has(self.insecureCredential) && self.insecureCredential)"
-            " || self.url.matches('^http://([a-z0-9-]+|[a-z0-9.-]+[.]svc|[a-z0-9.-]+[.]svc[.]cluster[.]local)(:[0-9]+)?(/|$)')",
-            "a credential goes over plain http only inside the cluster (a host of one label, .svc or .svc.cluster.local),"
-            " or with insecureCredential: true",
-        ),
-        Rule(
-            "!has(self.auth) || self.auth == 'None' || has(self.credentialRef)",
-            "auth Bearer and XApiKey need a credentialRef",
-        ),
-    )
-
-    url: str = Field(
-        min_length=8,
-        max_length=512,
-        description="http or https root of the server, with any path prefix; the path of an API is appended and a /v1 at"
-        " the end is not doubled. A host of one label is a Service in the lane's namespace.",
-    )
-    server: Server = Field(
-        default=Server.OTHER,
-        description="Kind of server: decides probe path, wire APIs, authentication and default time-outs.",
-    )
-    credential_ref: CredentialRef | None = Field(
-        default=None, description="The key that the gateway sends; run pods never see it."
-    )
-    auth: Auth | None = Field(
-        default=None,
-        description="Header that carries the key: Authorization: Bearer, or x-api-key. Default: XApiKey for Anthropic, else Bearer.",
-    )
-    insecure_credential: bool = Field(default=False, description="Allow the key to leave the cluster over plain http.")
 
 
 class Pricing(Model):

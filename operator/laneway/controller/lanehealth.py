@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from laneway.api.modellane import AccountStatus, CooldownMode, Failures, LaneModelStatus, ManualCooldown
@@ -119,23 +118,21 @@ def forgotten_until(lane: Lane, model: str) -> datetime:
     return max(lane.meta.created, cleared_at(lane, model) or lane.meta.created)
 
 
-def cooldown_of(
-    lane: Lane, model: str, peers: Iterable[Lane], now: datetime, *, own: tuple[Health, Health] | None = None
-) -> Cooldown | None:
-    """What keeps a model from being used: its own cooldown or its account's, on whichever lane that was learned; the longest.
+def longest_cooldown(lane: Lane, model: str, records: tuple[Health, ...], now: datetime) -> Cooldown | None:
+    """Of a model's own record (the first) and those of its account, on whichever lane that was learned, the cooldown that ends last.
 
-    ``own`` is the record of the model and that of the account where something newer than the lane's status is known. A person who
-    cleared the model is believed over what was learned of the account before.
+    A person who cleared the model is believed over what was learned of the account before.
     """
-    health, account = own or (model_health(lane, model), account_health(lane))
-    cleared = cleared_at(lane, model)
-    accounts = [one for one in (account, *map(account_health, peers)) if not _is_older(one, cleared)]
-    holding = [known for record in (health, *accounts) if (known := current(record, now).cooldown)]
+    own, *accounts = records
+    believed = (own, *(one for one in accounts if not is_forgotten(one, lane, model)))
+    holding = [known for record in believed if (known := current(record, now).cooldown)]
     return max(holding, key=lambda one: one.until or _NEVER, default=None)
 
 
-def _is_older(record: Health, cleared: datetime | None) -> bool:
-    return cleared is not None and record.mark is not None and record.mark <= cleared
+def is_forgotten(account: Health, lane: Lane, model: str) -> bool:
+    """Whether a person cleared a model after what is known of its account was learned."""
+    cleared = cleared_at(lane, model)
+    return cleared is not None and account.mark is not None and account.mark <= cleared
 
 
 def account_key(lane: Lane) -> tuple[str, ...] | None:

@@ -9,44 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from laneway.api.modellane import CooldownMode
-from laneway.api.reasons import Cause
-from laneway.api.runstatus import Attempt, Trouble
-from laneway.controller.lanehealth import account_health, model_health
+from laneway.api.runstatus import Attempt
+from laneway.controller.lanehealth import account_health, after_counted, evidence_of, longest_cooldown, model_health
 from laneway.controller.views import Lane, Run
-from laneway.rules.backoff import Policy
-from laneway.rules.cooldown import Cooldown, Evidence, Health, Outcome, after_failure, counts, current
-
-_UNAUTHORIZED = 401
-
-
-def evidence_of(cause: Cause, trouble: Trouble) -> Evidence:
-    """A failed attempt as the rules of cooldowns want it."""
-    return Evidence(
-        cause=cause,
-        sent=trouble.sent_time,
-        seen=trouble.seen_time,
-        status=trouble.status,
-        reset=trouble.reset_time,
-        source=trouble.reset_source,
-        elsewhere=bool(trouble.elsewhere),
-    )
-
-
-def is_of_account(evidence: Evidence) -> bool:
-    """Whether a failure speaks of the key and not of the model (C16)."""
-    refused = evidence.cause is Cause.AUTH_FAILED and evidence.status == _UNAUTHORIZED
-    return refused or evidence.cause in {Cause.RATE_LIMIT_ACCOUNT, Cause.QUOTA_EXHAUSTED}
-
-
-def forgotten_before(lane: Lane, model: str) -> datetime:
-    """What was sent up to then says nothing: the lane was made then, or a person cleared the model."""
-    cleared = [
-        entry.set_time
-        for entry in lane.spec.cooldowns
-        if entry.model == model and entry.mode is CooldownMode.CLEAR and entry.set_time
-    ]
-    return max([lane.meta.created, *cleared])
+from laneway.rules.cooldown import Cooldown, Health, Outcome
 
 
 def after_attempt(run: Run, lane: Lane, attempt: Attempt) -> Outcome | None:
@@ -56,7 +22,7 @@ def after_attempt(run: Run, lane: Lane, attempt: Attempt) -> Outcome | None:
     evidence = evidence_of(attempt.cause, attempt.trouble)
     earlier = [one for one in run.status.attempts if one.id < attempt.id]
     own, account = _folded(earlier, lane, attempt.step.model)
-    return _counted(account if is_of_account(evidence) else own, evidence, lane, attempt.step.model)
+    return after_counted(account if evidence.of_account else own, evidence, lane, attempt.step.model)
 
 
 def healths(run: Run, lane: Lane, model: str) -> tuple[Health, Health]:
@@ -67,9 +33,7 @@ def healths(run: Run, lane: Lane, model: str) -> tuple[Health, Health]:
 def cooldown_for(run: Run, lane: Lane, model: str, peers: Iterable[Lane], now: datetime) -> Cooldown | None:
     """What keeps a run from a model: the model's cooldown or its account's, wherever that was learned; the longest."""
     elsewhere = (_folded(run.status.attempts, peer, model)[1] for peer in peers)
-    records = (*healths(run, lane, model), *elsewhere)
-    holding = [known for record in records if (known := current(record, now).cooldown)]
-    return max(holding, key=_end, default=None)
+    return longest_cooldown(lane, model, (*healths(run, lane, model), *elsewhere), now)
 
 
 def _folded(attempts: Iterable[Attempt], lane: Lane, model: str) -> tuple[Health, Health]:
@@ -79,21 +43,10 @@ def _folded(attempts: Iterable[Attempt], lane: Lane, model: str) -> tuple[Health
         if attempt.trouble is None or attempt.cause is None or (step.namespace, step.lane) != lane.meta.key:
             continue
         evidence = evidence_of(attempt.cause, attempt.trouble)
-        if is_of_account(evidence):
-            outcome = _counted(account, evidence, lane, step.model)
+        if evidence.of_account:
+            outcome = after_counted(account, evidence, lane, step.model)
             account = outcome.health if outcome else account
         elif step.model == model:
-            outcome = _counted(own, evidence, lane, model)
+            outcome = after_counted(own, evidence, lane, model)
             own = outcome.health if outcome else own
     return own, account
-
-
-def _counted(health: Health, evidence: Evidence, lane: Lane, model: str) -> Outcome | None:
-    forbidden = evidence.cause is Cause.AUTH_FAILED and not is_of_account(evidence)
-    if forbidden or not counts(health, evidence, not_before=forgotten_before(lane, model)):
-        return None
-    return after_failure(health, evidence, Policy.of(lane.spec))
-
-
-def _end(cooldown: Cooldown) -> tuple[bool, float]:
-    return (cooldown.until is None, cooldown.until.timestamp() if cooldown.until else 0.0)

@@ -10,8 +10,8 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError
 
 from laneway.api.base import Model, wire_name
+from laneway.api.endpoint import WireAPI
 from laneway.api.podoptions import Resources
-from laneway.rules.endpoint import WireAPI
 
 SHIPPED = Path(__file__).parents[1] / "presets"
 
@@ -42,7 +42,7 @@ class Preset(Model):
     env: Mapping[str, str] = {}
     resources: Resources | None = None
     log_parser: LogParser = LogParser.NONE
-    wire_api: WireAPI | None = Field(default=None, alias="wireAPI")
+    wire_api: WireAPI | None = None
     """The protocol that the agent speaks; None: not known, so no lane is ruled out by it."""
 
 

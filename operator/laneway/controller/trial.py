@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from laneway.api.agentrun import OnTransientError
 from laneway.api.runstatus import Attempt
 from laneway.controller.cooling import LaneHealth
-from laneway.controller.lanehealth import cooldown_of
+from laneway.controller.lanehealth import account_health, is_forgotten, longest_cooldown
 from laneway.controller.views import LaneView, Run, is_on
 from laneway.rules.cooldown import Cooldown
 
@@ -55,10 +55,10 @@ def gates(view: LaneView, health: LaneHealth, now: datetime) -> dict[str, Gate]:
     found = {}
     for model, record in health.models.items():
         own = (record, health.account)
-        cooldown = cooldown_of(view.lane, model, view.peers, now, own=own)
-        account = _trial("", health.account.last_failure, active, unsettled, now)
-        single = _trial(model, record.last_failure, active, unsettled, now)
-        found[model] = Gate(cooldown, account or single)
+        cooldown = longest_cooldown(view.lane, model, (*own, *map(account_health, view.peers)), now)
+        failed = None if is_forgotten(health.account, view.lane, model) else health.account.last_failure
+        account = _trial("", failed, active, unsettled, now)
+        found[model] = Gate(cooldown, account or _trial(model, record.last_failure, active, unsettled, now))
     return found
 
 

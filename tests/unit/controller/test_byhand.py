@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,10 +122,10 @@ def test_a_server_s_later_word_moves_the_end_of_a_hold() -> None:
     ],
 )
 def test_a_cleared_model_is_used_at_once(changes: dict[str, Any]) -> None:
-    seen = replace(failed(**changes), runs=(run("a", lane="hosted"),))
+    seen = replace(failed(**changes), runs=(run("a", lane="hosted"), run("b", lane="hosted")))
     assert decided(seen, 15)[0].grants == ()
     decision, seen = decided(with_entries(seen, clear(12)), 15)
-    assert [grant.run.meta.name for grant in decision.grants] == ["a"]
+    assert [grant.run.meta.name for grant in decision.grants] == ["a", "b"]
     assert condition_of(decision, "Throttled")[2].startswith((f"{BIG} free", "every model"))
     assert decided(seen, 16)[0].effects == ()
 
@@ -158,3 +161,27 @@ def test_a_person_who_changes_the_end_of_a_hold_is_followed() -> None:
     assert rests(decision) == 100
     decision, _ = decided(with_entries(seen, hold(until=18)), 21)
     assert rests(decision) is None
+
+
+# ---- the page
+
+
+def commands() -> list[LaneView]:
+    """The lane after each command of the page that a person may copy, one after the other; the time of day is 12:00:12."""
+    page = (Path(__file__).parents[3] / "docs" / "operate.md").read_text(encoding="utf-8")
+    patches = re.findall(r"kubectl patch lane hosted --type merge -p '(.*)'\n", page)
+    views = []
+    for patch in patches:
+        spec = json.loads(patch.replace("'$(date -u +%FT%TZ)'", format_time(at(12))))["spec"]
+        assert spec.keys() == {"cooldowns"}
+        views.append(with_entries(failed(), *(spec["cooldowns"] or ())))
+    return views
+
+
+@pytest.mark.row("S4.8", "S4.9")
+def test_the_commands_of_the_page_hold_a_model_clear_it_and_take_the_hold_away() -> None:
+    held, cleared, gone = commands()
+    assert rests(decided(held, 15)[0]) == 7200
+    assert rests(decided(cleared, 15)[0]) is None
+    _, held = decided(held, 15)
+    assert rests(decided(replace(gone, lane=replace(gone.lane, status=held.lane.status)), 20)[0]) is None

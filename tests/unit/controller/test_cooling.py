@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from laneway.api.gatewaystate import ModelEvidence
 from laneway.api.reasons import Cause, LaneReason
-from laneway.controller.lanehealth import account_key, cooldown_of
+from laneway.controller.lanehealth import account_health, account_key, longest_cooldown, model_health
 from laneway.controller.views import Lane, LaneView
 from laneway.rules.cooldown import Evidence
 from support.builders import at, lane, lane_view, probe
@@ -359,7 +359,7 @@ def test_what_is_said_once_more_changes_no_status(history: list[tuple[float, Mod
 def test_the_longest_cooldown_is_the_one_that_is_told() -> None:
     evidence = (said(10, reset=50), said(20, Cause.RATE_LIMIT_ACCOUNT, reset=100, model=SMALL))
     _, seen = decided(view(*evidence), 25)
-    known = cooldown_of(seen.lane, BIG, (), at(25))
+    known = longest_cooldown(seen.lane, BIG, (model_health(seen.lane, BIG), account_health(seen.lane)), at(25))
     assert known is not None
     assert (known.cause, since_now(known.until)) == (Cause.RATE_LIMIT_ACCOUNT, 100)
-    assert cooldown_of(seen.lane, BIG, (), at(100)) is None
+    assert longest_cooldown(seen.lane, BIG, (model_health(seen.lane, BIG), account_health(seen.lane)), at(100)) is None
