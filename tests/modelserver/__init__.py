@@ -3,7 +3,7 @@
 In process:   async with ModelServer([Step(status=503), Step()]) as server: ...  server.url, server.requests
 As a program: python -m modelserver --port 8000 --script file.json     (needs aiohttp and nothing else)
 
-Each chat call takes the next step of the script; after the last, every call gets a good answer of fixed words with 12 input and 7 output tokens.
+Each chat call takes the next step of the script that is for its model; after the last, every call gets a good answer of fixed words with 12 input and 7 output tokens.
 ``sleep:SECONDS`` in the last user message makes the answer take that long. Over HTTP: GET /_requests is the journal, DELETE /_requests
 empties it, PUT /_script {"steps": [...], "models": {name: context or null}, "health": 200} begins a new script.
 """
@@ -145,21 +145,22 @@ class ModelServer:
             entry.outcome = "answered"
             return web.json_response(shapes.error(api, 400, "the body is no JSON object"), status=400)
         try:
-            response = await self._answer(request, entry, api, self._next())
+            response = await self._answer(request, entry, api, self._next(entry.model))
         except (asyncio.CancelledError, ConnectionError):
             entry.outcome = "left" if entry.outcome == "open" else entry.outcome
             raise
         entry.outcome = "answered" if entry.outcome == "open" else entry.outcome
         return response
 
-    def _next(self) -> Step:
-        if not self._rest:
+    def _next(self, model: str | None) -> Step:
+        place = next((n for n, (step, _) in enumerate(self._rest) if step.model in {None, model}), None)
+        if place is None:
             return Step()
-        step, left = self._rest[0]
+        step, left = self._rest[place]
         if left is not None:
-            self._rest[0][1] = left - 1
+            self._rest[place][1] = left - 1
             if left <= 1:
-                self._rest.pop(0)
+                self._rest.pop(place)
         return step
 
     async def _answer(self, request: web.Request, entry: Request, api: str, step: Step) -> web.StreamResponse:

@@ -48,6 +48,8 @@ class Step:
     """The connection is broken after so many chunks of a stream; 0: before the first one, whole answers too."""
     repeat: int | None = 1
     """How many calls get this answer; None: all that follow."""
+    model: str | None = None
+    """Only calls for this model take the step; others pass it by. None: calls for any model."""
 
     @classmethod
     def of(cls, value: dict[str, Any]) -> Step:

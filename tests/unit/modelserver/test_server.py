@@ -172,6 +172,16 @@ async def test_a_step_without_a_count_answers_all_that_follow(client: aiohttp.Cl
                 assert (response.status, (await response.json())["error"]["type"]) == (529, "overloaded_error")
 
 
+async def test_a_step_for_one_model_is_passed_by_by_calls_for_others(client: aiohttp.ClientSession) -> None:
+    script = [Step(status=529, model="big", repeat=2), Step(status=503, model="small"), Step(status=418)]
+    seen = []
+    async with ModelServer(script) as server:
+        for model in ("small", "big", "small", "big", "big"):
+            async with client.post(server.url + PATHS[shapes.CHAT], json={**ask(), "model": model}) as response:
+                seen.append((model, response.status))
+    assert seen == [("small", 503), ("big", 529), ("small", 418), ("big", 529), ("big", 200)]
+
+
 @pytest.mark.parametrize(
     ("body", "step"),
     [
