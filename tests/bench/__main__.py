@@ -1,0 +1,62 @@
+"""Measures and reports: the exit code is 0 when every target was met, 1 when one was missed, another one when it could not be measured.
+
+    hack/bench [--full] [--only P1 P2 P3] [--record] [--profile FOLDER]      brings the control plane; P5 is counted with P2 and P3
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import admission, control, machine
+from bench.figures import Figure
+from bench.programs import ROOT
+from bench.report import Report
+
+PAGE = ROOT / "docs" / "performance.md"
+
+
+def main() -> int:
+    """Reads the command line, measures, and reports."""
+    asked = _arguments()
+    shape = machine.shape()
+    setting = control.Setting(asked.kubeconfig, asked.programs, Path(tempfile.mkdtemp()), asked.full, asked.profile)
+    benchmarks: dict[str, Callable[[], tuple[str, list[Figure]]]] = {
+        "P1": lambda: admission.measure(full=asked.full),
+        "P2": lambda: asyncio.run(control.throughput(setting)),
+        "P3": lambda: asyncio.run(control.refill(setting)),
+    }
+    print(f"{shape}; {'full' if asked.full else 'quick'} sizes; logs in {setting.folder}", flush=True)
+    sizes, figures = [], []
+    for name in asked.only:
+        size, found = benchmarks[name]()
+        sizes.append(size)
+        figures += found
+        print(f"{name} measured", flush=True)
+    report = Report(shape, tuple(sizes), tuple(figures))
+    print(f"\n{report.table()}\n")
+    asked.out.write_text(report.json())
+    print(f"every round: {asked.out}")
+    if asked.record:
+        report.record(PAGE)
+    return report.code
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kubeconfig", required=True)
+    parser.add_argument("--programs", type=Path, required=True, help="folder of kube-controller-manager")
+    parser.add_argument("--out", type=Path, required=True, help="file for the JSON")
+    parser.add_argument("--full", action="store_true", help="the sizes that the targets name")
+    parser.add_argument("--only", nargs="+", choices=("P1", "P2", "P3"), default=("P1", "P2", "P3"))
+    parser.add_argument("--record", action="store_true", help="write the results into docs/performance.md")
+    parser.add_argument("--profile", type=Path, help="folder for profiles of the operator; its numbers do not count")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
