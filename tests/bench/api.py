@@ -13,6 +13,7 @@ from laneway.kube.resources import JsonObject
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 """Answer without spec and status."""
 _WATCH_SECONDS = 3600
+_NO_LIMIT = aiohttp.ClientTimeout(total=None)
 
 
 class Api:
@@ -48,16 +49,19 @@ class Api:
         return await self._answer("GET", path)
 
     async def watch(self, path: str, *, version: str, accept: str) -> AsyncGenerator[tuple[str, JsonObject]]:
-        """Type and object of every event after a version. Raises RuntimeError when the stream ends."""
-        query = f"?watch=true&resourceVersion={version}&timeoutSeconds={_WATCH_SECONDS}"
-        limit = aiohttp.ClientTimeout(total=None)
-        headers = {"Accept": accept}
-        async with self._session.get(self._url(path + query), headers=headers, timeout=limit) as answer:
-            answer.raise_for_status()
-            async for line in answer.content:
-                event = json.loads(line)
-                yield event["type"], event["object"]
-        raise RuntimeError(f"the watch of {path} ended")
+        """Type and object of every event after a version; a stream that the server ends, as it does with slow readers, is taken up where it ended."""
+        while True:
+            query = f"?watch=true&resourceVersion={version}&timeoutSeconds={_WATCH_SECONDS}"
+            async with self._session.get(
+                self._url(path + query), headers={"Accept": accept}, timeout=_NO_LIMIT
+            ) as answer:
+                answer.raise_for_status()
+                async for line in answer.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise RuntimeError(f"the watch of {path} cannot go on: {event['object'].get('message')}")
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    yield event["type"], event["object"]
 
     async def _answer(self, method: str, path: str, headers: dict[str, str] | None = None, body: str = "") -> str:
         async with self._session.request(method, self._url(path), headers=headers, data=body or None) as answer:

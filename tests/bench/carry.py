@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench import machine, writes
 from bench.ground import Ground
@@ -31,6 +32,8 @@ class Carried:
     writes: dict[str, int]
     """Writes of the program to the API server, by verb and resource."""
     pods: list[PodTimes]
+    others: float
+    """Percent of the machine that other programs used meanwhile."""
 
     @property
     def rate(self) -> float:
@@ -57,17 +60,19 @@ async def carry(ground: Ground, side: Side, count: int, *, seconds: float) -> Ca
         await _make(ground, side, range(_WARM))
         await ends.reach(_WARM)
         before = await _settled(ground)
+        others = machine.Others(str(Path(ground.kubeconfig).parents[1]))
         used, begun = machine.cpu_seconds(side.program.pid), time.monotonic()
         await _make(ground, side, range(_WARM, _WARM + count))
         made_at = time.monotonic()
         await ends.reach(_WARM + count)
         took = time.monotonic() - begun
         cpu = machine.cpu_seconds(side.program.pid) - used
+        share = others.share()
         after = await _settled(ground)
         watching.cancel()
     peak = machine.peak_megabytes(side.program.pid)
     pods = [pod for pod in ground.lives() if pod.created >= begun]
-    return Carried(count, took, made_at, cpu, peak, writes.of_the_program(before, after), pods)
+    return Carried(count, took, made_at, cpu, peak, writes.of_the_program(before, after), pods, share)
 
 
 class _Ends:

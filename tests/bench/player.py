@@ -55,9 +55,10 @@ class Player:
         path = PODS.path(self._namespace)
         version = (await self._api.get(path))["metadata"]["resourceVersion"]
         print("ready", flush=True)
-        async with asyncio.TaskGroup() as lives, aclosing(
-            self._api.watch(path, version=version, accept=METADATA)
-        ) as watch:
+        async with (
+            asyncio.TaskGroup() as lives,
+            aclosing(self._api.watch(path, version=version, accept=METADATA)) as watch,
+        ):
             async for kind, pod in watch:
                 if kind == "ADDED":
                     lane = (pod["metadata"].get("labels") or {}).get(names.LANE_LABEL, "")

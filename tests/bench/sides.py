@@ -43,9 +43,7 @@ class Side:
 
 
 @asynccontextmanager
-async def laneway(
-    ground: Ground, *, lanes: int, slots: int, profile: Path | None = None
-) -> AsyncGenerator[Side]:
+async def laneway(ground: Ground, *, lanes: int, slots: int, profile: Path | None = None) -> AsyncGenerator[Side]:
     """The operator and the gateway, and Direct lanes: no run calls a model, and no attempt is closed at the gateway."""
     for number in range(lanes):
         spec = {"access": "Direct", "capacity": {"runs": slots}}
