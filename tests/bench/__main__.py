@@ -1,4 +1,4 @@
-"""Measures and reports: the exit code is 0 when every target was met, 1 when one was missed, another one when it could not be measured.
+"""Measures and reports: the exit code is 0 when every target was met, 1 when one was missed, 2 when the machine was too busy to tell.
 
 hack/bench [--full] [--only P1 P2 P3 P5] [--record] [--profile FOLDER]      brings the control plane
 """
@@ -13,9 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import admission, control, machine
-from bench.figures import Figure
 from bench.programs import ROOT
-from bench.report import Report
+from bench.report import Part, Report
 
 _ALL = ("P1", "P2", "P3", "P5")
 PAGE = ROOT / "docs" / "performance.md"
@@ -25,21 +24,22 @@ def main() -> int:
     """Reads the command line, measures, and reports."""
     asked = _arguments()
     shape = machine.shape()
-    setting = control.Setting(asked.kubeconfig, asked.programs, Path(tempfile.mkdtemp()), asked.full, asked.profile)
-    benchmarks: dict[str, Callable[[], tuple[str, list[Figure]]]] = {
-        "P1": lambda: admission.measure(full=asked.full),
+    setting = control.Setting(
+        str(asked.kubeconfig), asked.programs, Path(tempfile.mkdtemp()), asked.full, asked.profile
+    )
+    benchmarks: dict[str, Callable[[], Part]] = {
+        "P1": lambda: admission.measure(full=asked.full, run=str(asked.kubeconfig.parents[1])),
         "P2": lambda: asyncio.run(control.throughput(setting)),
         "P3": lambda: asyncio.run(control.refill(setting)),
         "P5": lambda: asyncio.run(control.writes(setting)),
     }
-    print(f"{shape}; {'full' if asked.full else 'quick'} sizes; logs in {setting.folder}", flush=True)
-    sizes, figures = [], []
+    sizes = "full" if asked.full else "quick"
+    print(f"{shape}, {sizes} sizes; logs in {setting.folder}", flush=True)
+    parts = []
     for name in asked.only:
-        size, found = benchmarks[name]()
-        sizes.append(size)
-        figures += found
+        parts.append(benchmarks[name]())
         print(f"{name} measured", flush=True)
-    report = Report(shape, tuple(sizes), tuple(figures))
+    report = Report(f"{shape}, {sizes} sizes", tuple(parts))
     print(f"\n{report.table()}\n")
     asked.out.write_text(report.json())
     print(f"every round: {asked.out}")
@@ -50,7 +50,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kubeconfig", required=True)
+    parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--programs", type=Path, required=True, help="folder of kube-controller-manager")
     parser.add_argument("--out", type=Path, required=True, help="file for the JSON")
     parser.add_argument("--full", action="store_true", help="the sizes that the targets name")

@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from statistics import median
 
+from bench import machine
 from bench.figures import Figure, at_most, percentile, ratios
+from bench.report import Part
 from laneway.controller.decide_lane import decide_lane
 from laneway.controller.decide_run import decide_run
 from laneway.controller.views import Lane, LaneView, Place, Run
@@ -46,9 +48,10 @@ QUICK = (_SMALL, _TARGET, _LARGE)
 FULL = (_SMALL, _TARGET, _LARGE, Size(10, 10_000, 5), Size(1, 100_000, 5))
 
 
-def measure(*, full: bool) -> tuple[str, list[Figure]]:
-    """What was run, and its figures. Growth is judged from 1,000 to 10,000 waiting runs of one lane: ten times as long is linear."""
+def measure(*, full: bool, run: str) -> Part:
+    """All sizes. ``run`` is the state folder of the control plane. Growth is judged from 1,000 to 10,000 waiting runs of one lane: ten times as long is linear."""
     sizes = FULL if full else QUICK
+    others = machine.Others(run)
     seconds = {size: _cycles(size) for size in sizes}
     figures = []
     for size, rounds in seconds.items():
@@ -59,7 +62,8 @@ def measure(*, full: bool) -> tuple[str, list[Figure]]:
     growth = ratios(*([median(one) / size.waiting for one in seconds[size]] for size in (_LARGE, _TARGET)))
     figures.append(Figure("P1", "time per waiting run, at 10,000 over at 1,000", "x", growth, at_most(1.5)))
     named = "; ".join(f"{size.words} ({size.lanes * size.repeats} cycles a round)" for size in sizes)
-    return f"P1: {named}; {_NAMESPACES} namespaces with {_CALLERS} callers each, one of {_SLOTS} slots free.", figures
+    words = f"P1: {named}; {_NAMESPACES} namespaces with {_CALLERS} callers each, one of {_SLOTS} slots free."
+    return Part(words, tuple(figures), (others.share(),))
 
 
 def _cycles(size: Size) -> list[list[float]]:

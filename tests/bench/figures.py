@@ -15,6 +15,8 @@ class Target:
     limit: float
     at_least: bool = False
     """The mean must reach the limit; else it must not pass it."""
+    counted: bool = False
+    """It is about something that is counted, which a busy machine does not change."""
 
     def met(self, value: float) -> bool:
         """Whether a mean is good enough."""
@@ -31,9 +33,9 @@ def at_least(limit: float) -> Target:
     return Target(limit, at_least=True)
 
 
-def at_most(limit: float) -> Target:
+def at_most(limit: float, *, counted: bool = False) -> Target:
     """A target that the mean must not pass."""
-    return Target(limit)
+    return Target(limit, counted=counted)
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.figures import Figure
 
-MET, MISSED = 0, 1
+MET, MISSED, UNSURE = 0, 1, 2
+BUSY_PERCENT = 10.0
+"""Other programs that use more of the machine than this make times worthless."""
 _BEGIN, _END = "<!-- results -->", "<!-- /results -->"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One benchmark."""
+
+    size: str
+    """What was run, as a sentence."""
+    figures: tuple[Figure, ...]
+    others: tuple[float, ...]
+    """Percent of the machine that other programs used, by round."""
 
 
 @dataclass(frozen=True)
@@ -20,40 +32,62 @@ class Report:
 
     machine: str
     """The machine's shape; no names."""
-    sizes: tuple[str, ...]
-    """One sentence for each benchmark that was run."""
-    figures: tuple[Figure, ...]
-    notes: tuple[str, ...] = ()
-    """What somebody who reads the numbers has to know."""
+    parts: tuple[Part, ...]
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """All figures."""
+        return tuple(figure for part in self.parts for figure in part.figures)
+
+    @property
+    def others(self) -> float:
+        """The most that other programs used of the machine in any round, in percent."""
+        return max((share for part in self.parts for share in part.others), default=0.0)
 
     @property
     def code(self) -> int:
-        """The exit code: 0 if no target was missed, else 1."""
-        return MISSED if any(figure.met is False for figure in self.figures) else MET
+        """The exit code: 0 if no target was missed, 1 if one was, 2 if only times were missed and the machine was busy."""
+        missed = [figure.target for figure in self.figures if figure.met is False and figure.target]
+        if not missed:
+            return MET
+        busy = self.others > BUSY_PERCENT
+        return UNSURE if busy and not any(target.counted for target in missed) else MISSED
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was run, and what somebody who reads the numbers has to know."""
+        sizes = tuple(part.size for part in self.parts)
+        if self.others <= BUSY_PERCENT:
+            return sizes
+        busy = f"Other programs used up to {self.others:.0f} % of the machine: times and rates are worse than on a quiet one, and a missed one is not judged."
+        return (*sizes, busy)
 
     def markdown(self) -> str:
         """All of it for a page."""
         head = ["| | what | unit | mean | spread | rounds | target | |", "|---|---|---|---|---|---|---|---|"]
-        rows = [f"| {' | '.join(_cells(figure))} |" for figure in self.figures]
-        text = [f"Measured on {self.machine}.", "", *(f"- {line}" for line in (*self.sizes, *self.notes)), ""]
+        rows = [f"| {' | '.join(line)} |" for line in self._lines()]
+        text = [f"Measured on {self.machine}.", "", *(f"- {line}" for line in self.notes), ""]
         return "\n".join([*text, *head, *rows])
 
     def table(self) -> str:
         """All of it for a terminal."""
         lines = [("", "what", "unit", "mean", "spread", "rounds", "target", "")]
-        lines += [_cells(figure) for figure in self.figures]
+        lines += self._lines()
         widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
         table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
-        return "\n".join([self.machine, *self.sizes, *self.notes, "", *(line.rstrip() for line in table)])
+        return "\n".join([self.machine, *self.notes, "", *(line.rstrip() for line in table)])
+
+    def _lines(self) -> list[tuple[str, ...]]:
+        return [_cells(figure, busy=self.others > BUSY_PERCENT) for figure in self.figures]
 
     def json(self) -> str:
         """All of it for a program, every round included."""
         return json.dumps(
             {
                 "machine": self.machine,
-                "sizes": self.sizes,
                 "notes": self.notes,
-                "met": self.code == MET,
+                "others": [part.others for part in self.parts],
+                "code": self.code,
                 "figures": [_fields(figure) for figure in self.figures],
             },
             indent=1,
@@ -68,9 +102,10 @@ class Report:
         page.write_text(f"{before}{begin}\n{self.markdown()}\n{end}{after}")
 
 
-def _cells(figure: Figure) -> Sequence[str]:
+def _cells(figure: Figure, *, busy: bool) -> tuple[str, ...]:
     target = figure.target.words if figure.target else ""
-    verdict = {None: "", True: "met", False: "MISSED"}[figure.met]
+    unsure = busy and figure.target and not figure.target.counted
+    verdict = {None: "", True: "met", False: "missed, machine busy" if unsure else "MISSED"}[figure.met]
     spread = f"{_number(min(figure.rounds))} to {_number(max(figure.rounds))}"
     return (
         figure.row,
@@ -99,14 +134,3 @@ def _fields(figure: Figure) -> dict[str, Any]:
 
 def _number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
-
-
-def joined(reports: Iterable[Report]) -> Report:
-    """Several reports of one machine as one."""
-    parts = list(reports)
-    return Report(
-        machine=parts[0].machine,
-        sizes=tuple(line for part in parts for line in part.sizes),
-        figures=tuple(figure for part in parts for figure in part.figures),
-        notes=tuple(dict.fromkeys(line for part in parts for line in part.notes)),
-    )
