@@ -11,6 +11,7 @@ from pathlib import Path
 from bench import machine, writes
 from bench.ground import Ground
 from bench.player import PodTimes
+from bench.programs import read
 from bench.sides import Side
 
 _MAKERS = 16
@@ -32,6 +33,8 @@ class Carried:
     writes: dict[str, int]
     """Writes of the program to the API server, by verb and resource."""
     pods: list[PodTimes]
+    own_writes: int | None
+    """The same, as the program counts; None if it does not."""
     others: float
     """Percent of the machine that other programs used meanwhile."""
 
@@ -44,6 +47,13 @@ class Carried:
     def cpu_milliseconds(self) -> float:
         """CPU of the program for one object."""
         return 1000 * self.cpu_seconds / self.count
+
+    @property
+    def own_writes_each(self) -> float:
+        """Writes for one object, as the program counts. Raises ValueError if it does not."""
+        if self.own_writes is None:
+            raise ValueError("this side shows no count of its own")
+        return self.own_writes / self.count
 
     @property
     def writes_each(self) -> float:
@@ -59,7 +69,7 @@ async def carry(ground: Ground, side: Side, count: int, *, seconds: float) -> Ca
         await ends.ready.wait()
         await _make(ground, side, range(_WARM))
         await ends.reach(_WARM)
-        before = await _settled(ground)
+        before, own_before = await _settled(ground), await _own_writes(side)
         others = machine.Others(str(Path(ground.kubeconfig).parents[1]))
         used, begun = machine.cpu_seconds(side.program.pid), time.monotonic()
         await _make(ground, side, range(_WARM, _WARM + count))
@@ -68,11 +78,21 @@ async def carry(ground: Ground, side: Side, count: int, *, seconds: float) -> Ca
         took = time.monotonic() - begun
         cpu = machine.cpu_seconds(side.program.pid) - used
         share = others.share()
-        after = await _settled(ground)
+        after, own_after = await _settled(ground), await _own_writes(side)
         watching.cancel()
     peak = machine.peak_megabytes(side.program.pid)
     pods = [pod for pod in ground.lives() if pod.created >= begun]
-    return Carried(count, took, made_at, cpu, peak, writes.of_the_program(before, after), pods, share)
+    return Carried(
+        count=count,
+        seconds=took,
+        made_at=made_at,
+        cpu_seconds=cpu,
+        peak_megabytes=peak,
+        writes=writes.of_the_program(before, after),
+        own_writes=own_after - own_before if side.metrics else None,
+        pods=pods,
+        others=share,
+    )
 
 
 class _Ends:
@@ -122,3 +142,7 @@ async def _settled(ground: Ground) -> dict[str, int]:
         last = now
         await asyncio.sleep(_SETTLED_SECONDS)
     return now
+
+
+async def _own_writes(side: Side) -> int:
+    return writes.counted_by_operator(await read(side.metrics)) if side.metrics else 0

@@ -107,6 +107,7 @@ async def writes(setting: Setting) -> Part:
         f"P5: {shape.runs:,} runs over {shape.lanes} lanes of {shape.slots} slots; those of P2 and P3 are counted too.",
         (
             Figure("P5", "writes for a run that finds a free slot", "", _writes(rounds), at_most(6, counted=True)),
+            Figure("P5", "the same, as the operator counts", "", tuple(one.own_writes_each for one in rounds)),
             *_by_resource("of these", rounds),
         ),
         _others(rounds),

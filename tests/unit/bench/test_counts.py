@@ -8,7 +8,7 @@ import pytest
 
 from bench.player import PodTimes
 from bench.refill import refill_seconds
-from bench.writes import counted, of_the_program
+from bench.writes import counted, counted_by_operator, of_the_program
 
 
 def pod(created: float, ended: float | None = None, lane: str = "a") -> PodTimes:
@@ -68,3 +68,19 @@ def test_the_program_s_writes_are_what_grew_less_the_benchmark_s_own() -> None:
         "POST configmaps": 2,
     }
     assert of_the_program(before, after) == {"POST pods": 200, "PUT jobs/status": 5}
+
+
+def test_the_operator_s_own_count_leaves_out_reads_events_and_leases() -> None:
+    samples = {
+        ("create", "pods", "201"): 3,
+        ("apply", "agentruns", "409"): 1,
+        ("delete", "pods", "404"): 1,
+        ("get", "pods", "404"): 50,
+        ("create", "events", "201"): 60,
+        ("replace", "leases", "200"): 70,
+    }
+    text = "".join(
+        f'laneway_kube_requests_total{{code="{code}",resource="{resource}",verb="{verb}"}} {value}.0\n'
+        for (verb, resource, code), value in samples.items()
+    )
+    assert counted_by_operator(text) == 5
