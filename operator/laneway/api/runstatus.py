@@ -150,6 +150,9 @@ class Queue(Model):
         description="1 is next. Exact up to 10; behind that the last place of a range: 20, 50, 100, 200, 500 and so on.",
     )
     since: Time = Field(description="Since when only a slot is missing.")
+    shown_time: Time | None = Field(
+        default=None, description="When the place was worked out; it is written anew at most every 5 s."
+    )
 
 
 class Usage(Model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from laneway.api.reasons import Cause, End, Outcome, Phase, Waiting
+from laneway.api.reasons import Cause, End, Outcome, Phase, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, BackoffStatus, Queue
 from laneway.controller import activemodel, endings, moves, status, wording
 from laneway.controller.choice import came_early, choose, holds_its_place
@@ -16,6 +16,9 @@ from laneway.controller.survey import Survey, survey
 from laneway.controller.views import DependencyState, Run, RunView
 from laneway.rules.backoff import Policy, jitter, next_attempt
 from laneway.rules.cooldown import ceil_second
+
+PLACE_TOLD_EVERY = timedelta(seconds=5)
+"""A place is for people; written at every move it would cost ten statuses for each slot that is granted."""
 
 _PHASES = {
     Waiting.SUSPENDED: Phase.SUSPENDED,
@@ -223,22 +226,46 @@ def _queue_due(changed: AgentRunStatus, run: Run) -> datetime | None:
 
 
 def queued(view: RunView, seen: Survey) -> RunDecision:
-    """Only a slot is missing."""
+    """Only a slot is missing. A place that moves on is told every 5 s at most: at the head of a queue it moves with every slot (0013)."""
     run, place = seen.run, view.place
     namespace, name = run.lane_key
     queue = run.status.queue
-    if place is None:
-        message = f"lane {namespace}/{name}: its turn is being worked out"
-    else:
-        message = f"lane {namespace}/{name}: {place.words}"
-        queue = Queue(position=place.position, since=queue.since if queue else seen.now)
+    words = place.words if place else "its turn is being worked out"
+    message = _with_cuts(seen, f"lane {namespace}/{name}: {words}")
+    told = _is_told(run, message)
+    if place is not None and queue is not None and not told and (later := _told_next(run, queue, seen.now)):
+        return RunDecision(run.status, due=_first(later, _queue_due(run.status, run)))
+    if place is not None and not told:
+        since = queue.since if queue else seen.now
+        queue = Queue(position=place.position, since=since, shown_time=seen.now)
     changed = run.status.model_copy(update={"queue": queue})
     next_status = status.with_conditions(
         run,
         changed,
-        status.waiting_conditions(Waiting.WAITING_FOR_SLOT, _with_cuts(seen, message)),
+        status.waiting_conditions(Waiting.WAITING_FOR_SLOT, message),
         phase=Phase.QUEUED,
         reason=Waiting.WAITING_FOR_SLOT,
         now=seen.now,
     )
     return RunDecision(next_status, due=_queue_due(changed, run))
+
+
+def _is_told(run: Run, message: str) -> bool:
+    """Whether the run says this already, and has its place."""
+    return run.status.queue is not None and any(
+        c.type == RunCondition.ADMITTED and c.reason == Waiting.WAITING_FOR_SLOT and c.message == message
+        for c in run.status.conditions
+    )
+
+
+def _told_next(run: Run, queue: Queue, now: datetime) -> datetime | None:
+    """When another place may be told; None: now."""
+    waits = any(c.type == RunCondition.ADMITTED and c.reason == Waiting.WAITING_FOR_SLOT for c in run.status.conditions)
+    if not waits or queue.shown_time is None or run.status.observed_generation != run.meta.generation:
+        return None
+    later = queue.shown_time + PLACE_TOLD_EVERY
+    return later if now < later else None
+
+
+def _first(one: datetime, other: datetime | None) -> datetime:
+    return min(one, other) if other else one
