@@ -82,7 +82,7 @@ async def test_a_run_goes_on_with_its_next_model_at_once_when_the_first_is_overl
     assert condition(await stage.lane(), "Throttled")["status"] == "True"
 
 
-@pytest.mark.row("S2.36", "S4.6", "C10")
+@pytest.mark.row("S4.6", "C10")
 async def test_a_later_run_skips_a_model_while_it_cools_and_uses_it_afterwards(
     stage: Stage, scripted: Scripted
 ) -> None:
@@ -106,7 +106,7 @@ async def test_a_later_run_skips_a_model_while_it_cools_and_uses_it_afterwards(
     assert scripted.requests()[-1]["model"] == "big"
 
 
-@pytest.mark.row("S2.38", "S4.6", "S4.52", "C7", "C10")
+@pytest.mark.row("S4.6", "S4.52", "C7", "C10")
 async def test_with_all_models_cooling_runs_wait_without_pods_and_one_goes_first_at_the_earliest_end(
     stage: Stage, scripted: Scripted
 ) -> None:

@@ -37,7 +37,7 @@ async def reached(moment: datetime) -> None:
 
 
 @pytest.mark.usefixtures("whole_release")
-@pytest.mark.row("S3.13", "S3.18", "S3.20", "S3.24", "C7")
+@pytest.mark.row("S3.24", "C7")
 async def test_a_killed_operator_neither_shortens_nor_repeats_a_wait(stage: Stage, scripted: Scripted) -> None:
     scripted.play(steps=[{"status": 529}])
     await stage.add_lane({"backoff": {"transientSeconds": 20}})
@@ -63,7 +63,7 @@ async def test_a_killed_operator_neither_shortens_nor_repeats_a_wait(stage: Stag
     assert len(await stage.events(waiting, "BackingOff")) == 1
 
 
-@pytest.mark.row("S0.9", "S3.30", "C25")
+@pytest.mark.row("S0.9")
 async def test_a_run_that_is_suspended_or_deleted_in_its_wait_makes_no_call_when_the_wait_is_over(
     stage: Stage, scripted: Scripted
 ) -> None:

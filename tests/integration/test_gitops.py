@@ -177,7 +177,7 @@ PUTTING = [
 ]
 
 
-@pytest.mark.row("S4.2", "S4.3", "C10")
+@pytest.mark.row("S4.3")
 @pytest.mark.parametrize(("begin", "again"), MERGING)
 async def test_what_merges_manifests_leaves_the_active_model_alone_however_often_it_comes(
     stage: Stage, server: ModelServer, source: Source, begin: Tool, again: Tool
@@ -194,7 +194,7 @@ async def test_what_merges_manifests_leaves_the_active_model_alone_however_often
     assert await restored_events(stage) == 0
 
 
-@pytest.mark.row("S4.2", "S4.3", "C10")
+@pytest.mark.row("S4.3")
 @pytest.mark.parametrize(("begin", "again"), PUTTING)
 async def test_what_puts_whole_objects_drops_the_active_model_and_it_is_written_again_while_the_run_goes_on(
     stage: Stage, server: ModelServer, source: Source, begin: Tool, again: Tool
