@@ -29,7 +29,7 @@ from laneway.controller.podfacts import PodFacts
 from laneway.controller.presets import Preset
 from laneway.rules.chain import Chain, LaneSteps
 from laneway.rules.cooldown import Evidence
-from laneway.rules.fairshare import Caller
+from laneway.rules.fairshare import Caller, Turn, turn
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -71,6 +71,11 @@ class Run:
     def caller(self) -> Caller:
         """Whom it counts for in fair shares."""
         return Caller(self.meta.namespace, self.spec.caller)
+
+    @cached_property
+    def turn(self) -> Turn:
+        """Where it stands among the runs of its caller."""
+        return turn(self.spec.priority, self.meta.created, self.meta.name)
 
     def condition_is(self, kind: RunCondition, status: str) -> bool:
         """Whether a condition has this status."""
