@@ -20,7 +20,7 @@ from laneway.controller.laneevents import health_events, readiness_event
 from laneway.controller.lanestatus import Counts, gateway_given_up, lane_status
 from laneway.controller.lineup import callers_shown, in_fair_order, place, served_times, slots_by_caller
 from laneway.controller.trial import Gate, gates, wanted_model
-from laneway.controller.views import Held, LaneView, Place, Run, granted_step, is_on
+from laneway.controller.views import Held, LaneView, Place, Run, granted_step
 from laneway.rules.fairshare import Caller
 
 
@@ -90,7 +90,7 @@ def decide_lane(view: LaneView, now: datetime) -> LaneDecision:
 
 def held_slots(view: LaneView) -> frozenset[Held]:
     """Every slot in use. A run counts on the lane that its attempt began on, wherever its spec points now."""
-    runs = {Held(run.meta.uid, run.current.id) for run in view.runs if run.current and is_on(run.current, view.lane)}
+    runs = {Held(run.meta.uid, attempt.id) for run, attempt in view.active}
     pods = {Held(pod.run_uid, pod.attempt) for pod in view.pods if not pod.finished}
     return frozenset(runs | pods | view.unsettled)
 
@@ -115,12 +115,15 @@ def _line(
 
 
 def _places(view: LaneView, line: _Line, gated: Mapping[str, Gate], *, used: int) -> tuple[tuple[str, Place], ...]:
+    """The place of each run. Those of one range share it."""
     slots = view.lane.spec.capacity.runs
-    places = []
-    for rank, run in enumerate(line.queued, start=1):
-        model = wanted_model(run, view) if used < slots else ""
+    places: list[tuple[str, Place]] = []
+    while len(places) < len(line.queued):
+        before = len(places)
+        model = wanted_model(line.queued[before], view) if used < slots else ""
         behind = model if model and gated[model].trial else ""
-        places.append((run.meta.uid, place(rank, used=used, slots=slots, on_trial=behind)))
+        shown = place(before + 1, used=used, slots=slots, on_trial=behind)
+        places += [(run.meta.uid, shown) for run in line.queued[before : shown.position]]
     return tuple(places)
 
 
@@ -132,14 +135,7 @@ def _attempt(run: Run, view: LaneView, now: datetime) -> Attempt:
 def _over_capacity(view: LaneView, held: frozenset[Held], slots: int) -> tuple[Run, ...]:
     """Grants that nothing came of yet, taken back until the lane fits again: the youngest first."""
     with_pod = {pod.run_uid for pod in view.pods}
-    idle = [
-        run
-        for run in view.runs
-        if run.current
-        and run.current.pod_uid is None
-        and run.meta.uid not in with_pod
-        and is_on(run.current, view.lane)
-    ]
+    idle = [run for run, attempt in view.active if attempt.pod_uid is None and run.meta.uid not in with_pod]
     idle.sort(key=lambda run: (run.meta.created, run.meta.key), reverse=True)
     return tuple(idle[: max(0, len(held) - slots)])
 
