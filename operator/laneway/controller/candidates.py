@@ -34,10 +34,12 @@ def find_candidates(view: LaneView, gates: Mapping[str, Gate], now: datetime) ->
     judge = _Judge(view, now)
     shut = {model for model, gate in gates.items() if gate.cooldown}
     for run in _waiting_here(view):
-        planned = run.status.next_attempt_time
-        if planned is not None and not run.spec.suspend and (now < planned or _looks_first(run)):
+        planned = run.next_attempt
+        if planned is not None and now < planned:
             backing_off += 1
-            moments.append(planned if now < planned else None)
+            moments.append(planned)
+        elif planned is not None and _looks_first(run):
+            backing_off += 1
         elif blocker := judge.blocker(run):
             moments.append(blocker.until)
         elif shut and (model := wanted_model(run, view)) in shut and gates[model].shut_for(run):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 
 from laneway.api.modellane import ModelLaneStatus
 from laneway.api.runstatus import Attempt
@@ -40,8 +41,8 @@ class LaneDecision:
     grants: tuple[Grant, ...] = ()
     take_back: tuple[Run, ...] = ()
     """Grants over capacity, without a pod, found at start; youngest first."""
-    places: tuple[tuple[str, Place], ...] = ()
-    """Run uid and place of every run that waits for a slot only."""
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """The place of every run that waits for a slot only, by uid; who is next comes first."""
     effects: tuple[Effect, ...] = ()
     due: datetime | None = None
     counted: tuple[Heard, ...] = ()
@@ -74,7 +75,7 @@ def decide_lane(view: LaneView, now: datetime) -> LaneDecision:
         active=used - len(take_back),
         queued=len(line.queued),
         backing_off=candidates.backing_off,
-        callers=callers_shown(active, Counter(run.caller for run in line.queued), served),
+        callers=callers_shown(active, Counter(map(attrgetter("caller"), line.queued)), served),
     )
     status = lane_status(view, now, counts=counts, health=health, gates=gated)
     return LaneDecision(
@@ -106,25 +107,26 @@ def _line(
 ) -> _Line:
     """The order of the candidates. Those behind a trial keep their place, and others that are free to go pass them."""
     waiting = in_fair_order(view, candidates.runs, active=active, served=served)
-    going = past_trials(waiting, view, gated) if free else []
-    if free and len(going) < len(waiting):
-        going = in_fair_order(view, going, active=active, served=served)
-    granted = going[:free]
+    going = past_trials(waiting, view, gated) if free else waiting
+    if len(going) == len(waiting):
+        return _Line(waiting[:free], waiting[free:])
+    granted = in_fair_order(view, going, active=active, served=served)[:free]
     uids = {run.meta.uid for run in granted}
     return _Line(granted, [run for run in waiting if run.meta.uid not in uids])
 
 
-def _places(view: LaneView, line: _Line, gated: Mapping[str, Gate], *, used: int) -> tuple[tuple[str, Place], ...]:
+def _places(view: LaneView, line: _Line, gated: Mapping[str, Gate], *, used: int) -> dict[str, Place]:
     """The place of each run. Those of one range share it."""
     slots = view.lane.spec.capacity.runs
-    places: list[tuple[str, Place]] = []
+    places: dict[str, Place] = {}
     while len(places) < len(line.queued):
         before = len(places)
         model = wanted_model(line.queued[before], view) if used < slots else ""
         behind = model if model and gated[model].trial else ""
         shown = place(before + 1, used=used, slots=slots, on_trial=behind)
-        places += [(run.meta.uid, shown) for run in line.queued[before : shown.position]]
-    return tuple(places)
+        for run in line.queued[before : shown.position]:
+            places[run.meta.uid] = shown
+    return places
 
 
 def _attempt(run: Run, view: LaneView, now: datetime) -> Attempt:

@@ -124,6 +124,11 @@ class Run:
         return next((condition for condition in said if condition.reason in reasons), None)
 
     @cached_property
+    def next_attempt(self) -> datetime | None:
+        """When the wait for its next attempt ends; None: it does not wait for one, or it is suspended."""
+        return None if self.spec.suspend else self.status.next_attempt_time
+
+    @cached_property
     def unhindered(self) -> bool:
         """Whether it waits for nothing by itself, at any time: only for what its wish needs."""
         return not (self.spec.suspend or self.spec.depends_on or self.spec.not_before_time or self.refused)

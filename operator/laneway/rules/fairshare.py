@@ -22,13 +22,13 @@ class Caller(NamedTuple):
     name: str
 
 
-Turn = tuple[int, datetime, str]
+Turn = tuple[int, float, str]
 """Where a run stands among those of its caller: the least is next."""
 
 
 def turn(priority: int, created: datetime, name: str) -> Turn:
     """The highest priority first, then the oldest, then the name."""
-    return -priority, created, name
+    return -priority, created.timestamp(), name
 
 
 class Waiter(Protocol):
