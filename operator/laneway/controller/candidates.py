@@ -30,7 +30,7 @@ def find_candidates(view: LaneView, gates: Mapping[str, Gate], now: datetime) ->
     """Sort the runs of a lane."""
     runs: list[Run] = []
     backing_off = 0
-    moments: list[datetime | None] = []
+    moments: list[datetime] = []
     judge = _Judge(view, now)
     shut = {model for model, gate in gates.items() if gate.cooldown}
     for run in _waiting_here(view):
@@ -41,12 +41,12 @@ def find_candidates(view: LaneView, gates: Mapping[str, Gate], now: datetime) ->
         elif planned is not None and _looks_first(run):
             backing_off += 1
         elif blocker := judge.blocker(run):
-            moments.append(blocker.until)
+            moments += [blocker.until] if blocker.until else []
         elif shut and (model := wanted_model(run, view)) in shut and gates[model].shut_for(run):
             backing_off += 1  # the lane looks again anyway when the cooldown ends
         else:
             runs.append(run)
-    return Candidates(tuple(runs), backing_off, due=min((moment for moment in moments if moment), default=None))
+    return Candidates(tuple(runs), backing_off, due=min(moments, default=None))
 
 
 def past_trials(line: Iterable[Run], view: LaneView, gates: Mapping[str, Gate]) -> list[Run]:
@@ -86,7 +86,8 @@ class _Judge:
 
     def blocker(self, run: Run) -> Blocker | None:
         """The first thing that keeps a run from a slot; None when only a slot is missing."""
-        if not run.unhindered:
+        begins = run.not_before
+        if not run.unhindered or (begins is not None and self._now < begins):
             return find_blocker(self._question(run))
         if run.wish not in self._known:
             self._known[run.wish] = find_blocker(self._question(run))

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter
 
 from laneway.api.modellane import ModelLaneStatus
 from laneway.api.runstatus import Attempt
@@ -75,7 +74,7 @@ def decide_lane(view: LaneView, now: datetime) -> LaneDecision:
         active=used - len(take_back),
         queued=len(line.queued),
         backing_off=candidates.backing_off,
-        callers=callers_shown(active, Counter(map(attrgetter("caller"), line.queued)), served),
+        callers=callers_shown(active, Counter(run.caller for run in line.queued), served),
     )
     status = lane_status(view, now, counts=counts, health=health, gates=gated)
     return LaneDecision(

@@ -169,8 +169,8 @@ def _dependencies(q: Question) -> Blocker | None:
 
 
 def _not_before(q: Question) -> Blocker | None:
-    moment = q.run.spec.not_before_time
-    if moment is None or q.run.status.attempt or q.now >= moment:
+    moment = q.run.not_before
+    if moment is None or q.now >= moment:
         return None
     return Blocker(Waiting.NOT_BEFORE, f"it begins at {format_time(moment)} (spec.notBeforeTime)", moment)
 

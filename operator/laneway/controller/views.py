@@ -129,9 +129,14 @@ class Run:
         return None if self.spec.suspend else self.status.next_attempt_time
 
     @cached_property
+    def not_before(self) -> datetime | None:
+        """The moment that it waits for before its first attempt; None: there is none, or it has begun."""
+        return None if self.status.attempt else self.spec.not_before_time
+
+    @cached_property
     def unhindered(self) -> bool:
-        """Whether it waits for nothing by itself, at any time: only for what its wish needs."""
-        return not (self.spec.suspend or self.spec.depends_on or self.spec.not_before_time or self.refused)
+        """Whether it waits for nothing by itself but its start time: only for what its wish needs."""
+        return not (self.spec.suspend or self.spec.depends_on or self.refused)
 
     @cached_property
     def current(self) -> Attempt | None:
