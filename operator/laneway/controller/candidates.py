@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from laneway.controller.eligibility import Question, find_blocker
+from laneway.controller.eligibility import Blocker, Question, find_blocker
 from laneway.controller.trial import Gate, wanted_model
-from laneway.controller.views import LaneView, Run
+from laneway.controller.views import LaneView, Run, Wish
 
 
 @dataclass(frozen=True)
@@ -30,26 +30,23 @@ def find_candidates(view: LaneView, gates: Mapping[str, Gate], now: datetime) ->
     """Sort the runs of a lane."""
     runs: list[Run] = []
     backing_off = 0
-    due: datetime | None = None
-    unsettled = {held.run_uid for held in view.unsettled}
+    moments: list[datetime] = []
+    judge = _Judge(view, now)
     shut = {model for model, gate in gates.items() if gate.cooldown}
-    for run in view.runs:
-        if not _waits_here(run, view) or run.meta.uid in unsettled:
-            continue
-        planned = run.status.next_attempt_time
-        if planned is not None and not run.spec.suspend and (now < planned or _looks_first(run)):
+    for run in _waiting_here(view):
+        planned = run.next_attempt
+        if planned is not None and now < planned:
             backing_off += 1
-            until = planned if now < planned else None
-        elif blocker := find_blocker(_question(run, view, now)):
-            until = blocker.until
+            moments.append(planned)
+        elif planned is not None and _looks_first(run):
+            backing_off += 1
+        elif blocker := judge.blocker(run):
+            moments += [blocker.until] if blocker.until else []
         elif shut and (model := wanted_model(run, view)) in shut and gates[model].shut_for(run):
-            backing_off += 1
-            until = None  # the lane looks again anyway when the cooldown ends
+            backing_off += 1  # the lane looks again anyway when the cooldown ends
         else:
             runs.append(run)
-            continue
-        due = until if due is None else min(due, until or due)
-    return Candidates(tuple(runs), backing_off, due)
+    return Candidates(tuple(runs), backing_off, due=min(moments, default=None))
 
 
 def past_trials(line: Iterable[Run], view: LaneView, gates: Mapping[str, Gate]) -> list[Run]:
@@ -68,10 +65,10 @@ def past_trials(line: Iterable[Run], view: LaneView, gates: Mapping[str, Gate]) 
     return free
 
 
-def _waits_here(run: Run, view: LaneView) -> bool:
-    if run.spec.cancel or run.meta.deleting or run.lane_key != view.lane.meta.key:
-        return False
-    return not run.finished and not run.admitted
+def _waiting_here(view: LaneView) -> Iterable[Run]:
+    unsettled = {held.run_uid for held in view.unsettled}
+    key = view.lane.meta.key
+    return [run for run in view.runs if run.waits and run.lane_key == key and run.meta.uid not in unsettled]
 
 
 def _looks_first(run: Run) -> bool:
@@ -79,12 +76,29 @@ def _looks_first(run: Run) -> bool:
     return len(run.status.chain) > 1
 
 
-def _question(run: Run, view: LaneView, now: datetime) -> Question:
-    return Question(
-        run=run,
-        lane=view.lane,
-        presets=view.presets,
-        usable_lanes=(),
-        now=now,
-        dependencies=view.dependencies.get(run.meta.uid, ()),
-    )
+class _Judge:
+    """What keeps runs from a slot of one lane at one moment. Runs that wait for nothing by themselves are judged once for each wish."""
+
+    def __init__(self, view: LaneView, now: datetime) -> None:
+        self._view = view
+        self._now = now
+        self._known: dict[Wish, Blocker | None] = {}
+
+    def blocker(self, run: Run) -> Blocker | None:
+        """The first thing that keeps a run from a slot; None when only a slot is missing."""
+        begins = run.not_before
+        if not run.unhindered or (begins is not None and self._now < begins):
+            return find_blocker(self._question(run))
+        if run.wish not in self._known:
+            self._known[run.wish] = find_blocker(self._question(run))
+        return self._known[run.wish]
+
+    def _question(self, run: Run) -> Question:
+        return Question(
+            run=run,
+            lane=self._view.lane,
+            presets=self._view.presets,
+            usable_lanes=(),
+            now=self._now,
+            dependencies=self._view.dependencies.get(run.meta.uid, ()),
+        )

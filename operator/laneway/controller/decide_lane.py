@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from laneway.api.modellane import ModelLaneStatus
@@ -20,7 +20,7 @@ from laneway.controller.laneevents import health_events, readiness_event
 from laneway.controller.lanestatus import Counts, gateway_given_up, lane_status
 from laneway.controller.lineup import callers_shown, in_fair_order, place, served_times, slots_by_caller
 from laneway.controller.trial import Gate, gates, wanted_model
-from laneway.controller.views import Held, LaneView, Place, Run, granted_step, is_on
+from laneway.controller.views import Held, LaneView, Place, Run, granted_step
 from laneway.rules.fairshare import Caller
 
 
@@ -40,8 +40,8 @@ class LaneDecision:
     grants: tuple[Grant, ...] = ()
     take_back: tuple[Run, ...] = ()
     """Grants over capacity, without a pod, found at start; youngest first."""
-    places: tuple[tuple[str, Place], ...] = ()
-    """Run uid and place of every run that waits for a slot only."""
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """The place of every run that waits for a slot only, by uid; who is next comes first."""
     effects: tuple[Effect, ...] = ()
     due: datetime | None = None
     counted: tuple[Heard, ...] = ()
@@ -90,7 +90,7 @@ def decide_lane(view: LaneView, now: datetime) -> LaneDecision:
 
 def held_slots(view: LaneView) -> frozenset[Held]:
     """Every slot in use. A run counts on the lane that its attempt began on, wherever its spec points now."""
-    runs = {Held(run.meta.uid, run.current.id) for run in view.runs if run.current and is_on(run.current, view.lane)}
+    runs = {Held(run.meta.uid, attempt.id) for run, attempt in view.active}
     pods = {Held(pod.run_uid, pod.attempt) for pod in view.pods if not pod.finished}
     return frozenset(runs | pods | view.unsettled)
 
@@ -106,22 +106,26 @@ def _line(
 ) -> _Line:
     """The order of the candidates. Those behind a trial keep their place, and others that are free to go pass them."""
     waiting = in_fair_order(view, candidates.runs, active=active, served=served)
-    going = past_trials(waiting, view, gated) if free else []
-    if free and len(going) < len(waiting):
-        going = in_fair_order(view, going, active=active, served=served)
-    granted = going[:free]
+    going = past_trials(waiting, view, gated) if free else waiting
+    if len(going) == len(waiting):
+        return _Line(waiting[:free], waiting[free:])
+    granted = in_fair_order(view, going, active=active, served=served)[:free]
     uids = {run.meta.uid for run in granted}
     return _Line(granted, [run for run in waiting if run.meta.uid not in uids])
 
 
-def _places(view: LaneView, line: _Line, gated: Mapping[str, Gate], *, used: int) -> tuple[tuple[str, Place], ...]:
+def _places(view: LaneView, line: _Line, gated: Mapping[str, Gate], *, used: int) -> dict[str, Place]:
+    """The place of each run. Those of one range share it."""
     slots = view.lane.spec.capacity.runs
-    places = []
-    for rank, run in enumerate(line.queued, start=1):
-        model = wanted_model(run, view) if used < slots else ""
+    places: dict[str, Place] = {}
+    while len(places) < len(line.queued):
+        before = len(places)
+        model = wanted_model(line.queued[before], view) if used < slots else ""
         behind = model if model and gated[model].trial else ""
-        places.append((run.meta.uid, place(rank, used=used, slots=slots, on_trial=behind)))
-    return tuple(places)
+        shown = place(before + 1, used=used, slots=slots, on_trial=behind)
+        for run in line.queued[before : shown.position]:
+            places[run.meta.uid] = shown
+    return places
 
 
 def _attempt(run: Run, view: LaneView, now: datetime) -> Attempt:
@@ -132,14 +136,7 @@ def _attempt(run: Run, view: LaneView, now: datetime) -> Attempt:
 def _over_capacity(view: LaneView, held: frozenset[Held], slots: int) -> tuple[Run, ...]:
     """Grants that nothing came of yet, taken back until the lane fits again: the youngest first."""
     with_pod = {pod.run_uid for pod in view.pods}
-    idle = [
-        run
-        for run in view.runs
-        if run.current
-        and run.current.pod_uid is None
-        and run.meta.uid not in with_pod
-        and is_on(run.current, view.lane)
-    ]
+    idle = [run for run, attempt in view.active if attempt.pod_uid is None and run.meta.uid not in with_pod]
     idle.sort(key=lambda run: (run.meta.created, run.meta.key), reverse=True)
     return tuple(idle[: max(0, len(held) - slots)])
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from laneway.api.base import format_time
 from laneway.api.modellane import AllowedFrom
-from laneway.api.reasons import Cause, LaneCondition, LaneReason, RunCondition, Waiting
+from laneway.api.reasons import Cause, LaneCondition, LaneReason, Waiting
 from laneway.controller.presets import Preset
 from laneway.controller.views import DependencyState, DependencyView, Lane, Run
 from laneway.rules.chain import Link
@@ -50,7 +50,7 @@ class Question:
     @property
     def model(self) -> str | None:
         """The model that is asked for; None: the lane's first."""
-        return self.link.model if self.link else (self.run.status.step or self.run.spec.models[0]).model
+        return self.link.model if self.link else self.run.model
 
 
 def find_blocker(question: Question) -> Blocker | None:
@@ -169,8 +169,8 @@ def _dependencies(q: Question) -> Blocker | None:
 
 
 def _not_before(q: Question) -> Blocker | None:
-    moment = q.run.spec.not_before_time
-    if moment is None or q.run.status.attempt or q.now >= moment:
+    moment = q.run.not_before
+    if moment is None or q.now >= moment:
         return None
     return Blocker(Waiting.NOT_BEFORE, f"it begins at {format_time(moment)} (spec.notBeforeTime)", moment)
 
@@ -207,13 +207,10 @@ def _model_served(q: Question) -> Blocker | None:
 
 
 def _pod_refused(q: Question) -> Blocker | None:
-    for condition in q.run.status.conditions:
-        refused = condition.reason in {Waiting.QUOTA_EXCEEDED, Waiting.NAME_TAKEN}
-        if condition.type == RunCondition.ADMITTED and condition.status == "False" and refused:
-            until = condition.last_transition_time + REFUSED_AGAIN_AFTER
-            if q.now < until:
-                return Blocker(Waiting(condition.reason), condition.message, until)
-    return None
+    refused = q.run.refused
+    if refused is None or q.now >= refused.last_transition_time + REFUSED_AGAIN_AFTER:
+        return None
+    return Blocker(Waiting(refused.reason), refused.message, refused.last_transition_time + REFUSED_AGAIN_AFTER)
 
 
 def _shown(lane: Lane) -> str:

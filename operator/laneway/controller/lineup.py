@@ -8,7 +8,7 @@ from datetime import datetime
 
 from laneway.api.modellane import CALLERS_SHOWN, LaneCaller
 from laneway.controller.views import Held, LaneView, Place, Run
-from laneway.rules.fairshare import Caller, Shares, Waiter, fair_order
+from laneway.rules.fairshare import Caller, Shares, fair_order
 from laneway.rules.positions import EXACT_UP_TO, position_range
 
 
@@ -27,11 +27,8 @@ def in_fair_order(
     view: LaneView, waiting: Iterable[Run], *, active: Mapping[Caller, int], served: Mapping[Caller, datetime]
 ) -> list[Run]:
     """Runs that lack nothing but a slot, in the order in which they get one."""
-    runs = {run.meta.uid: run for run in waiting}
-    waiters = (Waiter(uid, run.caller, run.spec.priority, run.meta.created, run.meta.name) for uid, run in runs.items())
     weights = {share.namespace: share.weight for share in view.lane.spec.shares}
-    shares = Shares(running=active, served=served, weights=weights)
-    return [runs[waiter.uid] for waiter in fair_order(waiters, shares)]
+    return fair_order(waiting, Shares(running=active, served=served, weights=weights))
 
 
 def served_times(view: LaneView) -> dict[Caller, datetime]:

@@ -15,7 +15,7 @@ from laneway.api.agentrun import OnTransientError
 from laneway.api.runstatus import Attempt
 from laneway.controller.cooling import LaneHealth
 from laneway.controller.lanehealth import account_health, is_forgotten, longest_cooldown
-from laneway.controller.views import LaneView, Run, is_on
+from laneway.controller.views import LaneView, Run
 from laneway.rules.cooldown import Cooldown
 
 TRIAL_LASTS = timedelta(seconds=60)
@@ -50,7 +50,7 @@ class Gate:
 
 def gates(view: LaneView, health: LaneHealth, now: datetime) -> dict[str, Gate]:
     """The gate of each model of the lane."""
-    active = [run.current for run in view.runs if run.current and is_on(run.current, view.lane)]
+    active = [attempt for _, attempt in view.active]
     unsettled = _unsettled(view)
     found = {}
     for model, record in health.models.items():
@@ -96,5 +96,4 @@ def _unsettled(view: LaneView) -> dict[str, int]:
 
 def wanted_model(run: Run, view: LaneView) -> str:
     """The model of the lane that a waiting run is about to use."""
-    step = run.status.step or run.spec.models[0]
-    return step.model or view.lane.spec.models[0].name
+    return run.model or view.lane.spec.models[0].name

@@ -18,9 +18,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
+from typing import NamedTuple
 
 from laneway.agent.envelope import EnvelopeSummary
 from laneway.api.agentrun import AgentRunSpec
+from laneway.api.base import Condition
 from laneway.api.gatewaystate import AttemptState, LaneState, ModelEvidence
 from laneway.api.modellane import Access, LaneModel, ModelLaneSpec, ModelLaneStatus
 from laneway.api.reasons import LaneCondition, RunCondition, Waiting
@@ -29,7 +31,7 @@ from laneway.controller.podfacts import PodFacts
 from laneway.controller.presets import Preset
 from laneway.rules.chain import Chain, LaneSteps
 from laneway.rules.cooldown import Evidence
-from laneway.rules.fairshare import Caller
+from laneway.rules.fairshare import Caller, Turn, turn
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -53,6 +55,14 @@ class Meta:
         return self.namespace, self.name
 
 
+class Wish(NamedTuple):
+    """What a run asks of a lane. Of runs with the same wish a lane may have all or none, but for what each waits for by itself."""
+
+    namespace: str
+    preset: str
+    model: str | None
+
+
 @dataclass(frozen=True)
 class Run:
     """An AgentRun as the cache has it. What is worked out of it is kept with it: a lane with many waiting runs asks again at each pass."""
@@ -72,6 +82,21 @@ class Run:
         """Whom it counts for in fair shares."""
         return Caller(self.meta.namespace, self.spec.caller)
 
+    @cached_property
+    def turn(self) -> Turn:
+        """Where it stands among the runs of its caller."""
+        return turn(self.spec.priority, self.meta.created, self.meta.name)
+
+    @cached_property
+    def model(self) -> str | None:
+        """The model that its step asks for; None: the lane's first."""
+        return (self.status.step or self.spec.models[0]).model
+
+    @cached_property
+    def wish(self) -> Wish:
+        """What it asks of its lane."""
+        return Wish(self.meta.namespace, self.spec.agent.preset, self.model)
+
     def condition_is(self, kind: RunCondition, status: str) -> bool:
         """Whether a condition has this status."""
         return any(c.type == kind and c.status == status for c in self.status.conditions)
@@ -85,6 +110,33 @@ class Run:
     def admitted(self) -> bool:
         """Whether it was granted a slot for an attempt that has not ended."""
         return self.condition_is(RunCondition.ADMITTED, "True") and not self.finished
+
+    @cached_property
+    def waits(self) -> bool:
+        """Whether it wants a slot, now or later."""
+        return not (self.spec.cancel or self.meta.deleting or self.finished or self.admitted)
+
+    @cached_property
+    def refused(self) -> Condition | None:
+        """What was said of its pod if that was refused, and it waits for this reason."""
+        reasons = {Waiting.QUOTA_EXCEEDED, Waiting.NAME_TAKEN}
+        said = (c for c in self.status.conditions if c.type == RunCondition.ADMITTED and c.status == "False")
+        return next((condition for condition in said if condition.reason in reasons), None)
+
+    @cached_property
+    def next_attempt(self) -> datetime | None:
+        """When the wait for its next attempt ends; None: it does not wait for one, or it is suspended."""
+        return None if self.spec.suspend else self.status.next_attempt_time
+
+    @cached_property
+    def not_before(self) -> datetime | None:
+        """The moment that it waits for before its first attempt; None: there is none, or it has begun."""
+        return None if self.status.attempt else self.spec.not_before_time
+
+    @cached_property
+    def unhindered(self) -> bool:
+        """Whether it waits for nothing by itself but its start time: only for what its wish needs."""
+        return not (self.spec.suspend or self.spec.depends_on or self.refused)
 
     @cached_property
     def current(self) -> Attempt | None:
@@ -289,6 +341,11 @@ class LaneView:
     presets: Mapping[str, Preset] = field(default_factory=dict)
     first_pass: bool = False
     """The first look after this process began to lead."""
+
+    @cached_property
+    def active(self) -> tuple[tuple[Run, Attempt], ...]:
+        """Runs that hold a slot of it, each with the attempt that does."""
+        return tuple((run, run.current) for run in self.runs if run.current and is_on(run.current, self.lane))
 
     @property
     def current_probe(self) -> LaneState | None:

@@ -55,7 +55,7 @@ def test_nobody_uses_a_model_while_it_rests_and_it_is_free_exactly_when_that_end
 def test_after_a_cooldown_one_run_goes_first_and_the_others_keep_their_place() -> None:
     decision, _ = decided(cooled(*ABC), 70)
     assert granted(decision) == ["a"]
-    assert [place.words for _, place in decision.places] == [
+    assert [place.words for place in decision.places.values()] == [
         f"position {n}; {BIG} was cooling, and another run tries it first" for n in (1, 2)
     ]
     assert decision.status.queued_runs == 2
@@ -64,7 +64,7 @@ def test_after_a_cooldown_one_run_goes_first_and_the_others_keep_their_place() -
 def test_who_waits_behind_a_trial_while_all_slots_are_used_is_told_of_the_slots() -> None:
     seen = cooled(*ABC)
     decision, _ = decided(replace(seen, lane=replace(seen.lane, spec=hosted(capacity={"runs": 1}).spec)), 70)
-    assert [place.words for _, place in decision.places] == [f"1 of 1 slots used, position {n}" for n in (1, 2)]
+    assert [place.words for place in decision.places.values()] == [f"1 of 1 slots used, position {n}" for n in (1, 2)]
 
 
 TRIALS = {
@@ -198,5 +198,5 @@ def test_a_wait_that_is_over_is_no_place_in_the_queue_before_the_slot_is_missing
     )
     waiting = asks("a", status=waits_until(90, BIG).model_copy(update={"backoff": backoff}))
     view = lane_view(waiting, tries("t", 5), the_lane=hosted(capacity={"runs": 1}))
-    assert decided(view, 89)[0].places == ()
-    assert [place.words for _, place in decided(view, 90)[0].places] == ["1 of 1 slots used, position 1"]
+    assert decided(view, 89)[0].places == {}
+    assert [place.words for place in decided(view, 90)[0].places.values()] == ["1 of 1 slots used, position 1"]
