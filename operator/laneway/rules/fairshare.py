@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from operator import attrgetter
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -69,7 +70,7 @@ class _Line(Generic[W]):
     served: datetime
     runs: list[W]
 
-    @property
+    @cached_property
     def loads(self) -> list[float]:
         """The slots per weight that it has when the turn of each of its runs comes.
 
