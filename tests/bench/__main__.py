@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -34,11 +35,12 @@ def main() -> int:
         "P5": lambda: asyncio.run(control.writes(setting)),
     }
     sizes = "full" if asked.full else "quick"
-    print(f"{shape}, {sizes} sizes; logs in {setting.folder}", flush=True)
+    print(f"{shape}, {sizes} sizes; logs, until it ends well: {setting.folder}", flush=True)
     parts = []
     for name in asked.only:
         parts.append(benchmarks[name]())
         print(f"{name} measured", flush=True)
+    shutil.rmtree(setting.folder)  # logs stay only where a benchmark failed
     report = Report(f"{shape}, {sizes} sizes", tuple(parts))
     print(f"\n{report.table()}\n")
     asked.out.write_text(report.json())
