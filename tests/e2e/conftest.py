@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shlex
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -11,11 +10,12 @@ from dataclasses import dataclass
 
 import pytest
 
+from e2e import release
 from e2e.commands import HACK, attempt, kubectl_json, run, until
 from e2e.endings import Endings
 from e2e.release import SYSTEM
 from e2e.scripted import Scripted
-from e2e.stage import NAMESPACES, RESTRICTED, SERVICE_ACCOUNTS, Stage
+from e2e.stage import Stage, new_stage
 from laneway.kube.client import Kube
 
 
@@ -87,12 +87,17 @@ async def kube(demo: Demo) -> AsyncIterator[Kube]:
 
 @pytest.fixture
 async def stage(kube: Kube) -> AsyncIterator[Stage]:
-    """A namespace of the test's own under Pod Security restricted; it goes, in the background, when the test ends."""
-    name = f"e2e-{secrets.token_hex(3)}"
-    await kube.create(NAMESPACES, None, {"metadata": {"name": name, "labels": RESTRICTED}})
-    await until(lambda: kube.get(SERVICE_ACCOUNTS, name, "default"))
-    yield Stage(kube=kube, namespace=name)
-    await kube.delete(NAMESPACES, None, name)
+    """A namespace of the test's own."""
+    async with new_stage(kube) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def whole_release(demo: Demo) -> AsyncIterator[None]:
+    """Two operators and a gateway, ready, before and after."""
+    await until(release.all_ready, seconds=90, every=0.5, what="operators and gateway ready")
+    yield
+    await until(release.all_ready, seconds=90, every=0.5, what="operators and gateway ready again")
 
 
 @pytest.fixture

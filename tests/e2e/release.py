@@ -8,6 +8,8 @@ from typing import Any
 from e2e.commands import kubectl, kubectl_json
 
 SYSTEM = "laneway-system"
+OPERATOR = "laneway operator"
+"""Words in the command line of the operator's process."""
 _COMPONENT = "app.kubernetes.io/component"
 _READ_LEDGER = """
 import json, sqlite3, sys
@@ -49,10 +51,20 @@ def pods(component: str) -> list[dict[str, Any]]:
     return list(kubectl_json("get", "pods", "-n", SYSTEM, "-l", f"{_COMPONENT}={component}")["items"])
 
 
+def lease() -> dict[str, Any]:
+    """What the operators' Lease says: holderIdentity, leaseTransitions."""
+    return dict(kubectl_json("get", "lease", "-n", SYSTEM, "laneway-operator")["spec"])
+
+
+def holder() -> str:
+    """Who holds the Lease, a pod's name and more; empty if nobody does."""
+    return str(lease().get("holderIdentity") or "")
+
+
 def leader() -> dict[str, Any]:
     """The operator's pod that holds the Lease."""
-    holder = str(kubectl_json("get", "lease", "-n", SYSTEM, "laneway-operator")["spec"]["holderIdentity"])
-    [pod] = [one for one in pods("operator") if holder.startswith(one["metadata"]["name"])]
+    name = holder()
+    [pod] = [one for one in pods("operator") if name.startswith(one["metadata"]["name"])]
     return pod
 
 

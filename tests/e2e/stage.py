@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +76,15 @@ class Stage:
         """The condition of a run, once it has this reason."""
         return await self._says(lambda: self.read(name), kind, reason, seconds)
 
+    async def waits_for_slot(self, words: str, *, name: str = "run", seconds: float = 30.0) -> None:
+        """Wait until a run is told that it waits for a slot, in these words; before its turn is worked out there are others."""
+
+        async def look() -> bool:
+            found = condition(await self.read(name), "Admitted")
+            return found.get("reason") == "WaitingForSlot" and words in found["message"]
+
+        await until(look, seconds=seconds, what=f"{name} waits: {words}")
+
     async def lane_says(self, reason: str, *, name: str = "lane", seconds: float = 30.0) -> JsonObject:
         """The condition Ready of a lane, once it has this reason."""
         return await self._says(lambda: self.lane(name), "Ready", reason, seconds)
@@ -131,6 +142,16 @@ class Stage:
     def log(self, run: JsonObject, *, attempt: int = -1) -> str:
         """All that the agent printed."""
         return kubectl("logs", "--namespace", self.namespace, run["status"]["attempts"][attempt]["pod"])
+
+
+@asynccontextmanager
+async def new_stage(kube: Kube) -> AsyncIterator[Stage]:
+    """A namespace of its own under Pod Security restricted; it goes, in the background, in the end."""
+    name = f"e2e-{secrets.token_hex(3)}"
+    await kube.create(NAMESPACES, None, {"metadata": {"name": name, "labels": RESTRICTED}})
+    await until(lambda: kube.get(SERVICE_ACCOUNTS, name, "default"))
+    yield Stage(kube=kube, namespace=name)
+    await kube.delete(NAMESPACES, None, name)
 
 
 def scripted_lane(spec: JsonObject | None = None, *, name: str = "lane") -> JsonObject:

@@ -73,9 +73,9 @@ def test_an_ollama_lane_shows_its_model_with_the_context_length(demo: Demo) -> N
 def test_the_tables_show_lane_and_run_at_a_glance(hello: JsonObject) -> None:
     lanes = [line.split() for line in kubectl("get", "lanes", "--namespace=default").splitlines()]
     runs = [line.split() for line in kubectl("get", "agruns", "--namespace=default").splitlines()]
-    assert lanes[0] == ["NAME", "SERVER", "RUNS", "SLOTS", "QUEUED", "READY", "AGE"]
+    assert lanes[0] == ["NAME", "SERVER", "RUNS", "SLOTS", "QUEUED", "READY", "THROTTLED", "UNTIL", "AGE"]
     assert lanes[1][:-1] == ["local", "Ollama", "0", "4", "0", "True"]
-    assert runs[0] == ["NAME", "LANE", "MODEL", "PHASE", "REASON", "TURNS", "TOKENS", "COST", "AGE"]
+    assert runs[0] == ["NAME", "LANE", "MODEL", "PHASE", "REASON", "TURNS", "TOKENS", "COST", "RETRY", "AT", "AGE"]
     tokens = str(hello["status"]["usage"]["totalTokens"])
     assert runs[1][:-1] == ["hello", "local", "smollm2", "Succeeded", "Completed", "1", tokens]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -15,17 +14,9 @@ from laneway.kube.resources import PODS, JsonObject
 from modelserver.shapes import INPUT_TOKENS, OUTPUT_TOKENS, TEXT
 from support.witness import most_at_once, witness
 
-OPERATOR = "laneway operator"
 PAUSE_SECONDS = 20
 """Longer than a Lease, shorter than the kubelet's patience with a process that does not answer."""
-
-
-@pytest.fixture(autouse=True)
-async def whole_release(stage: Stage) -> AsyncIterator[None]:
-    """Two operators and a gateway, ready, before and after."""
-    await until(release.all_ready, seconds=90, every=0.5, what="operators and gateway ready")
-    yield
-    await until(release.all_ready, seconds=90, every=0.5, what="operators and gateway ready again")
+pytestmark = pytest.mark.usefixtures("whole_release")
 
 
 @pytest.mark.row("S2.13", "S4.41", "S4.43", "S4.44")
@@ -40,7 +31,7 @@ async def test_a_run_goes_on_in_its_pod_when_the_operator_is_killed(
         await stage.says("Admitted", "WaitingForSlot", name="queued")
         await until(scripted.requests, what="the call is open")
         leader = release.leader()
-        processes.kill(leader, program=OPERATOR)
+        processes.kill(leader, program=release.OPERATOR)
         running, queued = await stage.succeeded("running", "queued", seconds=90)
         await until(lambda: restarts_of(leader) > release.restarts(leader), seconds=60, what="the kubelet restarted it")
     assert [one["podUID"] for one in running["status"]["attempts"]] == [pod["metadata"]["uid"]]
@@ -63,7 +54,7 @@ async def test_a_leader_that_was_paused_for_longer_than_its_lease_grants_nothing
             await stage.add_run({"agent": agents.says(name, before="sleep 2")}, name=name)
         await stage.running_pod(names[1])
         leader = release.leader()
-        with processes.paused(leader, program=OPERATOR):
+        with processes.paused(leader, program=release.OPERATOR):
             await asyncio.sleep(PAUSE_SECONDS)
             assert release.leader()["metadata"]["uid"] != leader["metadata"]["uid"], "the other replica leads"
         ended = await stage.succeeded(*names, seconds=120)

@@ -24,8 +24,7 @@ async def test_ten_runs_on_a_lane_of_two_never_have_more_than_two_pods(
         names = [f"run-{number}" for number in range(9)]
         for name in names:
             await stage.add_run({"agent": agents.says(name, before="sleep 0.5")}, name=name)
-        queued = await stage.says("Admitted", "WaitingForSlot", name=names[-1])
-        assert "2 of 2 slots used" in queued["message"]
+        await stage.waits_for_slot("2 of 2 slots used", name=names[-1])
         await stage.change({"cancel": True}, name="leaves-slowly")
         ended = await stage.succeeded(*names)
         [cancelled] = await stage.finished("leaves-slowly")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import manifests
+from integration.ahead import Ahead
 from laneway.kube.client import Kube
 from laneway.kube.errors import NotFound
 from laneway.kube.resources import AGENT_RUNS, LEASES, MODEL_LANES, PODS, JsonObject
@@ -32,12 +33,12 @@ NOBODY = "http://127.0.0.1:9"
 class Program:
     """One process of ours."""
 
-    def __init__(self, command: str, identity: str, env: dict[str, str], log: Path) -> None:
+    def __init__(self, command: tuple[str, ...], identity: str, env: dict[str, str], log: Path) -> None:
         self.identity = identity
         self._log = log
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "laneway", command], env=env, stdout=out, stderr=out, cwd=ROOT
+                [sys.executable, "-m", *command], env=env, stdout=out, stderr=out, cwd=ROOT
             )
 
     @property
@@ -83,6 +84,13 @@ class Stage:
     gateways: list[Program] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     """Variables for operators started from now on, over the usual ones."""
+    ahead: Ahead | None = None
+    """The clock of operators and gateways started from now on; None: the machine's."""
+
+    def own_clock(self) -> Ahead:
+        """Give operators and gateways that are started from now on a clock that the test moves."""
+        self.ahead = Ahead(self.folder / "clock")
+        return self.ahead
 
     def start(self) -> Program:
         """Start an operator; it serves this namespace alone and has its Lease in it."""
@@ -95,7 +103,7 @@ class Stage:
             "LANEWAY_LEASE_NAME": LEASE,
             "LANEWAY_HEALTH_PORT": "0",
         }
-        operator = Program("operator", identity, self._env(given), self.folder / f"{identity}.log")
+        operator = Program(self._command("operator"), identity, self._env(given), self.folder / f"{identity}.log")
         self.operators.append(operator)
         return operator
 
@@ -113,15 +121,18 @@ class Stage:
         """Start the gateway, on the same ports and ledger every time; agents are known by their token alone."""
         identity = f"gateway-{len(self.gateways)}"
         given = {"LANEWAY_LEDGER_PATH": str(self.folder / "ledger.db"), "LANEWAY_BIND_POD_ADDRESS": "false"}
-        gateway = Program("gateway", identity, self._env(given), self.folder / f"{identity}.log")
+        gateway = Program(self._command("gateway"), identity, self._env(given), self.folder / f"{identity}.log")
         self.gateways.append(gateway)
         return gateway
+
+    def _command(self, program: str) -> tuple[str, ...]:
+        return ("integration.ahead", program, str(self.ahead.file)) if self.ahead else ("laneway", program)
 
     def _env(self, given: dict[str, str]) -> dict[str, str]:
         return {
             **os.environ,
             "KUBECONFIG": self.kubeconfig,
-            "PYTHONPATH": str(ROOT / "operator"),
+            "PYTHONPATH": f"{ROOT / 'operator'}{os.pathsep}{ROOT / 'tests'}",
             "LANEWAY_POD_NAMESPACE": self.namespace,
             "LANEWAY_WATCH_NAMESPACES": self.namespace,
             "LANEWAY_METRICS_PORT": "0",

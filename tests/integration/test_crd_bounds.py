@@ -21,6 +21,14 @@ def models(count: int) -> Manifest:
     return lane({"models": [{"name": f"m{number}"} for number in range(count)]})
 
 
+def apis(*given: Manifest) -> Manifest:
+    return lane({"endpoint": {"apis": list(given)}})
+
+
+def header(**fields: Any) -> Manifest:
+    return lane({"endpoint": {"headers": [{"name": "X-Team", "value": "a", **fields}]}})
+
+
 def parameters(**fields: Any) -> Manifest:
     return run({"agent": {"parameters": fields}})
 
@@ -40,6 +48,15 @@ REFUSED = [
     pytest.param(lane({"endpoint": {"url": None}}), "spec.endpoint.url: Required value", id="an endpoint without a URL", marks=pytest.mark.row("S0.24")),
     pytest.param(lane({"endpoint": {"url": "http://" + "a" * 506}}), "spec.endpoint.url: Too long", id="a URL of 513 characters"),
     pytest.param(lane({"endpoint": {"server": "ollama"}}), 'Unsupported value: "ollama": supported values: "vLLM", "Ollama"', id="a server in the wrong case"),
+    pytest.param(apis({"name": "Chat"}), 'Unsupported value: "Chat": supported values: "ChatCompletions"', id="an API that nobody speaks"),
+    pytest.param(apis({"name": "Messages"}, {"name": "Messages"}), "spec.endpoint.apis[1]: Duplicate value", id="an API twice"),
+    pytest.param(apis({"name": "Messages", "path": "v1/messages"}), "spec.endpoint.apis[0].path in body should match", id="a path that is not absolute"),
+    pytest.param(apis({"name": "Messages", "path": "/a/../b"}), "spec.endpoint.apis[0].path in body should match", id="a path that goes up"),
+    pytest.param(apis({"name": "Messages", "path": "/a?b"}), "spec.endpoint.apis[0].path in body should match", id="a path with a query"),
+    pytest.param(apis({"name": "Messages", "path": "/a/"}), "spec.endpoint.apis[0].path in body should match", id="a path with a slash at its end"),
+    pytest.param(header(name="X Team"), "spec.endpoint.headers[0].name in body should match", id="a header's name with a space"),
+    pytest.param(header(value="a\nb"), "spec.endpoint.headers[0].value in body should match", id="a header of two lines"),
+    pytest.param(header(value="\u00e9"), "spec.endpoint.headers[0].value in body should match", id="a header that is not ASCII"),
     pytest.param(models(0), "spec.models in body should have at least 1 items", id="a lane without models"),
     pytest.param(models(65), "spec.models: Too many: 65: must have at most 64 items", id="a lane with 65 models"),
     pytest.param(lane({"models": [{"name": "m"}, {"name": "m"}]}), 'spec.models[1]: Duplicate value: {"name":"m"}', id="a model twice"),
@@ -57,7 +74,7 @@ REFUSED = [
     pytest.param(price(1000000), "should be less than or equal to 999999", id="a price of a million without quotes"),
     pytest.param(run({"models": None}), "spec.models: Required value", id="a run without a model"),
     pytest.param(run({"models": []}), "spec.models in body should have at least 1 items", id="a run with an empty chain"),
-    pytest.param(run({"models": [{"lane": "a"}, {"lane": "b"}]}), "spec.models: Too many: 2: must have at most 1 item", id="a chain of two steps, before there is code for it"),
+    pytest.param(run({"models": [{"lane": f"l{number}"} for number in range(17)]}), "spec.models: Too many: 17: must have at most 16 items", id="a chain of 17 steps"),
     pytest.param(run({"models": [{"lane": ""}]}), "should be at least 1 chars long", id="a step without a lane's name"),
     pytest.param(run({"models": [{"lane": "a" * 64}]}), "spec.models[0].lane: Too long", id="a lane's name of 64 characters"),
     pytest.param(run({"prompt": ""}), "spec.prompt in body should be at least 1 chars long", id="an empty prompt", marks=pytest.mark.row("S0.22")),
@@ -79,6 +96,8 @@ REFUSED = [
 
 ACCEPTED = [
     pytest.param(lane({"endpoint": {"url": "http://" + "a" * 505}}), id="a URL of 512 characters"),
+    pytest.param(apis({"name": "GenerateContent", "path": "/v1beta1/publishers/google/models"}), id="a path of one's own"),
+    pytest.param(header(value="org-1 (team a)"), id="a header with spaces inside"),
     pytest.param(models(64), id="a lane with 64 models"),
     pytest.param(lane({"capacity": {"runs": 1}}), id="one slot"),
     pytest.param(lane({"capacity": {"runs": 10000}}), id="10000 slots"),

@@ -19,7 +19,9 @@ PLAIN = (
     "a credential goes over plain http only inside the cluster (a host of one label, .svc or .svc.cluster.local),"
     " or with insecureCredential: true"
 )
-AUTH = "auth Bearer and XApiKey need a credentialRef"
+AUTH = "an auth other than None needs a credentialRef"
+NO_KEY = "a key is not a header of the lane; use credentialRef"
+OWN_HEADERS = "headers of the connection and of the body are the gateway's own"
 DIRECT = "a Direct lane has no credentialRef; the run brings its own key"
 PRICES = "inputUSDPerMillion and outputUSDPerMillion go together"
 LANE_NAME = "name must be at most 63 characters without dots; pods are labelled with it"
@@ -37,8 +39,16 @@ AGENT_PATHS = "/workspace and /tmp of the agent are Laneway's own; mount below t
 OWN_CONTAINERS = "container names agent and those that begin with laneway- are Laneway's own"
 ONE_VALUE = "set value or valueFrom, not both"
 ONE_SOURCE = "exactly one of secretKeyRef and configMapKeyRef must be set"
+NO_CIRCLE = "a lane does not fall back to itself; runs name several models of one lane in spec.models"
+OWN_MODELS = "cooldowns name models of this lane"
+CLEAR_TIME = "Clear needs setTime: failures up to then are forgotten"
+HOLD_UNTIL = "only Hold has until"
+OPERATORS = "activeModel is written by the operator; remove it from the manifest"
 ONE_VOLUME = "exactly one of configMap, secret, emptyDir and persistentVolumeClaim must be set"
 
+NOON = "2026-03-01T12:00:00Z"
+COOLDOWNS = "spec.cooldowns[]"
+HEADER = "spec.endpoint.headers[].name"
 ENDPOINT, POD, ENV = "spec.endpoint", "spec.agent.pod", "spec.agent.env"
 INIT = f"{POD}.initContainers[]"
 REF = {"name": "a", "key": "b"}
@@ -52,8 +62,16 @@ def keyed(url: str, **fields: Any) -> Manifest:
     return endpoint(url=url, credentialRef={"name": "key"}, **fields)
 
 
+def headed(name: str) -> Manifest:
+    return endpoint(headers=[{"name": name, "value": "a"}])
+
+
 def priced(**prices: str) -> Manifest:
     return lane({"models": [{"name": "m", "pricing": prices}]})
+
+
+def cooled(model: str = "smollm2", **fields: str) -> Manifest:
+    return lane({"cooldowns": [{"model": model, **fields}]})
 
 
 def agent(**fields: Any) -> Manifest:
@@ -84,8 +102,16 @@ REFUSED = [
     pytest.param(ENDPOINT, keyed("http://api.example.com/v1"), PLAIN, id="a key over plain http to a public host"),
     pytest.param(ENDPOINT, keyed("http://host.svc.example.com"), PLAIN, id="a key to a host that only looks inside"),
     pytest.param(ENDPOINT, endpoint(url="http://a.svc", auth="Bearer"), AUTH, id="a way to send a key without a key"),
+    pytest.param(ENDPOINT, endpoint(url="http://a.svc", auth="XGoogApiKey"), AUTH, id="Gemini's way without a key"),
+    pytest.param(HEADER, headed("X-Api-Key"), NO_KEY, id="a key as a header of the lane"),
+    pytest.param(HEADER, headed("Content-length"), OWN_HEADERS, id="a header of the body"),
     pytest.param("spec.dependsOn", run({"dependsOn": [{"name": "other"}, {"name": "me"}]}, name="me"), SELF, id="a run that depends on itself"),
     pytest.param("spec", lane({"access": "Direct", "endpoint": {"credentialRef": {"name": "key"}}}), DIRECT, id="a Direct lane with a key"),
+    pytest.param("spec.fallback", lane({"fallback": [{"lane": "me", "model": "other"}]}, name="me"), NO_CIRCLE, id="a lane that falls back to itself"),
+    pytest.param("spec.cooldowns", cooled("other", mode="Hold"), OWN_MODELS, id="a cooldown of a model that the lane does not have"),
+    pytest.param(COOLDOWNS, cooled(mode="Clear"), CLEAR_TIME, id="a Clear that does not say when"),
+    pytest.param(COOLDOWNS, cooled(mode="Clear", setTime=NOON, until=NOON), HOLD_UNTIL, id="a Clear with an end"),
+    pytest.param("spec.activeModel", run({"activeModel": {"lane": "other"}}), OPERATORS, id="a new run with an active model"),
     pytest.param("spec.models[].pricing", priced(inputUSDPerMillion="1"), PRICES, id="a price of input alone"),
     pytest.param("spec.models[].pricing", priced(outputUSDPerMillion="1"), PRICES, id="a price of output alone"),
     pytest.param("metadata.name", run(name="a" * 53), RUN_NAME, id="a run whose name has 53 characters"),
@@ -127,7 +153,15 @@ ACCEPTED = [
     pytest.param(ENDPOINT, keyed("http://api.example.com", insecureCredential=True), PLAIN, id="a key over plain http that was asked for"),
     pytest.param(ENDPOINT, keyed("https://a.example", auth="XApiKey"), AUTH, id="a way to send a key with a key"),
     pytest.param(ENDPOINT, endpoint(url="http://a.svc", auth="None"), AUTH, id="no key at all"),
+    pytest.param(ENDPOINT, keyed("https://a.example", server="Gemini", auth="XGoogApiKey"), AUTH, id="Gemini's way with a key"),
+    pytest.param(HEADER, headed("OpenAI-Organization"), NO_KEY, id="a header that names an organization"),
+    pytest.param(HEADER, headed("X-Team"), OWN_HEADERS, id="a header of one's own"),
     pytest.param("spec", lane({"access": "Direct"}), DIRECT, id="a Direct lane without a key"),
+    pytest.param("spec.fallback", lane({"fallback": [{"lane": "me", "namespace": "other"}]}, name="me"), NO_CIRCLE, id="a fallback to a lane of the same name elsewhere"),
+    pytest.param("spec.cooldowns", cooled(mode="Hold"), OWN_MODELS, id="a hold without end"),
+    pytest.param(COOLDOWNS, cooled(mode="Clear", setTime=NOON), CLEAR_TIME, id="a Clear that says when"),
+    pytest.param(COOLDOWNS, cooled(mode="Hold", setTime=NOON, until=NOON), HOLD_UNTIL, id="a hold with an end"),
+    pytest.param("spec.activeModel", run({"models": [{"lane": "local"}, {"lane": "other"}]}), OPERATORS, id="a new run with a chain"),
     pytest.param("spec.models[].pricing", priced(inputUSDPerMillion="0", outputUSDPerMillion="0"), PRICES, id="a model that is free"),
     pytest.param("spec.models[].pricing", priced(cacheReadUSDPerMillion="0.3"), PRICES, id="a price of the cache alone"),
     pytest.param("metadata.name", run(name="a" * 52), RUN_NAME, id="a run whose name has 52 characters"),
@@ -179,9 +213,9 @@ async def test_the_api_server_accepts(
 
 
 def rules_of(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
-    """Where each rule on self alone points, and its sentence."""
+    """Where each rule that holds on create points, and its sentence."""
     for rule in schema.get("x-kubernetes-validations", ()):
-        if "oldSelf" not in rule["rule"]:
+        if "oldSelf" not in rule["rule"] or rule.get("optionalOldSelf"):
             yield (path + rule.get("fieldPath", "")).lstrip("."), rule["message"]
     for name, child in schema.get("properties", {}).items():
         yield from rules_of(child, f"{path}.{name}")

@@ -75,7 +75,7 @@ async def read(connection: Connection, path: str, *, accept: str = "application/
             "spec.agent.pod.volumes[0].hostPath",
             id="a path of the host",
         ),
-        pytest.param(run({"activeModel": {"lane": "a"}}), "spec.activeModel", id="a field that is not there yet"),
+        pytest.param(run({"limits": {"costUSD": "1"}}), "spec.limits", id="a field that is not there yet"),
         pytest.param(lane({"capacity": {"slots": 2}}), "spec.capacity.slots", id="slots by another name"),
         pytest.param(lane({"endpoint": {"apiKey": "k"}}), "spec.endpoint.apiKey", id="a key in the lane itself"),
     ],
@@ -117,6 +117,13 @@ async def test_a_spec_in_a_status_write_is_dropped_and_a_bad_status_is_refused(k
 
 # Defaults
 
+BACKOFF = {
+    "rateLimitSeconds": 60,
+    "transientSeconds": 60,
+    "timeoutSeconds": 30,
+    "maxSeconds": 1800,
+    "ceilingSeconds": 28800,
+}
 DEFAULTS = [
     pytest.param(
         MODEL_LANES,
@@ -127,6 +134,10 @@ DEFAULTS = [
             "capacity": {"runs": 4},
             "allowedNamespaces": {"from": "Same"},
             "timeouts": {"streamIdleSeconds": 1200},
+            "backoff": BACKOFF,
+            "cooldownSeconds": 300,
+            "fallbackAfterSeconds": 180,
+            "advanceOnPermanent": False,
             "probe": {"periodSeconds": 30, "timeoutSeconds": 5},
             "suspend": False,
         },
@@ -141,6 +152,10 @@ DEFAULTS = [
             "capacity": {"runs": 4},
             "allowedNamespaces": {"from": "Same"},
             "timeouts": {"streamIdleSeconds": 1200},
+            "backoff": BACKOFF,
+            "cooldownSeconds": 300,
+            "fallbackAfterSeconds": 180,
+            "advanceOnPermanent": False,
             "probe": {"timeoutSeconds": 5},
             "suspend": False,
         },
@@ -151,6 +166,8 @@ DEFAULTS = [
         run(),
         {
             "agent": {"preset": "laneway"},
+            "selection": "Ordered",
+            "onTransientError": "BackOff",
             "timeouts": {"startSeconds": 600, "lostSeconds": 120},
             "retry": {"maxDisruptions": 10},
             "caller": "",
@@ -166,6 +183,8 @@ DEFAULTS = [
         run({"agent": {}, "timeouts": {}, "retry": None, "suspend": None}),
         {
             "agent": {"preset": "laneway"},
+            "selection": "Ordered",
+            "onTransientError": "BackOff",
             "timeouts": {"startSeconds": 600, "lostSeconds": 120},
             "retry": {"maxDisruptions": 10},
             "caller": "",
@@ -208,37 +227,43 @@ LANE_STATUS: Manifest = {
         for kind, status, reason in (("Paused", "False", "NotSuspended"), ("Ready", "True", "BackendReachable"))
     ],
 }
-NARROW_RUN = ["Name", "Lane", "Model", "Phase", "Reason", "Turns", "Tokens", "Cost", "Age"]
-NARROW_LANE = ["Name", "Server", "Runs", "Slots", "Queued", "Ready", "Age"]
+WAITING = {
+    "phase": "BackingOff",
+    "reason": "BackingOff",
+    "step": {"lane": "local", "namespace": "models"},
+    "nextAttemptTime": NOW,
+}
+NARROW_RUN = ["Name", "Lane", "Model", "Phase", "Reason", "Turns", "Tokens", "Cost", "Retry At", "Age"]
+NARROW_LANE = ["Name", "Server", "Runs", "Slots", "Queued", "Ready", "Throttled Until", "Age"]
 
 TABLES = [
     pytest.param(
         AGENT_RUNS, run(), RUN_STATUS, NARROW_RUN,
         {"Name": "hello", "Lane": "local", "Model": "smollm2", "Phase": "Running", "Reason": "SlotGranted", "Turns": 1,
-         "Tokens": 48, "Cost": "0.00", "Attempt": 2, "Pod": "hello-2"},
+         "Tokens": 48, "Cost": "0.00", "Retry At": None, "Attempt": 2, "Pod": "hello-2"},
         id="a run in its second attempt",
     ),
     pytest.param(
         AGENT_RUNS, run(), None, NARROW_RUN,
-        {"Name": "hello", "Lane": "local", "Model": None, "Phase": None, "Reason": None, "Turns": None, "Tokens": None,
-         "Cost": None, "Attempt": None, "Pod": None},
+        {"Name": "hello", "Lane": None, "Model": None, "Phase": None, "Reason": None, "Turns": None, "Tokens": None,
+         "Cost": None, "Retry At": None, "Attempt": None, "Pod": None},
         id="a run that nobody has seen yet shows what is unknown as nothing",
     ),
     pytest.param(
-        AGENT_RUNS, run(), {"phase": "Queued", "reason": "WaitingForSlot", "attempts": []}, NARROW_RUN,
-        {"Name": "hello", "Lane": "local", "Model": None, "Phase": "Queued", "Reason": "WaitingForSlot", "Turns": None,
-         "Tokens": None, "Cost": None, "Attempt": None, "Pod": None},
-        id="a run that waits still names its lane",
+        AGENT_RUNS, run(), WAITING, NARROW_RUN,
+        {"Name": "hello", "Lane": "local", "Model": None, "Phase": "BackingOff", "Reason": "BackingOff", "Turns": None,
+         "Tokens": None, "Cost": None, "Retry At": NOW, "Attempt": None, "Pod": None},
+        id="a run that waits names its lane and when it looks again",
     ),
     pytest.param(
         MODEL_LANES, lane({"capacity": {"runs": 2}}), LANE_STATUS, NARROW_LANE,
-        {"Name": "local", "Server": "Ollama", "Runs": 1, "Slots": 2, "Queued": 0, "Ready": "True",
+        {"Name": "local", "Server": "Ollama", "Runs": 1, "Slots": 2, "Queued": 0, "Ready": "True", "Throttled Until": None,
          "Reason": "BackendReachable", "URL": "http://ollama:11434"},
         id="a lane that is ready",
     ),
     pytest.param(
         MODEL_LANES, lane(), None, NARROW_LANE,
-        {"Name": "local", "Server": "Ollama", "Runs": None, "Slots": 4, "Queued": None, "Ready": None, "Reason": None,
+        {"Name": "local", "Server": "Ollama", "Runs": None, "Slots": 4, "Queued": None, "Ready": None, "Throttled Until": None, "Reason": None,
          "URL": "http://ollama:11434"},
         id="a lane that nobody has seen yet",
     ),

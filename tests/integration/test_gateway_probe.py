@@ -12,8 +12,19 @@ import pytest
 from aiohttp import web
 
 from laneway.api.gatewaystate import LaneState
+from laneway.gateway.evidence import LaneModel
 from laneway.gateway.prober import Prober
-from unit.gateway.kit import JsonObject, Kit, eventually, gateway, lane_object, secret_object, utc_now
+from unit.gateway.kit import (
+    ATTEMPT,
+    JsonObject,
+    Kit,
+    call_end,
+    eventually,
+    gateway,
+    lane_object,
+    secret_object,
+    utc_now,
+)
 
 Answers = dict[str, Any]
 VLLM: Answers = {"/health": b"", "/v1/models": {"data": [{"id": "smollm2", "max_model_len": 8192}]}}
@@ -22,6 +33,7 @@ OLLAMA: Answers = {
     "/api/show": {"parameters": "stop x\nnum_ctx    2048", "model_info": {"llama.context_length": 8192}},
 }
 OPENAI: Answers = {"/v1/models": {"data": [{"id": "smollm2"}]}}
+GEMINI: Answers = {"/v1beta/models": {"models": [{"name": "models/smollm2", "inputTokenLimit": 1048576}]}}
 KEYED = {"endpoint": {"credentialRef": {"name": "provider", "key": "apiKey"}}}
 
 
@@ -129,6 +141,16 @@ async def found(kit: Kit, lane: JsonObject) -> LaneState:
             "the server does not serve smollm2; it serves nothing",
             None,
             id="no models",
+        ),
+        pytest.param("Gemini", GEMINI, True, "BackendReachable", "the server answers", 1048576, id="Gemini"),
+        pytest.param(
+            "Gemini",
+            {"/v1beta/models": {"models": []}},
+            True,
+            "ModelNotServed",
+            "the server does not serve smollm2; it serves nothing",
+            None,
+            id="a model that Gemini does not have",
         ),
         pytest.param("OpenAI", OPENAI, True, "BackendReachable", "the server answers", None, id="OpenAI"),
         pytest.param(
@@ -243,6 +265,21 @@ async def test_a_new_generation_is_probed_at_once_and_a_lost_lane_no_more(tmp_pa
             assert told.generation == 2
             kit.views.lanes.on_list([])
             assert kit.state.lane_state("agents", "lane") is None
+
+
+async def test_the_evidence_of_a_model_leaves_with_the_model_and_with_its_lane(tmp_path: Path) -> None:
+    def blamed() -> list[str]:
+        return [one.model for one in kit.state.since(epoch=None, version=0).evidence]
+
+    async with gateway(tmp_path, scripted(VLLM)) as kit, probing(kit, lane_object(kit.server_url, version=2)):
+        for name in ("smollm2", "big"):
+            model = LaneModel("agents", "lane", name)
+            kit.state.settle(ATTEMPT, call_end(), model=model, sent=utc_now(), failure=None)
+        assert sorted(blamed()) == ["big", "smollm2"]
+        kit.views.lanes.put(lane_object(kit.server_url, version=3, generation=2))
+        assert blamed() == ["smollm2"]
+        kit.views.lanes.on_list([])
+        assert blamed() == []
 
 
 async def test_a_suspended_lane_is_probed_and_a_direct_one_is_not(tmp_path: Path) -> None:

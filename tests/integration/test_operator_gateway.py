@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 
+from integration.agents import add_lane, call, reachable_server, start_both
 from integration.conftest import Cluster
-from integration.operators import Program, Stage, condition, staged
+from integration.operators import Stage, condition, staged
 from laneway.kube.client import Kube
-from laneway.kube.resources import SECRETS, JsonObject
 from modelserver import ModelServer
 from support.standin import Part
 from support.witness import pods_of
@@ -27,44 +24,8 @@ async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) ->
 
 @pytest.fixture
 async def server() -> AsyncIterator[ModelServer]:
-    """A model server on an address of this machine that is not loopback: the gateway refuses that one."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))
-        address = probe.getsockname()[0]
-    async with ModelServer(host=address, models={"smollm2": 8192}) as server:
+    async with reachable_server(models={"smollm2": 8192}) as server:
         yield server
-
-
-async def add_lane(stage: Stage, server: ModelServer) -> JsonObject:
-    spec = {"access": "Gateway", "endpoint": {"url": server.url, "server": "Other"}, "probe": {"periodSeconds": 1}}
-    return await stage.add_lane(spec)
-
-
-async def start_both(stage: Stage) -> Program:
-    """The operator, which makes the token keys, and then the gateway; answers the gateway."""
-    stage.listen()
-    stage.start()
-
-    async def has_keys() -> bool:
-        listing = await stage.kube.list(SECRETS, namespace=stage.namespace)
-        return bool(listing.items)
-
-    await stage.until(has_keys, answer=True)
-    return stage.start_gateway()
-
-
-def token_of(pod: JsonObject) -> str:
-    [container] = pod["spec"]["containers"]
-    return next(str(variable["value"]) for variable in container["env"] if variable["name"] == "LANEWAY_TOKEN")
-
-
-async def call(stage: Stage, pod: JsonObject) -> tuple[int, Any]:
-    """One model call, as the agent in the pod would make it."""
-    headers = {"Authorization": f"Bearer {token_of(pod)}"}
-    body = {"model": "any", "messages": [{"role": "user", "content": "hi"}]}
-    url = stage.settings["LANEWAY_GATEWAY_URL"] + "/v1/chat/completions"
-    async with aiohttp.ClientSession() as session, session.post(url, json=body, headers=headers) as answer:
-        return answer.status, await answer.json()
 
 
 async def test_a_run_waits_for_the_gateways_word_and_is_metered_closed_and_shut_out(

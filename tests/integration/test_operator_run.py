@@ -127,7 +127,7 @@ async def test_cancel_stops_the_pod_and_keeps_the_record(stage: Stage) -> None:
     await stage.gone(pod)
 
 
-@pytest.mark.row("S2.20", "C25")
+@pytest.mark.row("S2.20", "C25", "B18")
 async def test_deleting_a_running_run_stops_its_pod(stage: Stage) -> None:
     await stage.add_lane()
     stage.start()

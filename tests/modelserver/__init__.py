@@ -3,7 +3,7 @@
 In process:   async with ModelServer([Step(status=503), Step()]) as server: ...  server.url, server.requests
 As a program: python -m modelserver --port 8000 --script file.json     (needs aiohttp and nothing else)
 
-Each chat call takes the next step of the script; after the last, every call gets a good answer of fixed words with 12 input and 7 output tokens.
+Each chat call takes the next step of the script that is for its model; after the last, every call gets a good answer of fixed words with 12 input and 7 output tokens.
 ``sleep:SECONDS`` in the last user message makes the answer take that long. Over HTTP: GET /_requests is the journal, DELETE /_requests
 empties it, PUT /_script {"steps": [...], "models": {name: context or null}, "health": 200} begins a new script.
 """
@@ -20,14 +20,26 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from modelserver import shapes
+from modelserver import gemini, shapes
 from modelserver.shapes import Step
 
 __all__ = ["ModelServer", "Request", "Step"]
 
 _SLEEP = re.compile(r"sleep:(\d+(?:\.\d+)?)")
-_APIS = {"/v1/chat/completions": shapes.CHAT, "/v1/messages": shapes.MESSAGES, "/api/chat": shapes.OLLAMA}
-_STREAM_TYPES = {shapes.OLLAMA: "application/x-ndjson"}
+_APIS = {
+    "/v1/chat/completions": shapes.CHAT,
+    "/v1/responses": shapes.RESPONSES,
+    "/v1/embeddings": shapes.EMBEDDINGS,
+    "/v1/messages": shapes.MESSAGES,
+    "/api/chat": shapes.OLLAMA,
+    "/api/generate": shapes.GENERATE,
+}
+_GEMINI = re.compile(r"/v1(?:beta)?/models/(?P<model>[^:]+):(?P<method>streamGenerateContent|generateContent)")
+_STREAM_TYPES = {
+    shapes.OLLAMA: "application/x-ndjson",
+    shapes.GENERATE: "application/x-ndjson",
+    shapes.GEMINI_LIST: "application/json; charset=UTF-8",
+}
 
 
 @dataclass
@@ -52,6 +64,8 @@ class Request:
 
     @property
     def model(self) -> str | None:
+        if found := _GEMINI.fullmatch(self.path):
+            return found["model"]
         return self.body.get("model") if isinstance(self.body, dict) else None
 
     @property
@@ -102,7 +116,11 @@ class ModelServer:
         app = web.Application(client_max_size=64 * 2**20)
         for path in _APIS:
             app.router.add_post(path, self._chat)
-        for path in ("/", "/health", "/version", "/api/version", "/v1/models", "/api/tags"):
+        for version in ("v1", "v1beta"):
+            app.router.add_post(
+                f"/{version}/models/{{model}}:{{method:generateContent|streamGenerateContent}}", self._chat
+            )
+        for path in ("/", "/health", "/version", "/api/version", "/v1/models", "/v1beta/models", "/api/tags"):
             app.router.add_get(path, self._probe)
         app.router.add_post("/api/show", self._show)
         app.router.add_get("/_requests", self._get_requests)
@@ -113,7 +131,7 @@ class ModelServer:
     # Model calls
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        api = _APIS[request.path]
+        api = _api_of(request)
         entry = Request(
             method=request.method,
             path=request.path,
@@ -127,25 +145,26 @@ class ModelServer:
             entry.outcome = "answered"
             return web.json_response(shapes.error(api, 400, "the body is no JSON object"), status=400)
         try:
-            response = await self._answer(request, entry, api, self._next())
+            response = await self._answer(request, entry, api, self._next(entry.model))
         except (asyncio.CancelledError, ConnectionError):
             entry.outcome = "left" if entry.outcome == "open" else entry.outcome
             raise
         entry.outcome = "answered" if entry.outcome == "open" else entry.outcome
         return response
 
-    def _next(self) -> Step:
-        if not self._rest:
+    def _next(self, model: str | None) -> Step:
+        place = next((n for n, (step, _) in enumerate(self._rest) if step.model in {None, model}), None)
+        if place is None:
             return Step()
-        step, left = self._rest[0]
+        step, left = self._rest[place]
         if left is not None:
-            self._rest[0][1] = left - 1
+            self._rest[place][1] = left - 1
             if left <= 1:
-                self._rest.pop(0)
+                self._rest.pop(place)
         return step
 
     async def _answer(self, request: web.Request, entry: Request, api: str, step: Step) -> web.StreamResponse:
-        streamed = step.status < 400 and _streams(api, entry.body)
+        streamed = step.status < 400 and _streams(api, entry)
         work = _sleep_seconds(entry.body)
         await asyncio.sleep(step.delay_seconds + (0 if streamed else work))
         if streamed:
@@ -195,6 +214,8 @@ class ModelServer:
         match request.path:
             case "/v1/models":
                 return web.json_response(shapes.model_list(self.models))
+            case "/v1beta/models":
+                return web.json_response(gemini.model_list(self.models))
             case "/api/tags":
                 return web.json_response(shapes.ollama_tags(self.models))
             case "/version" | "/api/version":
@@ -247,8 +268,16 @@ def _json(raw: bytes) -> Any:
         return None
 
 
-def _streams(api: str, body: dict[str, Any]) -> bool:
-    return bool(body.get("stream", api == shapes.OLLAMA))
+def _api_of(request: web.Request) -> str:
+    if _GEMINI.fullmatch(request.path):
+        return shapes.GEMINI if request.query.get("alt") == "sse" else shapes.GEMINI_LIST
+    return _APIS[request.path]
+
+
+def _streams(api: str, entry: Request) -> bool:
+    if found := _GEMINI.fullmatch(entry.path):
+        return found["method"] == "streamGenerateContent"
+    return api != shapes.EMBEDDINGS and bool(entry.body.get("stream", api in (shapes.OLLAMA, shapes.GENERATE)))
 
 
 def _sleep_seconds(body: dict[str, Any]) -> float:

@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from modelserver import gemini, responses
+
 CHAT, MESSAGES, OLLAMA = "chat", "messages", "ollama"
+RESPONSES, EMBEDDINGS, GENERATE = "responses", "embeddings", "generate"
+GEMINI, GEMINI_LIST = "gemini", "gemini-list"
+VECTOR = [0.25, -0.5, 0.125]
 PIECES = ("The", " capital", " of", " France", " is", " Paris", ".")
 TEXT = "".join(PIECES)
 INPUT_TOKENS, OUTPUT_TOKENS = 12, 7
@@ -43,6 +48,8 @@ class Step:
     """The connection is broken after so many chunks of a stream; 0: before the first one, whole answers too."""
     repeat: int | None = 1
     """How many calls get this answer; None: all that follow."""
+    model: str | None = None
+    """Only calls for this model take the step; others pass it by. None: calls for any model."""
 
     @classmethod
     def of(cls, value: dict[str, Any]) -> Step:
@@ -62,14 +69,23 @@ def error(api: str, status: int, message: str) -> dict[str, Any]:
     kind = _ERROR_TYPES.get(status, "api_error")
     if api == MESSAGES:
         return {"type": "error", "error": {"type": kind, "message": message}}
-    if api == OLLAMA:
+    if api in (OLLAMA, GENERATE):
         return {"error": message}
+    if api in (GEMINI, GEMINI_LIST):
+        return gemini.error(status, message)
     return {"error": {"message": message, "type": kind, "param": None, "code": None}}
 
 
 def whole(api: str, step: Step, *, model: str, number: int) -> dict[str, Any]:
     """A whole answer."""
     text = "".join(step.pieces)
+    if api == RESPONSES:
+        return responses.whole(step, model=model, number=number)
+    if api in (GEMINI, GEMINI_LIST):
+        return gemini.whole(step, model=model, number=number)
+    if api == EMBEDDINGS:
+        data = [{"object": "embedding", "index": 0, "embedding": VECTOR}]
+        return {"object": "list", "model": model, "data": data, **_embedding_usage(step)}
     if api == MESSAGES:
         return {
             **_message(model, number),
@@ -77,8 +93,8 @@ def whole(api: str, step: Step, *, model: str, number: int) -> dict[str, Any]:
             "stop_reason": _anthropic_reason(step.finish_reason),
             **({"usage": _anthropic_usage(step)} if step.usage_known else {}),
         }
-    if api == OLLAMA:
-        return _ollama_line(step, model=model, text=text, done=True)
+    if api in (OLLAMA, GENERATE):
+        return _ollama_line(step, api, model=model, text=text, done=True)
     choice = {
         "index": 0,
         "message": {"role": "assistant", "content": text},
@@ -93,9 +109,14 @@ def chunks(api: str, step: Step, *, model: str, number: int, include_usage: bool
     """A streamed answer, as the chunks that are written one by one."""
     if api == MESSAGES:
         return _anthropic_events(step, model=model, number=number)
-    if api == OLLAMA:
-        lines = [_ollama_line(step, model=model, text=piece, done=False) for piece in step.pieces]
-        return [json.dumps(line) + "\n" for line in [*lines, _ollama_line(step, model=model, text="", done=True)]]
+    if api == RESPONSES:
+        return responses.chunks(step, model=model, number=number)
+    if api in (GEMINI, GEMINI_LIST):
+        write = gemini.chunks if api == GEMINI else gemini.list_chunks
+        return write(step, model=model, number=number)
+    if api in (OLLAMA, GENERATE):
+        lines = [_ollama_line(step, api, model=model, text=piece, done=False) for piece in step.pieces]
+        return [json.dumps(line) + "\n" for line in [*lines, _ollama_line(step, api, model=model, text="", done=True)]]
     return _openai_chunks(step, model=model, number=number, include_usage=include_usage)
 
 
@@ -122,6 +143,11 @@ def ollama_show(size: int | None) -> dict[str, Any]:
 def _openai_usage(step: Step) -> dict[str, int]:
     taken, made = step.input_tokens or 0, step.output_tokens or 0
     return {"prompt_tokens": taken, "completion_tokens": made, "total_tokens": taken + made}
+
+
+def _embedding_usage(step: Step) -> dict[str, Any]:
+    taken = step.input_tokens
+    return {"usage": {"prompt_tokens": taken, "total_tokens": taken}} if taken is not None else {}
 
 
 def _openai_chunks(step: Step, *, model: str, number: int, include_usage: bool) -> list[str]:
@@ -172,11 +198,11 @@ def _anthropic_events(step: Step, *, model: str, number: int) -> list[str]:
     return [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events]
 
 
-def _ollama_line(step: Step, *, model: str, text: str, done: bool) -> dict[str, Any]:
+def _ollama_line(step: Step, api: str, *, model: str, text: str, done: bool) -> dict[str, Any]:
     line: dict[str, Any] = {
         "model": model,
         "created_at": "2026-01-01T00:00:00Z",
-        "message": {"role": "assistant", "content": text},
+        **({"response": text} if api == GENERATE else {"message": {"role": "assistant", "content": text}}),
         "done": done,
     }
     if done:

@@ -9,13 +9,14 @@ from typing import Any
 
 from laneway.api.agentrun import AgentRunSpec
 from laneway.api.base import Condition
-from laneway.api.gatewaystate import AttemptState, CallFailure, LaneState, ModelState, Totals
+from laneway.api.gatewaystate import AttemptState, CallFailure, LaneState, ModelEvidence, ModelState, Totals
 from laneway.api.modellane import ModelLaneSpec, ModelLaneStatus
 from laneway.api.reasons import Cause, LaneReason
-from laneway.api.runstatus import AgentRunStatus, Attempt, StepStatus
+from laneway.api.runstatus import AgentRunStatus, Attempt, CurrentStep, StepStatus
 from laneway.controller.podfacts import PodFacts, Termination
 from laneway.controller.presets import SHIPPED, load_presets
 from laneway.controller.views import GatewayView, Lane, LaneView, Meta, Run, RunView, Surroundings
+from laneway.rules.chain import Chain, expand
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 PRESETS = load_presets([SHIPPED])
@@ -109,7 +110,7 @@ def admitted(number: int = 1, *, usage: Any = None, **changes: Any) -> AgentRunS
         conditions=(condition("Admitted", "True", "SlotGranted"), condition("Finished", "False", "Starting")),
         attempt=number,
         attempts=(current,),
-        step=current.step,
+        step=CurrentStep(lane=current.step.lane, namespace=current.step.namespace, model=current.step.model),
         usage=usage,
     )
 
@@ -164,8 +165,29 @@ def metered(*, number: int = 1, closed: bool = True, failure: Cause | None = Non
         finish_reason="stop",
         last_activity_time=at(9),
         totals=Totals(**{"turns": 1, "input_tokens": 12, "output_tokens": 7, **totals}),
-        failure=failure and CallFailure(sent_time=at(8), cause=failure, status=404, message="model not found"),
+        failure=failure and call_failure(failure, status=404, message="model not found"),
     )
+
+
+def call_failure(
+    cause: Cause = Cause.API_TRANSIENT, *, sent: float = 8, seen: float = 9, **changes: Any
+) -> CallFailure:
+    """A call that failed a second after it was sent."""
+    return CallFailure(sent_time=at(sent), seen_time=at(seen), cause=cause, **changes)
+
+
+def evidence(model: str = "smollm2", *, failures: int = 1, **changes: Any) -> ModelEvidence:
+    """What the gateway knows of a model of lane ``local``; with failures the last one is a 503."""
+    failure = call_failure(status=503) if failures else None
+    plain = ModelEvidence(
+        namespace="team-a",
+        lane="local",
+        model=model,
+        failures=failures,
+        last_failure=failure,
+        run_uid="hello-0123456789",
+    )
+    return plain.model_copy(update=changes)
 
 
 def gateway(state: AttemptState | None = None, **changes: Any) -> GatewayView:
@@ -174,18 +196,27 @@ def gateway(state: AttemptState | None = None, **changes: Any) -> GatewayView:
 
 def run_view(the_run: Run | None = None, **changes: Any) -> RunView:
     """A view of a run on a ready lane."""
+    the_run = the_run or run()
+    one = changes.get("lane", lane())
+    lanes = {known.meta.key: known for known in changes.pop("lanes", [one] if one else [])}
+    chain = expand(
+        the_run.spec.models,
+        namespace=the_run.meta.namespace,
+        lane_of=lambda key: lanes[key].steps if key in lanes else None,
+    )
     plain = RunView(
-        run=the_run or run(),
+        run=the_run,
         surroundings=SURROUNDINGS,
-        lane=lane(),
-        preset=PRESETS["laneway"],
-        preset_names=tuple(PRESETS),
+        lane=lanes.get(the_run.lane_key),
+        lanes=lanes,
+        chain=Chain() if the_run.finished else chain,
+        presets=PRESETS,
     )
     return replace(plain, **changes)
 
 
 def lane_view(*runs: Run, the_lane: Lane | None = None, **changes: Any) -> LaneView:
-    plain = LaneView(lane=the_lane or lane(), runs=runs, presets=frozenset(PRESETS))
+    plain = LaneView(lane=the_lane or lane(), runs=runs, presets=PRESETS)
     return replace(plain, **changes)
 
 

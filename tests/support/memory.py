@@ -32,6 +32,12 @@ class MemoryKube:
         self.objects[resource, obj["metadata"].get("namespace"), obj["metadata"]["name"]] = obj
         return obj
 
+    def change(self, resource: Resource, obj: JsonObject) -> JsonObject:
+        """Put an object there as somebody else's write: with a version of its own."""
+        self._version += 1
+        meta = {**obj["metadata"], "resourceVersion": str(self._version)}
+        return self.add(resource, {**obj, "metadata": meta})
+
     async def get(self, resource: Resource, namespace: str | None, name: str) -> JsonObject:
         await self._wait(resource)
         if (resource, namespace, name) not in self.objects:
@@ -57,6 +63,19 @@ class MemoryKube:
         if (now["metadata"]["resourceVersion"], now["metadata"]["uid"]) != (resource_version, uid):
             raise Conflict(f"{name} has changed", status=409)
         return self._done(resource, {**copy.deepcopy(now), "status": status})
+
+    async def merge_patch(self, resource: Resource, namespace: str | None, name: str, body: JsonObject) -> JsonObject:
+        await self._before("patch", resource, name)
+        now = self.objects.get((resource, namespace, name))
+        if now is None:
+            raise NotFound(f"{resource.plural} {name} not found", status=404)
+        wanted = body["metadata"]
+        if (now["metadata"]["resourceVersion"], now["metadata"]["uid"]) != (wanted["resourceVersion"], wanted["uid"]):
+            raise Conflict(f"{name} has changed", status=409)
+        given = {**now["spec"], **body["spec"]}
+        spec = {key: value for key, value in given.items() if value is not None}
+        meta = {**now["metadata"], "generation": now["metadata"].get("generation", 0) + 1}
+        return self._done(resource, {**copy.deepcopy(now), "metadata": meta, "spec": spec})
 
     async def delete(
         self,

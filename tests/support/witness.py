@@ -40,7 +40,7 @@ class Witness:
         if self.error is not None:
             raise self.error
 
-    async def follow(self, kube: Kube, resource: Resource, namespace: str, version: str) -> None:
+    async def follow(self, kube: Kube, resource: Resource, namespace: str | None, version: str) -> None:
         """Keep every event after ``version``; a watch that the server ends is taken up where it ended."""
         try:
             while True:
@@ -51,7 +51,7 @@ class Witness:
                 self.told.notify_all()
             raise
 
-    async def _listen(self, kube: Kube, resource: Resource, namespace: str, version: str) -> str:
+    async def _listen(self, kube: Kube, resource: Resource, namespace: str | None, version: str) -> str:
         """Keep the events of one watch request; answers the version that it came to."""
         async with aclosing(kube.watch(resource, namespace=namespace, resource_version=version)) as watch:
             async for event in watch:
@@ -64,8 +64,8 @@ class Witness:
 
 
 @asynccontextmanager
-async def witness(kube: Kube, resource: Resource, namespace: str) -> AsyncIterator[Witness]:
-    """A witness of one kind in one namespace, from now on."""
+async def witness(kube: Kube, resource: Resource, namespace: str | None) -> AsyncIterator[Witness]:
+    """A witness of one kind in one namespace, or in all of them at once, from now on."""
     seen = Witness()
     version = (await kube.list(resource, namespace=namespace)).resource_version
     task = asyncio.create_task(seen.follow(kube, resource, namespace, version))

@@ -6,7 +6,8 @@ Lines, in the order in which they are written (S0.19, S0.20):
     {"type": "assistant", "message": {id, model, content[], stop_reason, usage}}    the whole answer, once
     {"type": "result", is_error, api_error_status, result, total_cost_usd, duration_ms, num_turns, usage}    the last line
 
-Other agents also write {"type": "rate_limit_event", "rate_limit_info": {status, rateLimitType, resetsAt}}.
+Other agents also write {"type": "rate_limit_event", "rate_limit_info": {status, rateLimitType, resetsAt}}, or say in the result line
+{"status": "error", "error": {code, type, message}} (S3.9).
 In a line, ``usage.input_tokens`` is net of cache, as Anthropic counts; a parsed Usage includes it (S4.32). No I/O here: text in, text out.
 """
 
@@ -62,6 +63,8 @@ class EnvelopeSummary:
     api_error_status: int | None = None
     raw_error: str | None = None
     """The result's text when it is an error, cut to 200 characters."""
+    error_type: str | None = None
+    """The server's or the agent's name for the error."""
     model: str | None = None
     """Of the latest assistant line (S3.33)."""
     finish_reason: str | None = None
@@ -178,15 +181,20 @@ def parse(log: str, *, tail_lines: int = TAIL_LINES) -> EnvelopeSummary:
     events = [_dict(o.get("rate_limit_info")) for o in objects if o.get("type") == "rate_limit_event"]
     result = results[-1] if results else {}
     last = messages[-1] if messages else {}
+    error = _dict(result.get("error"))
     is_error = _bool(result.get("is_error"))
+    if is_error is None and (error or result.get("status") == "error"):
+        is_error = True
     text = _text(result.get("result"))
+    said = text if text is not None else _text(error.get("message"))
     total = _usage(result.get("usage"))
     return EnvelopeSummary(
         finished=bool(results),
         result_text=text if text is not None or not messages else _content_text(last),
         is_error=is_error,
-        api_error_status=_count(result.get("api_error_status")),
-        raw_error=text[:RAW_LIMIT] if is_error and text is not None else None,
+        api_error_status=_first_count(result.get("api_error_status"), error.get("code")),
+        raw_error=said[:RAW_LIMIT] if is_error and said is not None else None,
+        error_type=_text(error.get("type")),
         model=next((m for m in (_text(message.get("model")) for message in reversed(messages)) if m), None),
         finish_reason=_text(last.get("stop_reason")),
         num_turns=_count(result.get("num_turns")),
@@ -278,3 +286,7 @@ def _bool(value: object) -> bool | None:
 
 def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _first_count(*values: object) -> int | None:
+    return next((count for count in map(_count, values) if count is not None), None)

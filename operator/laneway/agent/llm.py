@@ -23,7 +23,8 @@ import httpx
 from laneway.agent.chat import Answer, AnswerReader, Call, ProtocolError, ServerSaid, request_body, server_error
 from laneway.api.reasons import Cause
 from laneway.rules.classify import ErrorInfo, classify
-from laneway.rules.retry import Failure, RetryPolicy, retry_after_seconds, wait_milliseconds
+from laneway.rules.resets import retry_after_seconds
+from laneway.rules.retry import Failure, RetryPolicy, wait_milliseconds
 
 if TYPE_CHECKING:
     from types import TracebackType

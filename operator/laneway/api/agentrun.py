@@ -10,6 +10,7 @@ from pydantic import Field
 from laneway.api.base import ATOMIC_LIST, Model, Rule, Time, int_or_string, list_map
 from laneway.api.podoptions import OWN_ENV, EnvVar, KeyRef, PodOptions, Resources, Text, ruled
 from laneway.api.runstatus import AgentRunStatus
+from laneway.api.steps import STEPS_LIMIT, ActiveModel, Step
 
 _STARTED = "has(oldSelf.status) && has(oldSelf.status.attempt) && oldSelf.status.attempt > 0"
 
@@ -88,19 +89,19 @@ class Agent(Model):
     pod: PodOptions | None = Field(default=None, description="What else the pod needs, from a closed list.")
 
 
-class Step(Model):
-    """One model on one lane."""
+class Selection(StrEnum):
+    """Which of the free steps of the chain a run takes."""
 
-    lane: str = Field(min_length=1, max_length=63, description="Name of a ModelLane.")
-    namespace: str | None = Field(
-        default=None, min_length=1, max_length=63, description="Namespace of the lane. Default: the run's own."
-    )
-    model: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=256,
-        description="Name of a model of the lane. Default: the lane's first.",
-    )
+    ORDERED = "Ordered"
+    LEAST_BUSY = "LeastBusy"
+
+
+class OnTransientError(StrEnum):
+    """What follows an attempt that ended in a rate limit or another passing trouble of its model."""
+
+    BACK_OFF = "BackOff"
+    SKIP = "Skip"
+    STOP = "Stop"
 
 
 class Dependency(Model):
@@ -165,9 +166,22 @@ class AgentRunSpec(Model):
     agent: Agent = Field(default=Agent(), description="What runs in the pod.")
     models: tuple[Step, ...] = Field(
         min_length=1,
-        max_length=1,
+        max_length=STEPS_LIMIT,
         json_schema_extra=ATOMIC_LIST,
-        description="The model that the run uses; one step for now.",
+        description="The chain of models, in order: the first is used while it can be. Fallbacks of a lane come right behind its step.",
+    )
+    active_model: ActiveModel | None = Field(
+        default=None,
+        description="Where the run is in its chain; written by the operator, absent from manifests. Absent means the first step.",
+    )
+    selection: Selection = Field(
+        default=Selection.ORDERED,
+        description="Ordered: the first free step of the chain. LeastBusy: the free one with the fewest runs.",
+    )
+    on_transient_error: OnTransientError = Field(
+        default=OnTransientError.BACK_OFF,
+        description="When no other step is free. BackOff: wait until the model may be used again. Skip: try again after 6 s,"
+        " unless the server itself named a time. Stop: end the run, done.",
     )
     caller: str = Field(
         default="",
@@ -210,12 +224,29 @@ class AgentRun(Model):
         ),
         *(
             _frozen(field)
-            for field in ("prompt", "promptFrom", "title", "agent", "caller", "dependsOn", "notBeforeTime", "retry")
+            for field in (
+                "prompt",
+                "promptFrom",
+                "title",
+                "agent",
+                "caller",
+                "dependsOn",
+                "notBeforeTime",
+                "retry",
+                "selection",
+                "onTransientError",
+            )
         ),
         Rule(
             f"!({_STARTED}) || self.spec.models == oldSelf.spec.models || (has(self.spec.suspend) && self.spec.suspend)",
             "models can change after the first attempt only while suspend is true",
             field=".spec.models",
+        ),
+        Rule(
+            "oldSelf.hasValue() || !has(self.spec.activeModel)",
+            "activeModel is written by the operator; remove it from the manifest",
+            field=".spec.activeModel",
+            optional_old_self=True,
         ),
         Rule(
             "!has(self.spec.dependsOn) || self.spec.dependsOn.all(d, d.name != self.metadata.name)",

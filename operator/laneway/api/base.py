@@ -14,7 +14,7 @@ GROUP = "laneway.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
-_ACRONYMS = (("Usd", "USD"), ("Uid", "UID"), ("Ttl", "TTL"))
+_ACRONYMS = (("Api", "API"), ("Usd", "USD"), ("Uid", "UID"), ("Ttl", "TTL"))
 
 
 def wire_name(field: str) -> str:

@@ -2,15 +2,29 @@
 
 ``GET /v1/state?epoch=E&since=N`` answers a GatewayState with what changed after version N (everything on a new epoch).
 ``POST /v1/attempts/<run uid>/<attempt>/close`` ends an attempt and answers its final AttemptState; doing it again answers the same.
+Times are the gateway's clock, to the microsecond; each answer carries ``answered_time``, so that the operator can shift them to its own.
 Both want ``Authorization: Bearer <operator secret>`` (rules.token.operator_secret).
 """
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer
 
 from laneway.api.base import Model, Time
-from laneway.api.reasons import Cause, LaneReason
+from laneway.api.reasons import Cause, LaneReason, ResetSource
+
+Moment = Annotated[AwareDatetime, PlainSerializer(lambda moment: moment.isoformat(), return_type=str)]
+"""A time to the microsecond: what is compared must not be rounded."""
+
+
+_CAUSES = {cause.value: cause for cause in Cause}
+
+
+def known_cause(word: object) -> Cause:
+    """A class as another version may have written it; what this one does not know is Unknown (B6)."""
+    return _CAUSES.get(str(word), Cause.UNKNOWN)
 
 
 class Totals(Model):
@@ -29,13 +43,21 @@ class Totals(Model):
 
 
 class CallFailure(Model):
-    """The last call of an attempt that failed, if no call after it succeeded."""
+    """A call that failed."""
 
-    sent_time: Time
-    cause: Cause = Field(alias="class")
+    sent_time: Moment
+    seen_time: Moment
+    """When it failed."""
+    cause: Annotated[Cause, BeforeValidator(known_cause)] = Field(alias="class")
+    """AuthFailed without a status is the gateway's own refusal: a missing key, or a lane that does not allow the namespace."""
     status: int | None = None
     message: str = ""
     """What the server said, at most 200 characters."""
+    reset_time: Moment | None = None
+    """When the model may be used again, as the server said."""
+    reset_source: ResetSource | None = None
+    cut: bool = False
+    """The answer had begun: nothing could try the call again before anybody saw it (C9)."""
 
 
 class AttemptState(Model):
@@ -49,6 +71,9 @@ class AttemptState(Model):
     last_activity_time: Time | None = None
     finish_reason: str | None = None
     failure: CallFailure | None = None
+    """The last call that failed, if no call after it succeeded."""
+    answered_time: Moment | None = None
+    """Of an answer that holds this attempt alone."""
     closed: bool = False
     version: int = 0
 
@@ -59,6 +84,23 @@ class ModelState(Model):
     name: str
     served: bool | None = None
     context_tokens: int | None = None
+
+
+class ModelEvidence(Model):
+    """How the calls of one model of a lane went, whoever made them."""
+
+    namespace: str
+    lane: str
+    model: str
+    failures: int = 0
+    """Requests that failed since the last success."""
+    last_failure: CallFailure | None = None
+    """None after a success."""
+    run_uid: str | None = None
+    """Whose call the last failure was."""
+    last_success_time: Moment | None = None
+    """When the last call that succeeded was sent."""
+    version: int = 0
 
 
 class LaneState(Model):
@@ -84,5 +126,7 @@ class GatewayState(Model):
     started_time: Time
     """When this gateway process began: calls that were open before were lost."""
     version: int
+    answered_time: Moment
     attempts: tuple[AttemptState, ...] = ()
+    evidence: tuple[ModelEvidence, ...] = ()
     lanes: tuple[LaneState, ...] = ()

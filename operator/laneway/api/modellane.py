@@ -7,19 +7,12 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from laneway.api.base import Condition, Generation, Model, Rule, Time, int_or_string, list_map
+from laneway.api.base import ATOMIC_LIST, Condition, Generation, Model, Rule, Time, int_or_string, list_map
+from laneway.api.endpoint import Endpoint
+from laneway.api.reasons import Cause, ResetSource
+from laneway.api.steps import STEPS_LIMIT, Step
 
 CALLERS_SHOWN = 20
-
-
-class Server(StrEnum):
-    """What kind of server answers; it decides probe path, wire APIs, authentication and time-outs."""
-
-    VLLM = "vLLM"
-    OLLAMA = "Ollama"
-    OPENAI = "OpenAI"
-    ANTHROPIC = "Anthropic"
-    OTHER = "Other"
 
 
 class Access(StrEnum):
@@ -27,14 +20,6 @@ class Access(StrEnum):
 
     GATEWAY = "Gateway"
     DIRECT = "Direct"
-
-
-class Auth(StrEnum):
-    """How the lane's key is sent."""
-
-    BEARER = "Bearer"
-    X_API_KEY = "XApiKey"
-    NONE = "None"
 
 
 class AllowedFrom(StrEnum):
@@ -53,59 +38,6 @@ Price = Annotated[
         json_schema_extra=int_or_string(maximum=999_999),
     ),
 ]
-
-
-class CredentialRef(Model):
-    """A key of a Secret in the lane's namespace."""
-
-    atomic: ClassVar[bool] = True
-
-    name: str = Field(
-        min_length=1, max_length=253, description='Name of a Secret labelled laneway.dev/credential: "true".'
-    )
-    key: str = Field(default="apiKey", min_length=1, max_length=253, description="Key inside the Secret.")
-
-
-class Endpoint(Model):
-    """Where the model server answers, and how to speak to it."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "isURL(self.url) && url(self.url).getScheme() in ['http', 'https'] && url(self.url).getHostname() != ''"
-            " && !self.url.contains('@') && !self.url.contains('?') && !self.url.contains('#')",
-            "url must be http or https with a host, without user, query or fragment",
-        ),
-        Rule(
-            "!has(self.credentialRef) || self.url.startsWith('https://')"
-            " || (has(self.insecureCredential) && self.insecureCredential)"
-            " || self.url.matches('^http://([a-z0-9-]+|[a-z0-9.-]+[.]svc|[a-z0-9.-]+[.]svc[.]cluster[.]local)(:[0-9]+)?(/|$)')",
-            "a credential goes over plain http only inside the cluster (a host of one label, .svc or .svc.cluster.local),"
-            " or with insecureCredential: true",
-        ),
-        Rule(
-            "!has(self.auth) || self.auth == 'None' || has(self.credentialRef)",
-            "auth Bearer and XApiKey need a credentialRef",
-        ),
-    )
-
-    url: str = Field(
-        min_length=8,
-        max_length=512,
-        description="http or https root of the server, with any path prefix; the path of an API is appended and a /v1 at"
-        " the end is not doubled. A host of one label is a Service in the lane's namespace.",
-    )
-    server: Server = Field(
-        default=Server.OTHER,
-        description="Kind of server: decides probe path, wire APIs, authentication and default time-outs.",
-    )
-    credential_ref: CredentialRef | None = Field(
-        default=None, description="The key that the gateway sends; run pods never see it."
-    )
-    auth: Auth | None = Field(
-        default=None,
-        description="Header that carries the key: Authorization: Bearer, or x-api-key. Default: XApiKey for Anthropic, else Bearer.",
-    )
-    insecure_credential: bool = Field(default=False, description="Allow the key to leave the cluster over plain http.")
 
 
 class Pricing(Model):
@@ -182,6 +114,53 @@ class LaneTimeouts(Model):
     )
 
 
+class Backoff(Model):
+    """Our own estimates of how long a model cannot be used, in seconds. What a server says replaces them."""
+
+    rate_limit_seconds: int = Field(
+        default=60, ge=1, le=86400, description="First wait after a rate limit of the model."
+    )
+    transient_seconds: int = Field(
+        default=60, ge=1, le=86400, description="First wait after 500, 502, 503, 504, 529 or no answer."
+    )
+    timeout_seconds: int = Field(default=30, ge=1, le=86400, description="First wait after a time-out.")
+    max_seconds: int = Field(
+        default=1800,
+        ge=1,
+        le=86400,
+        description="Longest estimate; each failure in a row doubles it, five times at most.",
+    )
+    ceiling_seconds: int = Field(
+        default=28800,
+        ge=1,
+        le=604_800,
+        description="Longest wait of a run, servers' times included; then it looks again.",
+    )
+
+
+class CooldownMode(StrEnum):
+    """What a person says of a model."""
+
+    HOLD = "Hold"
+    CLEAR = "Clear"
+
+
+class ManualCooldown(Model):
+    """A person's word on one model; it beats what was learned before ``setTime``."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("self.mode != 'Clear' || has(self.setTime)", "Clear needs setTime: failures up to then are forgotten"),
+        Rule("self.mode != 'Clear' || !has(self.until)", "only Hold has until"),
+    )
+
+    model: str = Field(min_length=1, max_length=256, description="Name of a model of this lane.")
+    mode: CooldownMode = Field(
+        description="Hold: nobody uses the model. Clear: forget its failures up to setTime; waiting runs start at once."
+    )
+    until: Time | None = Field(default=None, description="End of a Hold. Absent: as long as this entry stands.")
+    set_time: Time | None = Field(default=None, description="When it was said.")
+
+
 class Probe(Model):
     """How the gateway looks after the endpoint."""
 
@@ -196,6 +175,11 @@ class ModelLaneSpec(Model):
         Rule(
             "!has(self.access) || self.access != 'Direct' || !has(self.endpoint.credentialRef)",
             "a Direct lane has no credentialRef; the run brings its own key",
+        ),
+        Rule(
+            "!has(self.cooldowns) || self.cooldowns.all(c, self.models.exists(m, m.name == c.model))",
+            "cooldowns name models of this lane",
+            field=".cooldowns",
         ),
     )
 
@@ -221,8 +205,49 @@ class ModelLaneSpec(Model):
         default=AllowedNamespaces(), description="Which namespaces may use the lane."
     )
     timeouts: LaneTimeouts = Field(default=LaneTimeouts(), description="Limits of one model call.")
+    account: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=253,
+        description="Lanes of a namespace with the same account cool down together when its limit is reached. Default: the credential.",
+    )
+    backoff: Backoff = Field(default=Backoff(), description="Our own estimates of how long a model cannot be used.")
+    cooldown_seconds: int = Field(
+        default=300,
+        ge=1,
+        le=86400,
+        description="How long a model that failed is left alone when the run has another step to go to.",
+    )
+    fallback_after_seconds: int = Field(
+        default=180,
+        ge=0,
+        le=86400,
+        description="A run waits for its model when the server says it is back within this time; else it moves on.",
+    )
+    advance_on_permanent: bool = Field(
+        default=False, description="Move on to the next step also when the key is refused or the request is too long."
+    )
+    cooldowns: tuple[ManualCooldown, ...] = Field(
+        default=(), max_length=64, json_schema_extra=list_map("model"), description="Set or cleared by a person."
+    )
+    fallback: tuple[Step, ...] = Field(
+        default=(),
+        max_length=STEPS_LIMIT,
+        json_schema_extra=ATOMIC_LIST,
+        description="Where runs of this lane may go next; they stand in a run's chain right behind this lane's step.",
+    )
     probe: Probe = Field(default=Probe(), description="How the gateway looks after the endpoint.")
     suspend: bool = Field(default=False, description="Grant no new slots; what runs goes on.")
+
+
+class Failures(Model):
+    """Failures in a row by class; a success empties all of them."""
+
+    rate_limit_model: int | None = Field(default=None, ge=1, le=1_000_000, description="Rate limits of the model.")
+    api_transient: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="500, 502, 503, 504, 529, no answer."
+    )
+    api_timeout: int | None = Field(default=None, ge=1, le=1_000_000, description="Time-outs.")
 
 
 class LaneModelStatus(Model):
@@ -235,6 +260,35 @@ class LaneModelStatus(Model):
     )
     context_tokens: int | None = Field(
         default=None, ge=1, le=1_000_000_000, description="Context length that the server reports, in tokens."
+    )
+    cooldown_until: Time | None = Field(
+        default=None, description="Not used before. Absent without a cooldown, and in a Hold without end."
+    )
+    cooldown_reason: Cause | None = Field(default=None, description="Why it cools down; absent when it does not.")
+    cooldown_source: ResetSource | None = Field(default=None, description="Who says how long.")
+    failures: Failures | None = Field(default=None, description="Failures in a row; absent after a success.")
+    last_failure_time: Time | None = Field(
+        default=None, description="When the last failure was counted; absent after a success."
+    )
+    last_failure_status: int | None = Field(default=None, ge=100, le=599, description="Its HTTP status.")
+    settled_time: Time | None = Field(
+        default=None, description="Failures of calls that were sent up to then are accounted for and count no more."
+    )
+
+
+class AccountStatus(Model):
+    """What is known of the account behind the lane's key."""
+
+    cooldown_until: Time | None = Field(
+        default=None, description="Not used before. Absent without a cooldown, and while its key is refused."
+    )
+    reason: Cause | None = Field(default=None, description="Why it cools down; absent when it does not.")
+    source: ResetSource | None = Field(default=None, description="Who says how long.")
+    last_failure_time: Time | None = Field(
+        default=None, description="When the last failure was counted; absent after a success."
+    )
+    settled_time: Time | None = Field(
+        default=None, description="Failures of calls that were sent up to then are accounted for and count no more."
     )
 
 
@@ -253,12 +307,21 @@ class ModelLaneStatus(Model):
 
     observed_generation: Generation | None = Field(default=None, description="The metadata.generation that was judged.")
     conditions: tuple[Condition, ...] = Field(
-        default=(), max_length=16, json_schema_extra=list_map("type"), description="Ready and Paused."
+        default=(), max_length=16, json_schema_extra=list_map("type"), description="Ready, Throttled and Paused."
     )
     active_runs: int | None = Field(
         default=None, ge=0, le=1_000_000, description="Slots held now, ending pods and unsettled grants included."
     )
     queued_runs: int | None = Field(default=None, ge=0, le=1_000_000, description="Runs that wait for a slot.")
+    backing_off_runs: int | None = Field(
+        default=None, ge=0, le=1_000_000, description="Runs that wait for a model of the lane to be usable again."
+    )
+    throttled_until: Time | None = Field(
+        default=None, description="When the last of its cooling models is usable again; absent when none cools."
+    )
+    account: AccountStatus | None = Field(
+        default=None, description="What is known of the account; absent when it never failed."
+    )
     callers: tuple[LaneCaller, ...] = Field(
         default=(),
         max_length=CALLERS_SHOWN,
@@ -279,6 +342,11 @@ class ModelLane(Model):
             "size(self.metadata.name) <= 63 && !self.metadata.name.contains('.')",
             "name must be at most 63 characters without dots; pods are labelled with it",
             field=".metadata.name",
+        ),
+        Rule(
+            "!has(self.spec.fallback) || self.spec.fallback.all(f, f.lane != self.metadata.name || has(f.namespace))",
+            "a lane does not fall back to itself; runs name several models of one lane in spec.models",
+            field=".spec.fallback",
         ),
     )
 

@@ -19,6 +19,7 @@ class LaneCondition(StrEnum):
     """Conditions of a ModelLane."""
 
     READY = "Ready"  # slots can be granted
+    THROTTLED = "Throttled"  # a model or the account cools down
     PAUSED = "Paused"  # spec.suspend
 
 
@@ -37,6 +38,9 @@ class Waiting(StrEnum):
     SUSPENDED = "Suspended"
     WAITING_FOR_DEPENDENCY = "WaitingForDependency"
     NOT_BEFORE = "NotBefore"
+    BACKING_OFF = "BackingOff"
+    ALL_MODELS_COOLING = "AllModelsCooling"
+    WIRE_API_UNSUPPORTED = "WireAPIUnsupported"
 
 
 class Admitted(StrEnum):
@@ -63,6 +67,8 @@ class End(StrEnum):
     GATEWAY_UNAVAILABLE = "GatewayUnavailable"
     QUEUE_TIMEOUT = "QueueTimeout"
     DEPENDENCY_FAILED = "DependencyFailed"
+    CHAIN_EXHAUSTED = "ChainExhausted"
+    TRANSIENT_STOP = "TransientStop"
 
 
 class Outcome(StrEnum):
@@ -77,7 +83,7 @@ class Outcome(StrEnum):
 
 
 class Cause(StrEnum):
-    """The class of a failed model call, and so of the attempt that it ended."""
+    """The class of a failed model call, and so of the attempt that it ended; or why a run moves to another step of its chain."""
 
     RATE_LIMIT_ACCOUNT = "RateLimitAccount"
     RATE_LIMIT_MODEL = "RateLimitModel"
@@ -87,9 +93,22 @@ class Cause(StrEnum):
     MODEL_NOT_FOUND = "ModelNotFound"
     CONTEXT_TOO_LONG = "ContextTooLong"
     WIRE_API_UNSUPPORTED = "WireAPIUnsupported"
+    UNSUITABLE = "Unsuitable"
     AUTH_FAILED = "AuthFailed"
+    FULL = "Full"
+    MANUAL = "Manual"
     TASK_FAILURE = "TaskFailure"
     UNKNOWN = "Unknown"
+
+
+class ResetSource(StrEnum):
+    """Who says when a model may be used again."""
+
+    SERVER_EVENT = "ServerEvent"  # an event or a body that names the time
+    RETRY_AFTER = "RetryAfter"  # a header or a hint in seconds
+    SERVER_MISSING = "ServerMissing"  # an account limit without its time
+    ESTIMATED = "Estimated"  # our own curve
+    MANUAL = "Manual"  # spec.cooldowns
 
 
 class LaneReason(StrEnum):
@@ -104,6 +123,9 @@ class LaneReason(StrEnum):
     GATEWAY_UNAVAILABLE = "GatewayUnavailable"
     SUSPENDED_BY_USER = "SuspendedByUser"
     NOT_SUSPENDED = "NotSuspended"
+    SOME_MODELS_COOLING = "SomeModelsCooling"
+    ALL_MODELS_COOLING = "AllModelsCooling"
+    NOT_THROTTLED = "NotThrottled"
 
 
 class Phase(StrEnum):
@@ -112,6 +134,7 @@ class Phase(StrEnum):
     PENDING = "Pending"
     QUEUED = "Queued"
     SUSPENDED = "Suspended"
+    BACKING_OFF = "BackingOff"
     STARTING = "Starting"
     RUNNING = "Running"
     SUCCEEDED = "Succeeded"
@@ -127,5 +150,14 @@ class EventReason(StrEnum):
     POD_LOST = "PodLost"
     RUN_FINISHED = "RunFinished"
     UNKNOWN_MODEL = "UnknownModel"
+    STEPPED_DOWN = "SteppedDown"
+    STEPPED_UP = "SteppedUp"
+    BACKING_OFF = "BackingOff"
+    BACKOFF_ELAPSED = "BackoffElapsed"
+    ACTIVE_MODEL_RESTORED = "ActiveModelRestored"
+    MODEL_COOLED = "ModelCooled"
+    MODEL_RECOVERED = "ModelRecovered"
+    COOLDOWN_SET = "CooldownSet"
+    COOLDOWN_CLEARED = "CooldownCleared"
     LANE_READY = "LaneReady"
     LANE_NOT_READY = "LaneNotReady"

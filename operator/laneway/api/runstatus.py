@@ -8,13 +8,18 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from laneway.api.base import ATOMIC_LIST, Condition, Generation, Model, Time, list_map
-from laneway.api.reasons import Cause, Outcome, Phase
+from laneway.api.reasons import Cause, Outcome, Phase, ResetSource
 
 Tokens = Annotated[int, Field(ge=0, le=9_000_000_000_000_000)]
 MoneyText = Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,6})?$", max_length=20)]
 
 ATTEMPTS_KEPT = 10
 SUMMARY_LIMIT = 4096
+CHAIN_LIMIT = 32
+"""Steps of a chain once the fallbacks of its lanes are in it."""
+HISTORY_KEPT = 20
+RESTORES_KEPT = 3
+RAW_LIMIT = 200
 
 
 class UsageSource(StrEnum):
@@ -41,6 +46,101 @@ class StepStatus(Model):
     model: str = Field(max_length=256, description="Name of the model.")
 
 
+class NamedStep(Model):
+    """A step as far as it is known."""
+
+    atomic: ClassVar[bool] = True
+
+    lane: str = Field(max_length=63, description="Name of the lane.")
+    namespace: str = Field(max_length=63, description="Namespace of the lane.")
+    model: str | None = Field(
+        default=None,
+        max_length=256,
+        description="Name of the model. Absent while the lane is not there and the run names none.",
+    )
+
+
+class CurrentStep(NamedStep):
+    """Where the run is in its chain, and how it came there."""
+
+    cause: Cause | None = Field(default=None, description="What led here; absent on the first step.")
+    time: Time | None = Field(default=None, description="Since when.")
+    asked: bool | None = Field(
+        default=None, description="True: a person sent the run here by spec.activeModel; it stays while it can."
+    )
+    shown: bool | None = Field(
+        default=None,
+        description="True once spec.activeModel was seen to say the same: what it loses then, somebody took.",
+    )
+
+
+class ChainStep(NamedStep):
+    """One step of the chain."""
+
+    causes: tuple[Cause, ...] = Field(
+        default=(),
+        max_length=len(Cause),
+        json_schema_extra=ATOMIC_LIST,
+        description="What may lead here. Absent: all but Full.",
+    )
+
+
+class Trouble(Model):
+    """The failed model call that ended an attempt: what the lane learns from it."""
+
+    sent_time: Time = Field(description="When the call was sent.")
+    seen_time: Time = Field(description="When it failed.")
+    status: int | None = Field(
+        default=None, ge=100, le=599, description="HTTP status; absent when there was no answer."
+    )
+    reset_time: Time | None = Field(default=None, description="When the model may be used again, as the server said.")
+    reset_source: ResetSource | None = Field(default=None, description="How the server said it.")
+    elsewhere: bool | None = Field(
+        default=None, description="True: another step of the run's chain was free at that moment."
+    )
+
+
+class BackoffStatus(Model):
+    """The wait of a run whose models cannot be used now. Absent when it does not wait."""
+
+    cause: Cause = Field(alias="class", description="Class of the failure.")
+    step: StepStatus = Field(description="Lane and model that failed.")
+    count: int = Field(
+        ge=0,
+        le=1_000_000,
+        description="Failures of this class in a row on that model; 0 when the server named the time.",
+    )
+    source: ResetSource = Field(description="Who says how long.")
+    since_attempt: int = Field(ge=1, le=1_000_000, description="The attempt that failed.")
+    since_time: Time = Field(description="Since when the run waits.")
+    retry_after_seconds: int | None = Field(
+        default=None, ge=0, le=1_000_000_000, description="The server's own hint, in seconds."
+    )
+    original_reset_time: Time | None = Field(
+        default=None, description="The server's time, or our first estimate before it was doubled."
+    )
+    applied_reset_time: Time | None = Field(
+        default=None, description="The time that holds. Absent: until a person acts."
+    )
+    capped: bool | None = Field(
+        default=None, description="True: our estimate would have been longer than spec.backoff.maxSeconds."
+    )
+    raw: str | None = Field(
+        default=None, max_length=RAW_LIMIT, description="What the server said, at most 200 characters."
+    )
+
+
+class Fallback(Model):
+    """One move along the chain."""
+
+    time: Time = Field(description="When.")
+    attempt: int = Field(ge=0, le=1_000_000, description="The attempt that ended before it; 0 before the first.")
+    from_: NamedStep = Field(alias="from", description="The step that was left.")
+    to: NamedStep = Field(description="The step that was taken.")
+    cause: Cause = Field(description="Why.")
+    live: bool | None = Field(default=None, description="True: in the middle of an attempt.")
+
+
 class Queue(Model):
     """The place of a waiting run."""
 
@@ -50,6 +150,9 @@ class Queue(Model):
         description="1 is next. Exact up to 10; behind that the last place of a range: 20, 50, 100, 200, 500 and so on.",
     )
     since: Time = Field(description="Since when only a slot is missing.")
+    shown_time: Time | None = Field(
+        default=None, description="When the place was worked out; it is written anew at most every 5 s."
+    )
 
 
 class Usage(Model):
@@ -86,6 +189,7 @@ class Attempt(Model):
     outcome: Outcome | None = Field(default=None, description="How it ended; absent while it is active.")
     cause: Cause | None = Field(default=None, alias="class", description="Class of the failure that ended it.")
     message: str | None = Field(default=None, max_length=1024, description="How it ended, in a sentence.")
+    trouble: Trouble | None = Field(default=None, description="The failed call, if trouble of the model ended it.")
     usage: Usage | None = Field(default=None, description="What its calls used.")
 
 
@@ -113,7 +217,30 @@ class AgentRunStatus(Model):
     reason: str | None = Field(
         default=None, max_length=64, description="For display only: the reason of the condition that matters now."
     )
-    step: StepStatus | None = Field(default=None, description="Lane and model in use.")
+    requested_model: NamedStep | None = Field(default=None, description="The first step of the chain.")
+    chain: tuple[ChainStep, ...] = Field(
+        default=(),
+        max_length=CHAIN_LIMIT,
+        json_schema_extra=ATOMIC_LIST,
+        description="All steps, fallbacks of lanes among them, as worked out before the latest attempt.",
+    )
+    step: CurrentStep | None = Field(default=None, description="Lane and model in use, or next.")
+    backoff: BackoffStatus | None = Field(
+        default=None, description="Why the run waits for its models; absent when it does not."
+    )
+    next_attempt_time: Time | None = Field(default=None, description="When the run looks for a slot again.")
+    fallback_history: tuple[Fallback, ...] = Field(
+        default=(),
+        max_length=HISTORY_KEPT,
+        json_schema_extra=ATOMIC_LIST,
+        description="The last 20 moves along the chain.",
+    )
+    active_model_restores: tuple[Time, ...] = Field(
+        default=(),
+        max_length=RESTORES_KEPT,
+        json_schema_extra=ATOMIC_LIST,
+        description="When spec.activeModel was written again because somebody had removed or changed it, the last 3.",
+    )
     queue: Queue | None = Field(default=None, description="Place in the lane's queue, while it waits.")
     attempt: int | None = Field(
         default=None, ge=0, le=1_000_000, description="Number of the latest attempt; absent before the first."

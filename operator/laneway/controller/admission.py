@@ -1,12 +1,12 @@
-"""The status that grants a slot: ``Admitted=True`` together with the new attempt, in one write."""
+"""The status that grants a slot: ``Admitted=True`` together with the new attempt, in one write. A wait is over with it."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from laneway.api.reasons import EventReason, Phase
-from laneway.api.runstatus import ATTEMPTS_KEPT, AgentRunStatus
-from laneway.controller import status
+from laneway.api.runstatus import ATTEMPTS_KEPT, AgentRunStatus, CurrentStep
+from laneway.controller import status, wording
 from laneway.controller.decide_lane import Grant
 from laneway.controller.effects import PostEvent
 from laneway.controller.endings import shown
@@ -15,16 +15,38 @@ from laneway.controller.endings import shown
 def granted_status(grant: Grant, now: datetime) -> AgentRunStatus:
     """The next status of a run that gets a slot."""
     run, attempt = grant.run, grant.attempt
-    attempts = (*run.status.attempts, attempt)[-ATTEMPTS_KEPT:]
     changed = run.status.model_copy(
-        update={"attempt": attempt.id, "attempts": attempts, "step": attempt.step, "queue": None}
+        update={
+            "attempt": attempt.id,
+            "attempts": (*run.status.attempts, attempt)[-ATTEMPTS_KEPT:],
+            "step": _step(grant),
+            "queue": None,
+            "backoff": None,
+            "next_attempt_time": None,
+        }
     )
     lane = f"{attempt.step.namespace}/{attempt.step.lane}"
     said = status.active_conditions(Phase.STARTING, "Starting", "its pod is being made", lane=lane)
     return status.with_conditions(run, changed, said, phase=Phase.STARTING, reason="Starting", now=now)
 
 
-def granted_event(grant: Grant) -> PostEvent:
-    """The Event of a grant."""
-    message = f"attempt {grant.attempt.id} got a slot of {shown(grant.attempt)}"
-    return PostEvent(EventReason.SLOT_GRANTED, message, key=f"granted-{grant.attempt.id}")
+def granted_events(grant: Grant, now: datetime) -> tuple[PostEvent, ...]:
+    """The Events of a grant. The end of a wait is told before it; that the model is well again only a success can say (C19)."""
+    number, backoff = grant.attempt.id, grant.run.status.backoff
+    message = f"attempt {number} got a slot of {shown(grant.attempt)}"
+    granted = PostEvent(EventReason.SLOT_GRANTED, message, key=f"granted-{number}")
+    if backoff is None:
+        return (granted,)
+    waited = round((now - backoff.since_time).total_seconds())
+    step = backoff.step
+    failed = wording.step_name(step.namespace, step.lane, step.model, home=grant.run.meta.namespace)
+    over = f"waited {waited} s after {failed} failed ({wording.CAUSES[backoff.cause]})"
+    return (PostEvent(EventReason.BACKOFF_ELAPSED, over, key=f"backoff-elapsed-{number}"), granted)
+
+
+def _step(grant: Grant) -> CurrentStep:
+    """The run's step with the lane's defaults filled in; what led to it stays."""
+    named = grant.attempt.step
+    names = {"lane": named.lane, "namespace": named.namespace, "model": named.model}
+    step = grant.run.status.step
+    return step.model_copy(update=names) if step else CurrentStep(**names)

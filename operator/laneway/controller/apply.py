@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from laneway.api import names
 from laneway.api.base import Model
 from laneway.api.reasons import Waiting
 from laneway.controller.clock import Clock
-from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, Effect, EnsureConfigMap, PostEvent
+from laneway.controller.effects import (
+    CloseAttempt,
+    CreatePod,
+    DeletePod,
+    Effect,
+    EnsureConfigMap,
+    PatchActiveModel,
+    PostEvent,
+)
 from laneway.controller.events import build_event
 from laneway.controller.gatewayclient import GatewayAway, GatewayClient
 from laneway.controller.views import Meta, PodRefusal
 from laneway.controller.world import World
 from laneway.kube.client import Kube
 from laneway.kube.errors import AlreadyExists, Forbidden, Invalid, KubeError, NotFound, Unavailable
-from laneway.kube.resources import CONFIG_MAPS, EVENTS, PODS, JsonObject, Resource
+from laneway.kube.resources import AGENT_RUNS, CONFIG_MAPS, EVENTS, PODS, JsonObject, Resource
 
 log = logging.getLogger(__name__)
 
@@ -57,28 +65,30 @@ class Applier:
                     applied = Applied(refusal=refusal, look_again=refusal is None)
                 case CloseAttempt():
                     applied = await self._close(effect)
-                case DeletePod() | PostEvent():
+                case DeletePod() | PostEvent() | PatchActiveModel():
                     continue
         return applied
 
     async def finish(self, effects: tuple[Effect, ...], *, kind: str, meta: Meta) -> None:
-        """Effects that come after the status: pods are stopped, people are told."""
+        """Effects that come after the status: the spec shows the step, pods are stopped, people are told. ``meta``: as the status was written."""
         for effect in effects:
-            if isinstance(effect, DeletePod):
+            if isinstance(effect, PatchActiveModel):
+                await self._patch_active_model(effect, meta)
+            elif isinstance(effect, DeletePod):
                 await self._delete_pod(effect)
             elif isinstance(effect, PostEvent):
                 await self.post(effect, kind=kind, meta=meta)
 
-    async def write_status(self, resource: Resource, meta: Meta, status: Model, *, known: JsonObject) -> bool:
-        """Write a whole status if it says anything new. The answer enters the cache."""
+    async def write_status(self, resource: Resource, meta: Meta, status: Model, *, known: JsonObject) -> Meta | None:
+        """Write a whole status if it says anything new. The answer enters the cache; None: nothing was written."""
         wanted = {name: value for name, value in status.to_wire().items() if value != []}
         if wanted == known:
-            return False
+            return None
         answer = await self._kube.apply_status(
             resource, meta.namespace, meta.name, status=wanted, resource_version=meta.resource_version, uid=meta.uid
         )
         self._world.absorb(resource, answer)
-        return True
+        return replace(meta, resource_version=answer["metadata"]["resourceVersion"])
 
     async def post(self, effect: PostEvent, *, kind: str, meta: Meta) -> None:
         """Post an Event; one that was posted before is success, and no Event is worth an error."""
@@ -119,6 +129,16 @@ class Applier:
 
     async def _delete_pod(self, effect: DeletePod) -> None:
         await self._kube.delete(PODS, effect.namespace, effect.name, uid=effect.uid, grace_seconds=effect.grace_seconds)
+
+    async def _patch_active_model(self, effect: PatchActiveModel, meta: Meta) -> None:
+        """Only on the very object that the status was written to: whoever changed it since is heard first."""
+        value = effect.value.to_wire() if effect.value else None
+        body = {
+            "metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version},
+            "spec": {"activeModel": value},
+        }
+        answer = await self._kube.merge_patch(AGENT_RUNS, meta.namespace, meta.name, body)
+        self._world.absorb(AGENT_RUNS, answer)
 
     async def _close(self, effect: CloseAttempt) -> Applied:
         try:

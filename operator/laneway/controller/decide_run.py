@@ -10,19 +10,20 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from laneway.api.reasons import End, EventReason, Outcome, Phase, Waiting
-from laneway.api.runstatus import AgentRunStatus, Queue
-from laneway.controller import endings, pods, status
+from laneway.api.runstatus import AgentRunStatus
+from laneway.controller import activemodel, aftermath, endings, pods, status, waiting
 from laneway.controller.decision import RunDecision
 from laneway.controller.diagnosis import Obstacle, find_obstacle
-from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, Effect, EnsureConfigMap, EventType, PostEvent
-from laneway.controller.eligibility import Question, find_blocker
+from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, Effect, EnsureConfigMap, PostEvent
 from laneway.controller.podfacts import PodFacts
-from laneway.controller.views import DependencyState, Run, RunView
+from laneway.controller.views import RunView
 
 STOP_GRACE_SECONDS = 15
 """What an agent has to leave on SIGTERM (design section 5)."""
 LIVE_USAGE_EVERY = timedelta(seconds=15)
 """Usage of a running attempt is written at most this often: every write wakes all watchers."""
+RECORDED_AFTER = timedelta(seconds=2)
+"""A pod that starts sooner is recorded together with its start: one write less for each run. One that is lost before has done nothing."""
 
 
 Check = Callable[[RunView, datetime], RunDecision | None]
@@ -35,7 +36,7 @@ def decide_run(view: RunView, now: datetime) -> RunDecision:
         return RunDecision(run.status)
     chain = _FINISHED if run.finished else _ADMITTED if run.admitted else _WAITING
     spoken = (decision for check in chain if (decision := check(view, now)))
-    decision = next(spoken, RunDecision(run.status))
+    decision = activemodel.attend(view, next(spoken, RunDecision(run.status)), now)
     return replace(decision, effects=(*decision.effects, *_leftovers(view)))
 
 
@@ -90,8 +91,8 @@ def _cancelled(view: RunView, now: datetime) -> RunDecision | None:
         return None
     pod = view.pod
     stop = (_delete(pod, grace=STOP_GRACE_SECONDS),) if pod and not pod.finished and not pod.deleting else ()
-    if waiting := _close_first(view, now):
-        return replace(waiting, effects=(*waiting.effects, *stop))
+    if closing := _close_first(view, now):
+        return replace(closing, effects=(*closing.effects, *stop))
     if stop:
         return RunDecision(view.run.status, stop)
     return endings.end_run(view, now, endings.Verdict(Outcome.CANCELLED, End.CANCELLED, "spec.cancel was set"))
@@ -115,8 +116,8 @@ def _no_pod(view: RunView, now: datetime) -> RunDecision | None:
     state = view.gateway.state
     seen = state is not None and state.calls + state.open_calls > 0
     if attempt.pod_uid or seen:
-        if waiting := _close_first(view, now):
-            return waiting
+        if closing := _close_first(view, now):
+            return closing
         lost = endings.Verdict(Outcome.DISRUPTED, End.LOST_POD, f"pod {attempt.pod or ''} is gone".replace("  ", " "))
         return endings.end_attempt(view, now, lost)
     if view.run.spec.suspend:
@@ -141,7 +142,12 @@ def _ended(view: RunView, now: datetime) -> RunDecision | None:
     pod = view.pod
     if pod is None or not pod.finished:
         return None
-    return _close_first(view, now) or endings.end_attempt(view, now, endings.judge(view, pod))
+    if closing := _close_first(view, now):
+        return closing
+    verdict = endings.judge(view, pod)
+    if verdict.failure is not None:
+        return aftermath.follow(view, now, verdict, verdict.failure)
+    return endings.end_attempt(view, now, verdict)
 
 
 def _node_lost(view: RunView, now: datetime) -> RunDecision | None:
@@ -153,8 +159,8 @@ def _node_lost(view: RunView, now: datetime) -> RunDecision | None:
     if now < due:
         message = f"node {pod.node} has not answered since {since:%H:%M:%SZ}"
         return RunDecision(_active(view, now, Phase.RUNNING, "NodeLost", message), due=due)
-    if waiting := _close_first(view, now):
-        return waiting
+    if closing := _close_first(view, now):
+        return closing
     verdict = endings.Verdict(Outcome.DISRUPTED, End.LOST_POD, f"node {pod.node} was away for too long")
     return endings.end_attempt(view, now, verdict)
 
@@ -165,13 +171,20 @@ def _not_started(view: RunView, now: datetime) -> RunDecision | None:
         return None
     obstacle = find_obstacle(pod, prompt_missing=view.prompt_missing, now=now)
     due = pod.created + timedelta(seconds=view.run.spec.timeouts.start_seconds)
+    if obstacle is None and _may_start_soon(view, pod, now):
+        return RunDecision(view.run.status, due=pod.created + RECORDED_AFTER)
     if now < due and not (obstacle and obstacle.final):
         words = (obstacle.reason, obstacle.message) if obstacle else ("Starting", "its pod is starting")
         soon = min(due, now + timedelta(seconds=10)) if obstacle else due
         return RunDecision(_active(view, now, Phase.STARTING, *words), due=soon)
-    if waiting := _close_first(view, now):
-        return waiting
+    if closing := _close_first(view, now):
+        return closing
     return endings.end_run(view, now, _start_failure(view, obstacle))
+
+
+def _may_start_soon(view: RunView, pod: PodFacts, now: datetime) -> bool:
+    attempt = view.run.current
+    return attempt is not None and attempt.pod_uid is None and now < pod.created + RECORDED_AFTER
 
 
 def _start_failure(view: RunView, obstacle: Obstacle | None) -> endings.Verdict:
@@ -236,98 +249,10 @@ def _close_first(view: RunView, now: datetime) -> RunDecision | None:
     )
 
 
-# ---- waiting for a slot
-
-
-def _cancelled_waiting(view: RunView, now: datetime) -> RunDecision | None:
-    if not view.run.spec.cancel:
-        return None
-    return endings.end_run(view, now, endings.Verdict(Outcome.CANCELLED, End.CANCELLED, "spec.cancel was set"))
-
-
-def _dependency_failed(view: RunView, now: datetime) -> RunDecision | None:
-    """What it needs did not come about. A suspended run is left alone: what failed may be deleted and made anew before it goes on."""
-    failed = [one for one in view.dependencies if one.state is DependencyState.FAILED]
-    if not failed or view.run.spec.suspend:
-        return None
-    message = f"run {failed[0].name}, which it depends on, did not succeed ({failed[0].reason})"
-    return endings.end_run(view, now, endings.Verdict(Outcome.FAILED, End.DEPENDENCY_FAILED, message))
-
-
-def _blocked(view: RunView, now: datetime) -> RunDecision | None:
-    run = view.run
-    blocker = find_blocker(
-        Question(
-            run=run,
-            lane=view.lane,
-            presets=view.preset_names,
-            usable_lanes=view.usable_lanes,
-            now=now,
-            dependencies=view.dependencies,
-        )
-    )
-    if blocker is None:
-        return None
-    phase = Phase.SUSPENDED if blocker.reason is Waiting.SUSPENDED else Phase.PENDING
-    next_status = status.with_conditions(
-        run,
-        run.status.model_copy(update={"queue": None}),
-        status.waiting_conditions(blocker.reason, blocker.message),
-        phase=phase,
-        reason=blocker.reason,
-        now=now,
-    )
-    return RunDecision(next_status, _unknown_model(view, blocker.reason, blocker.message), blocker.until)
-
-
-def _unknown_model(view: RunView, reason: Waiting, message: str) -> tuple[Effect, ...]:
-    if reason is not Waiting.MODEL_NOT_FOUND or view.run.status.reason == reason:
-        return ()
-    key = f"unknown-model-{view.run.meta.generation}"
-    return (PostEvent(EventReason.UNKNOWN_MODEL, message, key=key, type=EventType.WARNING),)
-
-
-def _waited_too_long(view: RunView, now: datetime) -> RunDecision | None:
-    """Only a slot has been missing for longer than the run is willing to wait."""
-    due = _queue_due(view.run)
-    if due is None or now < due:
-        return None
-    namespace, name = view.run.lane_key
-    waited = f"no slot of lane {namespace}/{name} within {view.run.spec.timeouts.queue_seconds} s"
-    return endings.end_run(view, now, endings.Verdict(Outcome.TIMED_OUT, End.QUEUE_TIMEOUT, waited))
-
-
-def _queue_due(run: Run) -> datetime | None:
-    seconds, queue = run.spec.timeouts.queue_seconds, run.status.queue
-    return queue.since + timedelta(seconds=seconds) if seconds and queue else None
-
-
-def _queued(view: RunView, now: datetime) -> RunDecision | None:
-    run, place = view.run, view.place
-    namespace, name = run.lane_key
-    since = run.status.queue.since if run.status.queue else now
-    if place is None:
-        message = f"lane {namespace}/{name}: its turn is being worked out"
-        queue = run.status.queue
-    else:
-        message = f"lane {namespace}/{name}: {place.words}"
-        queue = Queue(position=place.position, since=since)
-    changed = run.status.model_copy(update={"queue": queue})
-    next_status = status.with_conditions(
-        run,
-        changed,
-        status.waiting_conditions(Waiting.WAITING_FOR_SLOT, message),
-        phase=Phase.QUEUED,
-        reason=Waiting.WAITING_FOR_SLOT,
-        now=now,
-    )
-    return RunDecision(next_status, due=_queue_due(replace(run, status=changed)))
-
-
 def _delete(pod: PodFacts, *, grace: int | None = None) -> DeletePod:
     return DeletePod(pod.namespace, pod.name, pod.uid, grace)
 
 
 _FINISHED: tuple[Check, ...] = (_late_usage, _pods_expired)
 _ADMITTED: tuple[Check, ...] = (_cancelled, _refused, _no_pod, _ended, _node_lost, _not_started, _running)
-_WAITING: tuple[Check, ...] = (_cancelled_waiting, _dependency_failed, _blocked, _waited_too_long, _queued)
+_WAITING: tuple[Check, ...] = (waiting.cancelled, waiting.dependency_failed, waiting.waits)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from laneway.api.reasons import EventReason
+from laneway.api.steps import ActiveModel
 
 
 class EventType(StrEnum):
@@ -60,4 +61,11 @@ class PostEvent:
     type: EventType = EventType.NORMAL
 
 
-Effect = EnsureConfigMap | CreatePod | DeletePod | CloseAttempt | PostEvent
+@dataclass(frozen=True)
+class PatchActiveModel:
+    """Show in ``spec.activeModel`` where the run is, after its status says so; None takes the field away."""
+
+    value: ActiveModel | None
+
+
+Effect = EnsureConfigMap | CreatePod | DeletePod | CloseAttempt | PostEvent | PatchActiveModel

@@ -1,15 +1,18 @@
-"""Whether a run may be granted a slot on its lane now, and if not, the one reason that a person can act on."""
+"""Whether a run may have a slot on a lane now, and if not, the one reason that a person can act on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from laneway.api.base import format_time
 from laneway.api.modellane import AllowedFrom
-from laneway.api.reasons import RunCondition, Waiting
+from laneway.api.reasons import Cause, LaneCondition, LaneReason, Waiting
+from laneway.controller.presets import Preset
 from laneway.controller.views import DependencyState, DependencyView, Lane, Run
+from laneway.rules.chain import Link
+from laneway.rules.endpoint import SPOKEN
 
 REFUSED_AGAIN_AFTER = timedelta(seconds=30)
 """How long a run whose pod was refused leaves its place to others before it is tried again."""
@@ -22,6 +25,8 @@ class Blocker:
     reason: Waiting
     message: str
     until: datetime | None = None
+    cause: Cause | None = None
+    """Of a step: what leads from it to another one; None: nothing does."""
 
 
 @dataclass(frozen=True)
@@ -30,23 +35,65 @@ class Question:
 
     run: Run
     lane: Lane | None
-    presets: Collection[str]
+    presets: Mapping[str, Preset]
     usable_lanes: tuple[str, ...]
     now: datetime
     dependencies: tuple[DependencyView, ...] = ()
+    link: Link | None = None
+    """The step that is asked about; None: the one that the run is on."""
+
+    @property
+    def lane_key(self) -> tuple[str, str]:
+        """Namespace and name of the lane, whether it is there or not."""
+        return self.link.key if self.link else self.run.lane_key
+
+    @property
+    def model(self) -> str | None:
+        """The model that is asked for; None: the lane's first."""
+        return self.link.model if self.link else self.run.model
 
 
 def find_blocker(question: Question) -> Blocker | None:
-    """The first thing that keeps the run from a slot; None when only a slot is missing."""
-    for check in _CHECKS:
-        if blocker := check(question):
-            return blocker
-    return None
+    """The first thing that keeps the run from a slot; None when only a slot is missing.
+
+    What has to be corrected comes before what has to be waited for.
+    """
+    return _first(question, _ALL)
+
+
+def find_run_mistake(question: Question) -> Blocker | None:
+    """What a person has to do with the run itself, whatever its step."""
+    return _first(question, _RUN_WRONG)
+
+
+def find_start_blocker(question: Question) -> Blocker | None:
+    """What the run's beginning waits for, whatever its step."""
+    return _first(question, _START)
+
+
+def find_step_blocker(question: Question) -> Blocker | None:
+    """What keeps any run like this one from a step, cooldowns aside."""
+    return _first(question, _STEP)
+
+
+def find_refusal(question: Question) -> Blocker | None:
+    """A refused pod waits its turn, so that it does not take the slot over and over."""
+    return _first(question, _REFUSED)
 
 
 def allows(lane: Lane, namespace: str) -> bool:
     """Whether runs of a namespace may use a lane."""
     return lane.spec.allowed_namespaces.from_ is AllowedFrom.ALL or lane.meta.namespace == namespace
+
+
+Check = Callable[[Question], Blocker | None]
+
+
+def _first(question: Question, checks: tuple[Check, ...]) -> Blocker | None:
+    for check in checks:
+        if blocker := check(question):
+            return blocker
+    return None
 
 
 def _suspended(q: Question) -> Blocker | None:
@@ -65,10 +112,10 @@ def _preset(q: Question) -> Blocker | None:
 
 def _lane_found(q: Question) -> Blocker | None:
     if q.lane is None:
-        namespace, name = q.run.lane_key
+        namespace, name = q.lane_key
         usable = ", ".join(q.usable_lanes) or "none"
         message = f"there is no ModelLane {name} in namespace {namespace}; lanes you may use: {usable}"
-        return Blocker(Waiting.LANE_NOT_FOUND, message)
+        return Blocker(Waiting.LANE_NOT_FOUND, message, cause=Cause.MODEL_NOT_FOUND)
     return None
 
 
@@ -78,16 +125,32 @@ def _namespace_allowed(q: Question) -> Blocker | None:
             f"lane {_shown(q.lane)} does not allow namespace {q.run.meta.namespace};"
             " its owner can set spec.allowedNamespaces.from to All"
         )
-        return Blocker(Waiting.NAMESPACE_NOT_ALLOWED, message)
+        return Blocker(Waiting.NAMESPACE_NOT_ALLOWED, message, cause=Cause.MODEL_NOT_FOUND)
     return None
 
 
 def _model_found(q: Question) -> Blocker | None:
-    wanted = q.run.spec.models[0].model
-    if q.lane and q.lane.model(wanted) is None:
+    if q.lane and q.lane.model(q.model) is None:
         listed = ", ".join(model.name for model in q.lane.spec.models)
-        return Blocker(Waiting.MODEL_NOT_FOUND, f"lane {_shown(q.lane)} has no model {wanted}; its models: {listed}")
+        message = f"lane {_shown(q.lane)} has no model {q.model}; its models: {listed}"
+        return Blocker(Waiting.MODEL_NOT_FOUND, message, cause=Cause.MODEL_NOT_FOUND)
     return None
+
+
+def _wire_api(q: Question) -> Blocker | None:
+    """The gateway never translates between protocols, so an agent whose protocol is known needs a lane that speaks it."""
+    preset = q.presets.get(q.run.spec.agent.preset)
+    if q.lane is None or preset is None or preset.wire_api is None:
+        return None
+    server = q.lane.spec.endpoint.server
+    if preset.wire_api in SPOKEN[server]:
+        return None
+    spoken = ", ".join(sorted(SPOKEN[server]))
+    message = (
+        f"lane {'/'.join(q.lane_key)} ({server}) speaks {spoken}; the agent of preset {q.run.spec.agent.preset}"
+        f" speaks {preset.wire_api}"
+    )
+    return Blocker(Waiting.WIRE_API_UNSUPPORTED, message, cause=Cause.WIRE_API_UNSUPPORTED)
 
 
 def _dependencies(q: Question) -> Blocker | None:
@@ -106,57 +169,58 @@ def _dependencies(q: Question) -> Blocker | None:
 
 
 def _not_before(q: Question) -> Blocker | None:
-    moment = q.run.spec.not_before_time
-    if moment is None or q.run.status.attempt or q.now >= moment:
+    moment = q.run.not_before
+    if moment is None or q.now >= moment:
         return None
     return Blocker(Waiting.NOT_BEFORE, f"it begins at {format_time(moment)} (spec.notBeforeTime)", moment)
 
 
 def _lane_suspended(q: Question) -> Blocker | None:
     if q.lane and q.lane.spec.suspend:
-        return Blocker(Waiting.LANE_SUSPENDED, f"lane {_shown(q.lane)} is suspended")
+        return Blocker(Waiting.LANE_SUSPENDED, f"lane {_shown(q.lane)} is suspended", cause=Cause.MANUAL)
     return None
 
 
 def _lane_ready(q: Question) -> Blocker | None:
     if q.lane and not q.lane.ready:
-        return Blocker(Waiting.LANE_NOT_READY, f"lane {_shown(q.lane)} is not ready: {q.lane.not_ready_because}")
+        message = f"lane {_shown(q.lane)} is not ready: {q.lane.not_ready_because}"
+        return Blocker(Waiting.LANE_NOT_READY, message, cause=_why_not_ready(q.lane))
     return None
 
 
+def _why_not_ready(lane: Lane) -> Cause | None:
+    """None while nobody has looked at the lane: a run does not pass its first choice because a probe is on its way."""
+    said = next((c for c in lane.status.conditions if c.type == LaneCondition.READY), None)
+    if said is None or said.status == "Unknown":
+        return None
+    if said.reason in {LaneReason.AUTH_FAILED, LaneReason.CREDENTIAL_MISSING}:
+        return Cause.AUTH_FAILED
+    return Cause.MODEL_NOT_FOUND if said.reason == LaneReason.MODEL_NOT_SERVED else Cause.API_TRANSIENT
+
+
 def _model_served(q: Question) -> Blocker | None:
-    model = q.lane.model(q.run.spec.models[0].model) if q.lane else None
+    model = q.lane.model(q.model) if q.lane else None
     if q.lane and model and q.lane.served(model.name) is False:
         message = f"the server of lane {_shown(q.lane)} does not serve model {model.name} now"
-        return Blocker(Waiting.MODEL_NOT_FOUND, message)
+        return Blocker(Waiting.MODEL_NOT_FOUND, message, cause=Cause.MODEL_NOT_FOUND)
     return None
 
 
 def _pod_refused(q: Question) -> Blocker | None:
-    """A refused pod waits its turn, so that it does not take the slot over and over."""
-    for condition in q.run.status.conditions:
-        refused = condition.reason in {Waiting.QUOTA_EXCEEDED, Waiting.NAME_TAKEN}
-        if condition.type == RunCondition.ADMITTED and condition.status == "False" and refused:
-            until = condition.last_transition_time + REFUSED_AGAIN_AFTER
-            if q.now < until:
-                return Blocker(Waiting(condition.reason), condition.message, until)
-    return None
+    refused = q.run.refused
+    if refused is None or q.now >= refused.last_transition_time + REFUSED_AGAIN_AFTER:
+        return None
+    return Blocker(Waiting(refused.reason), refused.message, refused.last_transition_time + REFUSED_AGAIN_AFTER)
 
 
 def _shown(lane: Lane) -> str:
     return f"{lane.meta.namespace}/{lane.meta.name}"
 
 
-_CHECKS: tuple[Callable[[Question], Blocker | None], ...] = (
-    _suspended,
-    _preset,
-    _lane_found,
-    _namespace_allowed,
-    _model_found,
-    _dependencies,
-    _not_before,
-    _lane_suspended,
-    _lane_ready,
-    _model_served,
-    _pod_refused,
-)
+_RUN_WRONG: tuple[Check, ...] = (_suspended, _preset)
+_STEP_WRONG: tuple[Check, ...] = (_lane_found, _namespace_allowed, _model_found, _wire_api)
+_START: tuple[Check, ...] = (_dependencies, _not_before)
+_STEP_WAITS: tuple[Check, ...] = (_lane_suspended, _lane_ready, _model_served)
+_REFUSED: tuple[Check, ...] = (_pod_refused,)
+_STEP: tuple[Check, ...] = (*_STEP_WRONG, *_STEP_WAITS)
+_ALL: tuple[Check, ...] = (*_RUN_WRONG, *_STEP_WRONG, *_START, *_STEP_WAITS, *_REFUSED)

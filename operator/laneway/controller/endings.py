@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from laneway.api.gatewaystate import AttemptState
+from laneway.api.gatewaystate import AttemptState, CallFailure
 from laneway.api.reasons import Cause, End, EventReason, Outcome, Phase, Waiting
-from laneway.api.runstatus import ATTEMPTS_KEPT, SUMMARY_LIMIT, AgentRunStatus, Attempt, Result, Usage
+from laneway.api.runstatus import ATTEMPTS_KEPT, SUMMARY_LIMIT, AgentRunStatus, Attempt, Result, Trouble, Usage
 from laneway.controller import status
 from laneway.controller.decision import RunDecision
 from laneway.controller.diagnosis import diagnose
 from laneway.controller.effects import Effect, EventType, PostEvent
+from laneway.controller.logtrouble import trouble_of
 from laneway.controller.podfacts import PodFacts
 from laneway.controller.views import RunView
 
@@ -21,9 +22,8 @@ DISRUPTION_WINDOW = timedelta(minutes=30)
 DISRUPTIONS_IN_WINDOW = 3
 """More broken attempts than this in the window end the run (S4 4.53)."""
 
-_PERMANENT = frozenset(
-    {Cause.MODEL_NOT_FOUND, Cause.CONTEXT_TOO_LONG, Cause.WIRE_API_UNSUPPORTED, Cause.QUOTA_EXHAUSTED}
-)
+_PERMANENT = frozenset({Cause.MODEL_NOT_FOUND, Cause.CONTEXT_TOO_LONG, Cause.WIRE_API_UNSUPPORTED})
+_WAITS_NO_MORE = {"queue": None, "backoff": None, "next_attempt_time": None}
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,10 @@ class Verdict:
     message: str
     cause: Cause | None = None
     exit_code: int | None = None
+    failure: CallFailure | None = None
+    """The model call that failed last, if that ended the attempt."""
+    trouble: Trouble | None = None
+    """The same, as the run's status keeps it for its lane."""
 
 
 def judge(view: RunView, pod: PodFacts) -> Verdict:
@@ -47,8 +51,9 @@ def judge(view: RunView, pod: PodFacts) -> Verdict:
     if _uses_gateway(view) and (state is None or not state.closed or _lost_its_gateway(view, pod, state)):
         message = f"{ending.message}; the gateway was away, so the attempt is begun again"
         return Verdict(Outcome.DISRUPTED, End.GATEWAY_UNAVAILABLE, message, exit_code=ending.exit_code)
-    if state and state.failure:
-        return _model_trouble(verdict, state)
+    failure = state.failure if _uses_gateway(view) and state else _told_by_log(view, pod)
+    if failure is not None:
+        return _model_trouble(verdict, failure)
     return Verdict(ending.outcome, ending.end, ending.message, Cause.TASK_FAILURE, ending.exit_code)
 
 
@@ -60,15 +65,18 @@ def _lost_its_gateway(view: RunView, pod: PodFacts, state: AttemptState) -> bool
     return state.last_activity_time is None or state.last_activity_time <= began
 
 
-def _model_trouble(verdict: Verdict, state: AttemptState) -> Verdict:
-    failure = state.failure
-    if failure is None:
-        return verdict
+def _told_by_log(view: RunView, pod: PodFacts) -> CallFailure | None:
+    """On a Direct lane only the agent's log can tell of a failed call."""
+    sent, seen = pod.started or pod.created, pod.ended
+    return trouble_of(view.envelope, sent=sent, seen=seen) if view.envelope and seen else None
+
+
+def _model_trouble(verdict: Verdict, failure: CallFailure) -> Verdict:
     end = End.AUTH_FAILED if failure.cause is Cause.AUTH_FAILED else End.FAILED
     end = End.PERMANENT_MODEL_ERROR if failure.cause in _PERMANENT else end
     said = f"{failure.status or 'no answer'} {failure.message}".strip()
     message = f"the last model call failed ({failure.cause}): {said}"
-    return Verdict(Outcome.MODEL_TROUBLE, end, message, failure.cause, verdict.exit_code)
+    return Verdict(Outcome.MODEL_TROUBLE, end, message, failure.cause, verdict.exit_code, failure)
 
 
 def is_settled(view: RunView, now: datetime) -> bool:
@@ -102,7 +110,7 @@ def end_attempt(view: RunView, now: datetime, verdict: Verdict) -> RunDecision:
     if count > run.spec.retry.max_disruptions or recent > DISRUPTIONS_IN_WINDOW:
         many = f"{verdict.message}; the run was disrupted {count} times, {recent} of them in the last 30 minutes"
         return end_run(view, now, Verdict(verdict.outcome, verdict.end, many, verdict.cause, verdict.exit_code), update)
-    attempts, usage = _close_books(view, now, verdict)
+    attempts, usage = close_books(view, now, verdict)
     message = f"attempt {attempts[-1].id} was broken ({verdict.message}); it waits for a slot again"
     next_status = status.with_conditions(
         run,
@@ -119,13 +127,12 @@ def end_attempt(view: RunView, now: datetime, verdict: Verdict) -> RunDecision:
 def end_run(view: RunView, now: datetime, verdict: Verdict, update: dict[str, object] | None = None) -> RunDecision:
     """Record the end of a run, and of its attempt if it has one."""
     run = view.run
-    changes: dict[str, object] = {**(update or {}), "queue": None, "completion_time": now}
+    changes: dict[str, object] = {**(update or {}), **_WAITS_NO_MORE, "completion_time": now}
     effects: tuple[Effect, ...] = ()
     if run.current is not None:
-        attempts, usage = _close_books(view, now, verdict)
+        attempts, usage = close_books(view, now, verdict)
         changes |= {"attempts": attempts, "usage": usage, "result": _result(view, verdict)}
-        key = f"ended-{attempts[-1].id}"
-        effects = (PostEvent(EventReason.ATTEMPT_ENDED, f"attempt {attempts[-1].id}: {verdict.message}", key=key),)
+        effects = (ended_event(attempts[-1].id, verdict),)
     good = verdict.end in status.GOOD_ENDS
     next_status = status.with_conditions(
         run,
@@ -188,9 +195,15 @@ def _uses_gateway(view: RunView) -> bool:
     return view.lane is None or not view.lane.direct
 
 
-def _close_books(view: RunView, now: datetime, verdict: Verdict) -> tuple[tuple[Attempt, ...], Usage]:
+def ended_event(number: int, verdict: Verdict) -> PostEvent:
+    """The Event of an attempt's end."""
+    return PostEvent(EventReason.ATTEMPT_ENDED, f"attempt {number}: {verdict.message}", key=f"ended-{number}")
+
+
+def close_books(view: RunView, now: datetime, verdict: Verdict) -> tuple[tuple[Attempt, ...], Usage]:
+    """The attempts with the last one closed, and the run's usage with what it used."""
     attempt = view.run.status.attempts[-1]
-    usage = _final_usage(view, attempt)
+    usage = final_usage(view, attempt)
     pod = view.pod
     closed = attempt.model_copy(
         update={
@@ -201,6 +214,7 @@ def _close_books(view: RunView, now: datetime, verdict: Verdict) -> tuple[tuple[
             "outcome": verdict.outcome,
             "cause": verdict.cause,
             "message": verdict.message[:1024],
+            "trouble": verdict.trouble,
             "usage": usage,
         }
     )
@@ -208,7 +222,8 @@ def _close_books(view: RunView, now: datetime, verdict: Verdict) -> tuple[tuple[
     return (*view.run.status.attempts[:-1], closed), total
 
 
-def _final_usage(view: RunView, attempt: Attempt) -> Usage:
+def final_usage(view: RunView, attempt: Attempt) -> Usage:
+    """What an attempt that has ended used, as far as anybody can tell."""
     if not _uses_gateway(view):
         return status.envelope_usage(view.envelope)
     state = view.gateway.state

@@ -1,4 +1,4 @@
-"""The operator's side of the gateway: polls its state, closes attempts. What it knows can be lost at any moment."""
+"""The operator's side of the gateway: polls its state, closes attempts. What it knows can be lost at any moment; its times are our clock's."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import aiohttp
 from pydantic import ValidationError
 
-from laneway.api.gatewaystate import AttemptState, GatewayState, LaneState
+from laneway.api.gatewaystate import AttemptState, GatewayState, LaneState, ModelEvidence
+from laneway.controller import skew
 from laneway.controller.clock import Clock
 from laneway.controller.views import GatewayView, Key
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
+_SUCCESS_STEP = timedelta(seconds=5)
+"""A model that answers call after call is told of this often: every pass sees the latest anyway."""
 _LIMIT = aiohttp.ClientTimeout(total=10, connect=3)
 
 
@@ -31,6 +34,7 @@ class Changes:
 
     attempts: list[tuple[str, int]] = field(default_factory=list)
     lanes: list[Key] = field(default_factory=list)
+    """Probed, or with new evidence of a model."""
     turned: bool = False
     """The gateway went away or came back."""
 
@@ -45,7 +49,13 @@ class GatewayClient:
         self._session: aiohttp.ClientSession | None = None
         self._epoch = ""
         self._version = 0
-        self._attempts: dict[tuple[str, int], AttemptState] = {}
+        self._ahead = skew.NO_SKEW
+        self._attempts: dict[tuple[str, int], tuple[AttemptState, AttemptState]] = {}
+        """As told, and with our clock's times."""
+        self._evidence: dict[Key, dict[str, tuple[ModelEvidence, ModelEvidence]]] = {}
+        """As told, and with our clock's times."""
+        self._reported: dict[tuple[Key, str], datetime] = {}
+        """The latest success of a model that was a change."""
         self._lanes: dict[Key, LaneState] = {}
         self._started: datetime | None = None
         self.down_since: datetime | None = None
@@ -58,12 +68,16 @@ class GatewayClient:
 
     def attempt_view(self, run_uid: str, attempt: int | None) -> GatewayView:
         """What is known of a run's attempt."""
-        state = self._attempts.get((run_uid, attempt)) if attempt else None
+        _, state = self._attempts.get((run_uid, attempt or 0), (None, None))
         return GatewayView(state=state, down_since=self.down_since, started=self._started, known=self.known)
 
     def lane(self, key: Key) -> LaneState | None:
         """What is known of a lane."""
         return self._lanes.get(key)
+
+    def evidence(self, key: Key) -> tuple[ModelEvidence, ...]:
+        """How the calls of a lane's models went, by the models' names."""
+        return tuple(known for _, (_, known) in sorted(self._evidence.get(key, {}).items()))
 
     def forget(self, run_uid: str) -> None:
         """Drop what is known of a run that is gone."""
@@ -80,7 +94,7 @@ class GatewayClient:
 
     async def poll(self) -> Changes:
         """Ask once for what changed."""
-        changes = Changes()
+        changes, asked = Changes(), self._clock.now()
         try:
             body = await self._request("GET", f"/v1/state?epoch={self._epoch}&since={self._version}")
             state = GatewayState.model_validate_json(body)
@@ -88,20 +102,23 @@ class GatewayClient:
             changes.turned = self._went_away(str(error))
             return changes
         changes.turned = self._came_back()
+        self._measure(asked, state.answered_time)
         if state.epoch != self._epoch:
-            self._attempts.clear()
-            self._lanes.clear()
-        self._epoch, self._version, self._started = state.epoch, state.version, state.started_time
+            self._begin_anew(state.started_time)
+        self._epoch, self._version = state.epoch, state.version
         for attempt in state.attempts:
             self._learn(attempt)
             changes.attempts.append((attempt.run_uid, attempt.attempt))
         for lane in state.lanes:
-            self._lanes[lane.namespace, lane.name] = lane
-            changes.lanes.append((lane.namespace, lane.name))
+            self._lanes[lane.namespace, lane.name] = skew.moved_lane(lane, self._ahead)
+        probed = [(lane.namespace, lane.name) for lane in state.lanes]
+        told = [(one.namespace, one.lane) for one in state.evidence if self._learn_evidence(one)]
+        changes.lanes = list(dict.fromkeys(probed + told))
         return changes
 
     async def close_attempt(self, run_uid: str, attempt: int) -> AttemptState:
         """Close an attempt and keep its final totals. Raises GatewayAway."""
+        asked = self._clock.now()
         try:
             body = await self._request("POST", f"/v1/attempts/{run_uid}/{attempt}/close")
             state = AttemptState.model_validate_json(body)
@@ -111,14 +128,47 @@ class GatewayClient:
             self._went_away(str(error))
             raise
         self._came_back()
-        self._attempts[run_uid, attempt] = state
-        return state
+        if state.answered_time is not None:
+            self._measure(asked, state.answered_time)
+        return self._keep(state)
 
     def _learn(self, state: AttemptState) -> None:
         """A closed attempt stays closed: the answer to a poll that began before its close is older than the close."""
         known = self._attempts.get((state.run_uid, state.attempt))
-        if known is None or state.closed or not known.closed:
-            self._attempts[state.run_uid, state.attempt] = state
+        if known is None or state.closed or not known[0].closed:
+            self._keep(state)
+
+    def _keep(self, state: AttemptState) -> AttemptState:
+        key = (state.run_uid, state.attempt)
+        ours = skew.moved_attempt(state, self._ahead, before=self._attempts.get(key))
+        self._attempts[key] = (state, ours)
+        return ours
+
+    def _learn_evidence(self, told: ModelEvidence) -> bool:
+        """Keep what is told of a model; whether its lane must look: a failure, the end of failures, or a success after a while."""
+        key, model = (told.namespace, told.lane), told.model
+        models = self._evidence.setdefault(key, {})
+        before = models.get(model)
+        ours = skew.moved_evidence(told, self._ahead, before=before)
+        models[model] = (told, ours)
+        success, reported = ours.last_success_time, self._reported.get((key, model))
+        news = success is not None and (reported is None or success - reported >= _SUCCESS_STEP)
+        if before is None or _failed(before[0]) != _failed(told) or news:
+            if success is not None:
+                self._reported[key, model] = success
+            return True
+        return False
+
+    def _begin_anew(self, started: datetime) -> None:
+        """Another process answers: what the last one told is no longer true."""
+        self._attempts.clear()
+        self._evidence.clear()
+        self._reported.clear()
+        self._lanes.clear()
+        self._started = started + self._ahead
+
+    def _measure(self, asked: datetime, answered: datetime) -> None:
+        self._ahead = skew.measured(self._ahead, asked=asked, answered=answered, came=self._clock.now())
 
     async def _request(self, method: str, path: str) -> bytes:
         if self._session is None:
@@ -145,3 +195,7 @@ class GatewayClient:
             log.info("the gateway is back")
         self.down_since, self.known = None, True
         return back
+
+
+def _failed(told: ModelEvidence) -> tuple[object, ...]:
+    return told.failures, told.last_failure

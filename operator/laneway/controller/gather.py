@@ -9,6 +9,8 @@ from datetime import datetime
 
 from laneway.agent.envelope import EnvelopeSummary, parse
 from laneway.api import names
+from laneway.controller.activemodel import was_touched
+from laneway.controller.aftermath import has_other_step
 from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.podfacts import PodFacts, parse_time, read_pod
 from laneway.controller.presets import LogParser, Preset
@@ -16,7 +18,8 @@ from laneway.controller.views import Lane, Place, PodRefusal, Run, RunView, Surr
 from laneway.controller.world import World
 from laneway.kube.client import Kube
 from laneway.kube.errors import Forbidden, Invalid, NotFound, Unavailable
-from laneway.kube.resources import CONFIG_MAPS, NODES, PODS, Key
+from laneway.kube.resources import AGENT_RUNS, CONFIG_MAPS, NODES, PODS, JsonObject, Key
+from laneway.rules.chain import Chain
 from laneway.rules.token import AttemptId, TokenKeys, sign
 
 log = logging.getLogger(__name__)
@@ -53,29 +56,59 @@ class Gatherer:
     async def run_view(self, run: Run, refusal: PodRefusal | None) -> RunView:
         """Everything known of a run now."""
         lane = self._world.lane(self._lane_key(run))
+        chain, lanes = (Chain(), {}) if run.finished else self._world.chain(run)
         pods = await self._pods(run)
         current = next((pod for pod in pods if pod.attempt == run.status.attempt), None)
-        preset = self._presets.get(run.spec.agent.preset)
         return RunView(
             run=run,
             surroundings=self._surroundings(run),
             lane=lane,
+            chain=chain,
+            lanes=lanes,
+            peers={key: self._world.peers(one) for key, one in lanes.items()},
             place=self.places.get(Key(*run.lane_key), {}).get(run.meta.uid),
             pods=pods,
             gateway=self._gateway.attempt_view(run.meta.uid, run.status.attempt),
-            envelope=await self._envelope(run, lane, preset, current),
-            preset=preset,
+            envelope=await self._envelope(run, lane, self._presets.get(run.spec.agent.preset), current),
+            presets=self._presets,
             refusal=refusal,
             lost_nodes=await self._lost_nodes(pods),
             prompt_missing=await self._prompt_missing(run, current),
-            usable_lanes=() if lane else self._world.usable_lanes(run.meta.namespace),
-            preset_names=tuple(self._presets),
+            usable_lanes=()
+            if len(lanes) == len({link.key for link in chain.links})
+            else self._world.usable_lanes(run.meta.namespace),
             dependencies=self._world.dependencies(run),
+            other_managers=await self._other_managers(run) if was_touched(run, chain) else (),
         )
 
+    def elsewhere(self, run: Run, now: datetime) -> bool:
+        """Whether a run has another step than its own that is open now: what the lane learns from its failure depends on it (C15)."""
+        chain, lanes = self._world.chain(run)
+        if len(chain.links) == 1:
+            return False
+        peers = {key: self._world.peers(lane) for key, lane in lanes.items()}
+        view = RunView(
+            run=run,
+            surroundings=self._surroundings(run),
+            chain=chain,
+            lanes=lanes,
+            peers=peers,
+            presets=self._presets,
+        )
+        return has_other_step(view, now)
+
+    async def _other_managers(self, run: Run) -> tuple[str, ...]:
+        """Read live: the cache leaves managers out."""
+        try:
+            raw = await self._kube.get(AGENT_RUNS, run.meta.namespace, run.meta.name)
+        except NotFound:
+            return ()
+        return spec_managers(raw)
+
     def _lane_key(self, run: Run) -> Key:
-        """While an attempt lives it is judged by its own lane, wherever the spec points."""
-        current = run.current
+        """While an attempt lives, and after the run has ended, it is judged by the attempt's own lane, wherever the spec points."""
+        attempts = run.status.attempts
+        current = attempts[-1] if run.finished and attempts else run.current
         return Key(current.step.namespace, current.step.lane) if current else Key(*run.lane_key)
 
     def _surroundings(self, run: Run) -> Surroundings:
@@ -146,3 +179,17 @@ class Gatherer:
         except NotFound:
             return True
         return ref.key not in (found.get("data") or {}) and ref.key not in (found.get("binaryData") or {})
+
+
+def spec_managers(raw: JsonObject) -> tuple[str, ...]:
+    """Who owns ``spec.activeModel`` besides us; if nobody does, all other field managers of what is not status.
+
+    A manager that took the field away leaves no trace of that: it is one of those who write the object.
+    """
+    others = {
+        str(entry.get("manager", "")): (entry.get("fieldsV1") or {}).get("f:spec") or {}
+        for entry in raw["metadata"].get("managedFields") or ()
+        if not entry.get("subresource") and entry.get("manager") != names.SPEC_MANAGER
+    }
+    owners = [manager for manager, spec in others.items() if "f:activeModel" in spec]
+    return tuple(sorted(owners or others))

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from laneway.api.modellane import CALLERS_SHOWN, LaneCaller
 from laneway.controller.views import Held, LaneView, Place, Run
-from laneway.rules.fairshare import Caller, Shares, Waiter, fair_order
+from laneway.rules.fairshare import Caller, Shares, fair_order
 from laneway.rules.positions import EXACT_UP_TO, position_range
 
 
@@ -16,20 +16,19 @@ def slots_by_caller(view: LaneView, held: Iterable[Held]) -> Counter[Caller]:
     """How many slots each caller holds. A pod whose run is gone counts for its namespace; a slot of which nothing is known, for the lane's."""
     owners = {pod.run_uid: Caller(pod.namespace, "") for pod in view.pods}
     owners |= view.holders
-    owners |= {run.meta.uid: run.caller for run in view.runs}
+    holding = [slot.run_uid for slot in held]
+    those = frozenset(holding)
+    owners |= {run.meta.uid: run.caller for run in view.runs if run.meta.uid in those}
     nobody = Caller(view.lane.meta.namespace, "")
-    return Counter(owners.get(slot.run_uid, nobody) for slot in held)
+    return Counter(owners.get(uid, nobody) for uid in holding)
 
 
 def in_fair_order(
     view: LaneView, waiting: Iterable[Run], *, active: Mapping[Caller, int], served: Mapping[Caller, datetime]
 ) -> list[Run]:
     """Runs that lack nothing but a slot, in the order in which they get one."""
-    runs = {run.meta.uid: run for run in waiting}
-    waiters = (Waiter(uid, run.caller, run.spec.priority, run.meta.created, run.meta.name) for uid, run in runs.items())
     weights = {share.namespace: share.weight for share in view.lane.spec.shares}
-    shares = Shares(running=active, served=served, weights=weights)
-    return [runs[waiter.uid] for waiter in fair_order(waiters, shares)]
+    return fair_order(waiting, Shares(running=active, served=served, weights=weights))
 
 
 def served_times(view: LaneView) -> dict[Caller, datetime]:
@@ -50,10 +49,12 @@ def served_times(view: LaneView) -> dict[Caller, datetime]:
     return latest
 
 
-def place(rank: int, *, used: int, slots: int) -> Place:
+def place(rank: int, *, used: int, slots: int, on_trial: str = "") -> Place:
     """What a waiting run is told of its place; behind the tenth only what seldom changes."""
     first, last = position_range(rank)
-    return Place(position=last, used=used if rank <= EXACT_UP_TO else min(used, slots), slots=slots, first=first)
+    if rank > EXACT_UP_TO:
+        return Place(position=last, used=min(used, slots), slots=slots, first=first)
+    return Place(position=last, used=used, slots=slots, first=first, on_trial=on_trial)
 
 
 def callers_shown(

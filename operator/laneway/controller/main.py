@@ -22,7 +22,7 @@ from laneway.controller.queue import Queue
 from laneway.controller.reconcile import Reconciler, WorkKey
 from laneway.controller.routing import Router
 from laneway.controller.tokens import ensure_keys
-from laneway.controller.world import UnreadableObject, World, dependencies_of_run, lanes_of_run
+from laneway.controller.world import UnreadableObject, World, chain_of_run, dependencies_of_run, lanes_of_run
 from laneway.kube.cache import Cache, Change
 from laneway.kube.client import Kube
 from laneway.kube.errors import Conflict, KubeError, NotFound, NotLeader, Unavailable
@@ -108,7 +108,9 @@ class Leader:
         self._state = state
         self._elector = elector
         self._queue: Queue[WorkKey] = Queue(clock)
-        self._cache = Cache(lanes_of_run=lanes_of_run, dependencies_of_run=dependencies_of_run)
+        self._cache = Cache(
+            lanes_of_run=lanes_of_run, chain_of_run=chain_of_run, dependencies_of_run=dependencies_of_run
+        )
         self._world = World(self._cache, on_change=self._on_change)
         self._router: Router | None = None
         self._busy: set[str] = set()

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from laneway.api.modellane import ModelLaneStatus
 from laneway.api.reasons import LaneCondition
+from laneway.api.runstatus import AgentRunStatus
+from laneway.controller.cooling import Heard
 from laneway.controller.views import Lane, Run
 
 SLOTS = Gauge("laneway_lane_slots", "Slots of a lane.", ["namespace", "lane"])
 SLOTS_USED = Gauge("laneway_lane_slots_used", "Slots of a lane in use.", ["namespace", "lane"])
 WAITING_RUNS = Gauge("laneway_lane_waiting_runs", "Runs that wait for a slot of a lane.", ["namespace", "lane"])
+BACKING_OFF_RUNS = Gauge(
+    "laneway_lane_backing_off_runs", "Runs that wait for a model of a lane to be usable again.", ["namespace", "lane"]
+)
+THROTTLED_UNTIL = Gauge(
+    "laneway_lane_throttled_until_timestamp_seconds",
+    "When the last cooling model of a lane may be used again.",
+    ["namespace", "lane"],
+)
+THROTTLED = Counter(
+    "laneway_upstream_throttled",
+    "Failures that made a model or its account rest, by class.",
+    ["namespace", "lane", "model", "reason"],
+)
 LANE_READY = Gauge("laneway_lane_ready", "1 while slots of a lane can be granted.", ["namespace", "lane"])
 WAIT_SECONDS = Histogram(
     "laneway_run_wait_seconds",
@@ -21,24 +37,41 @@ WAIT_SECONDS = Histogram(
     buckets=(0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400),
 )
 FINISHED = Counter("laneway_runs_finished", "Runs that ended, by how.", ["namespace", "lane", "reason"])
+FALLBACKS = Counter(
+    "laneway_fallbacks",
+    "Moves of runs along their chains, by the lane that was left and why.",
+    ["namespace", "lane", "cause"],
+)
 RECONCILES = Counter("laneway_reconciles", "Passes over runs and lanes.", ["kind", "outcome"])
 QUEUE_DEPTH = Gauge("laneway_queue_depth", "Runs and lanes that wait to be looked at.")
 
 
 def show_lane(lane: Lane, status: ModelLaneStatus) -> None:
-    """The gauges of a lane."""
+    """The gauges of a lane. One that does not cool has no time: unknown is absent."""
     labels = lane.meta.key
     SLOTS.labels(*labels).set(lane.spec.capacity.runs)
     SLOTS_USED.labels(*labels).set(status.active_runs or 0)
     WAITING_RUNS.labels(*labels).set(status.queued_runs or 0)
+    BACKING_OFF_RUNS.labels(*labels).set(status.backing_off_runs or 0)
+    if status.throttled_until is not None:
+        THROTTLED_UNTIL.labels(*labels).set(status.throttled_until.timestamp())
+    else:
+        THROTTLED_UNTIL.remove(*labels)
     is_ready = any(c.type == LaneCondition.READY and c.status == "True" for c in status.conditions)
     LANE_READY.labels(*labels).set(float(is_ready))
 
 
 def forget_lane(namespace: str, name: str) -> None:
     """Drop the gauges of a lane that is gone."""
-    for gauge in (SLOTS, SLOTS_USED, WAITING_RUNS, LANE_READY):
+    for gauge in (SLOTS, SLOTS_USED, WAITING_RUNS, BACKING_OFF_RUNS, THROTTLED_UNTIL, LANE_READY):
         gauge.remove(namespace, name)
+
+
+def count_throttled(lane: Lane, counted: Iterable[Heard]) -> None:
+    """Count the failures that made a model or its account rest."""
+    for one in counted:
+        if one.failure is not None:
+            THROTTLED.labels(*lane.meta.key, one.model, one.failure.cause).inc()
 
 
 def count_end(run: Run, reason: str) -> None:
@@ -50,3 +83,11 @@ def count_grant(run: Run, now: datetime) -> None:
     """Note how long a run waited for its first slot."""
     if run.status.attempt is None:
         WAIT_SECONDS.labels(*run.lane_key).observe((now - run.meta.created).total_seconds())
+
+
+def count_moves(run: Run, status: AgentRunStatus) -> None:
+    """Count the moves that a status write has recorded."""
+    known = set(run.status.fallback_history)
+    for move in status.fallback_history:
+        if move not in known:
+            FALLBACKS.labels(move.from_.namespace, move.from_.lane, move.cause).inc()

@@ -211,7 +211,7 @@ def _environment(plan: Plan) -> list[dict[str, Any]]:
 
 
 def client_variables(plan: Plan) -> dict[str, str]:
-    """Where and as whom to call, in the names that OpenAI, Anthropic, Ollama and LiteLLM clients read.
+    """Where and as whom to call, in the names that OpenAI, Anthropic, Ollama, Gemini and LiteLLM clients read.
 
     On a Direct lane they name the server, and the key is the run's own business.
     """
@@ -231,9 +231,10 @@ def client_variables(plan: Plan) -> dict[str, str]:
         "ANTHROPIC_BASE_URL": root,
         "OLLAMA_HOST": root,
         "OLLAMA_API_BASE": root,
+        "GOOGLE_GEMINI_BASE_URL": root,
         "LLM_BASE_URL": f"{root}/v1",
     }
-    keys = ("OPENAI_API_KEY", "ANTHROPIC_AUTH_TOKEN", "LLM_API_KEY")
+    keys = ("OPENAI_API_KEY", "ANTHROPIC_AUTH_TOKEN", "GEMINI_API_KEY", "LLM_API_KEY")
     return variables if direct else {**variables, **dict.fromkeys(keys, plan.surroundings.token)}
 
 

@@ -10,6 +10,7 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError
 
 from laneway.api.base import Model, wire_name
+from laneway.api.endpoint import WireAPI
 from laneway.api.podoptions import Resources
 
 SHIPPED = Path(__file__).parents[1] / "presets"
@@ -41,6 +42,8 @@ class Preset(Model):
     env: Mapping[str, str] = {}
     resources: Resources | None = None
     log_parser: LogParser = LogParser.NONE
+    wire_api: WireAPI | None = None
+    """The protocol that the agent speaks; None: not known, so no lane is ruled out by it."""
 
 
 def load_presets(folders: Iterable[Path]) -> dict[str, Preset]:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from laneway.api import names
 from laneway.controller import endings, metrics
-from laneway.controller.admission import granted_event, granted_status
+from laneway.controller.admission import granted_events, granted_status
 from laneway.controller.apply import Applied, Applier
 from laneway.controller.clock import Clock
 from laneway.controller.decide_lane import Grant, LaneDecision, decide_lane
@@ -17,6 +17,7 @@ from laneway.controller.decide_run import decide_run
 from laneway.controller.effects import CreatePod, Effect
 from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.gather import Gatherer
+from laneway.controller.outcomes import Outcomes
 from laneway.controller.presets import Preset
 from laneway.controller.queue import Queue
 from laneway.controller.served import Served
@@ -62,11 +63,12 @@ class Reconciler:
         self._gateway = gateway
         self._applier = applier
         self._gatherer = gatherer
-        self._presets = frozenset(presets)
+        self._presets = presets
         self._clock = clock
         self._unsettled = Unsettled()
         self._visited_lanes: set[str] = set()
         self._served: Served | None = None
+        self._known_outcomes: Outcomes | None = None
 
     async def reconcile(self, work: WorkKey) -> None:
         """One pass. Raises KubeError when it has to be tried again."""
@@ -89,9 +91,12 @@ class Reconciler:
             return
         known = self._world.raw_status(AGENT_RUNS, key)
         written = await self._applier.write_status(AGENT_RUNS, run.meta, decision.status, known=known)
+        self._note_outcomes(key)
         if written and decision.status.completion_time and not run.finished:
             metrics.count_end(run, decision.status.reason or "")
-        await self._applier.finish(decision.effects, kind=AGENT_RUNS.kind, meta=run.meta)
+        if written:
+            metrics.count_moves(run, decision.status)
+        await self._applier.finish(decision.effects, kind=AGENT_RUNS.kind, meta=written or run.meta)
         self._look_again(WorkKey("run", key), decision.due, applied)
 
     async def _prepare(self, run: Run, effects: tuple[Effect, ...]) -> Applied:
@@ -116,6 +121,12 @@ class Reconciler:
             raise
         self._unsettled.discard(lane, write.held)
         return applied
+
+    def _note_outcomes(self, key: Key) -> None:
+        """Let the lanes of a run's attempts learn how those ended."""
+        raw = self._world.cache.get(AGENT_RUNS, key)
+        for lane in self._outcomes().note(raw) if raw else ():
+            self._queue.add(WorkKey("lane", lane))
 
     def _look_again(self, work: WorkKey, due: datetime | None, applied: Applied) -> None:
         if due is not None:
@@ -143,7 +154,11 @@ class Reconciler:
         self._publish_places(key, decision)
         metrics.show_lane(lane, decision.status)
         known = self._world.raw_status(MODEL_LANES, key)
-        await self._applier.write_status(MODEL_LANES, lane.meta, decision.status, known=known)
+        if await self._applier.write_status(MODEL_LANES, lane.meta, decision.status, known=known):
+            metrics.count_throttled(lane, decision.counted)
+        if decision.status.account != lane.status.account:
+            for peer in self._world.peers(lane):
+                self._queue.add(WorkKey("lane", Key(*peer.meta.key)))
         await self._applier.finish(decision.effects, kind=MODEL_LANES.kind, meta=lane.meta)
         self._look_again(WorkKey("lane", key), decision.due, Applied())
 
@@ -161,16 +176,33 @@ class Reconciler:
             served=self._served_times().on_lane(key),
             dependencies={run.meta.uid: self._world.dependencies(run) for run in runs if run.spec.depends_on},
             probe=self._gateway.lane(key),
+            elsewhere=self._elsewhere(key, runs),
+            evidence=self._gateway.evidence(key),
+            troubles=self._outcomes().troubles(key),
+            successes=self._outcomes().successes(key),
+            peers=self._world.peers(lane),
             gateway_down_since=self._gateway.down_since,
             presets=self._presets,
             first_pass=lane.meta.uid not in self._visited_lanes,
         )
+
+    def _elsewhere(self, key: Key, runs: tuple[Run, ...]) -> frozenset[str]:
+        """Which of the runs whose calls failed last could go on on another step. Nobody else's chain is looked at: it is not asked for."""
+        failed = {one.run_uid for one in self._gateway.evidence(key) if one.last_failure}
+        now = self._clock.now()
+        return frozenset(run.meta.uid for run in runs if run.meta.uid in failed and self._gatherer.elsewhere(run, now))
 
     def _served_times(self) -> Served:
         """Read from the cache at the first pass over a lane: everything is listed by then."""
         if self._served is None:
             self._served = Served(self._world.cache.items(AGENT_RUNS))
         return self._served
+
+    def _outcomes(self) -> Outcomes:
+        """Read like the served times, and with the same right."""
+        if self._known_outcomes is None:
+            self._known_outcomes = Outcomes(self._world.cache.items(AGENT_RUNS))
+        return self._known_outcomes
 
     async def _grant(self, lane: Key, grant: Grant) -> None:
         """Write a grant. Without an answer the slot counts as held until a live read has settled it."""
@@ -190,7 +222,8 @@ class Reconciler:
             self._queue.add(WorkKey("run", write.run))
             self._served_times().note(lane, run.caller, now)
             metrics.count_grant(run, now)
-            await self._applier.post(granted_event(grant), kind=AGENT_RUNS.kind, meta=run.meta)
+            for event in granted_events(grant, now):
+                await self._applier.post(event, kind=AGENT_RUNS.kind, meta=run.meta)
         self._unsettled.discard(lane, write.held)
 
     async def _settle(self, lane: Key) -> None:

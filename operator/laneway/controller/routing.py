@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from laneway.api import names
+from laneway.api.agentrun import Selection
+from laneway.api.modellane import Capacity
+from laneway.api.reasons import Cause
 from laneway.controller.gatewayclient import Changes, GatewayClient
 from laneway.controller.podfacts import read_pod
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import WorkKey
-from laneway.controller.world import World, lanes_of_run, progress
+from laneway.controller.world import UnreadableObject, World, lanes_of_run, progress
 from laneway.kube.cache import Change
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Key, key_of, uid_of
 
@@ -81,11 +85,33 @@ class Router:
 
     def _lane_changed(self, change: Change) -> None:
         """A lane's counts change with every grant; its runs are woken only by what they read of it."""
+        self._wake_for_room(change)
         face = _face(change.after) if change.after else None
         if self._lane_faces.get(change.key, ()) == face:
             return
         self._lane_faces[change.key] = face
-        for run in self._world.cache.runs_on_lane(change.key):
+        for lane in (change.key, *self._peers(change)):
+            for run in self._world.cache.runs_with_lane_in_chain(lane):
+                self._queue.add(WorkKey("run", key_of(run)), patient=True)
+
+    def _peers(self, change: Change) -> list[Key]:
+        """Lanes of the same account, if what is known of the account has changed: its cooldown shuts their models too."""
+        before, after = (_account(obj) if obj else None for obj in (change.before, change.after))
+        if before == after:
+            return []
+        try:
+            lane = self._world.lane(change.key)
+        except UnreadableObject:
+            return []
+        return [Key(*peer.meta.key) for peer in self._world.peers(lane)] if lane else []
+
+    def _wake_for_room(self, change: Change) -> None:
+        """A lane has free slots and nobody in line: as many runs are told that stand in line elsewhere and may come here."""
+        before, after = (_room(obj) if obj else 0 for obj in (change.before, change.after))
+        if after <= max(0, before):
+            return
+        movable = (run for run in self._world.cache.runs_with_lane_in_chain(change.key) if may_move(run, change.key))
+        for run in islice(movable, after):
             self._queue.add(WorkKey("run", key_of(run)))
 
 
@@ -108,8 +134,40 @@ def _run_face(run: JsonObject) -> object:
 
 
 def _face(lane: JsonObject) -> object:
-    """What runs read of a lane: its spec and readiness."""
+    """What runs read of a lane: its spec, readiness, and which models may be used."""
     status = lane.get("status") or {}
-    conditions = [(c["type"], c["status"], c.get("message")) for c in status.get("conditions") or ()]
-    served = [(model["name"], model.get("served")) for model in status.get("models") or ()]
-    return lane["metadata"]["uid"], lane["metadata"].get("generation"), conditions, served
+    ready = [(c["type"], c["status"], c.get("message")) for c in status.get("conditions") or () if c["type"] == "Ready"]
+    models = [
+        (model["name"], model.get("served"), model.get("cooldownUntil"), model.get("cooldownReason"))
+        for model in status.get("models") or ()
+    ]
+    return lane["metadata"]["uid"], lane["metadata"].get("generation"), ready, models, _account(lane)
+
+
+def _account(lane: JsonObject) -> object:
+    account = (lane.get("status") or {}).get("account") or {}
+    return account.get("cooldownUntil"), account.get("reason")
+
+
+def _room(lane: JsonObject) -> int:
+    """Slots that are free and that nobody stands in line for."""
+    status, spec = lane.get("status") or {}, lane.get("spec") or {}
+    slots = (spec.get("capacity") or {}).get("runs", Capacity().runs)
+    return int(slots) - (status.get("activeRuns") or 0) - (status.get("queuedRuns") or 0)
+
+
+def may_move(run: JsonObject, lane: Key) -> bool:
+    """Whether a run stands in line elsewhere and might rather be on this lane: a step above its own, one for lack of slots, or any."""
+    status = run.get("status") or {}
+    step, chain = status.get("step"), status.get("chain") or ()
+    if not step or status.get("queue") is None or (step["namespace"], step["lane"]) == lane:
+        return False
+    if (run.get("spec") or {}).get("selection") == Selection.LEAST_BUSY:
+        return True
+    steps = [(one["namespace"], one["lane"], one.get("model")) for one in chain]
+    here = (step["namespace"], step["lane"], step.get("model"))
+    own = steps.index(here) if here in steps else 0
+    return any(
+        one[:2] == lane and (number < own or Cause.FULL in (chain[number].get("causes") or ()))
+        for number, one in enumerate(steps)
+    )

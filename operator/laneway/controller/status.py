@@ -16,7 +16,7 @@ from laneway.rules.money import format_usd, parse_usd
 
 _MESSAGE_LIMIT = 4096
 
-GOOD_ENDS = frozenset({End.COMPLETED})
+GOOD_ENDS = frozenset({End.COMPLETED, End.TRANSIENT_STOP})
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ def waiting_conditions(reason: Waiting, message: str) -> dict[str, Said]:
         Waiting.MODEL_NOT_FOUND,
         Waiting.NAMESPACE_NOT_ALLOWED,
         Waiting.PRESET_NOT_FOUND,
+        Waiting.WIRE_API_UNSUPPORTED,
     }
     return {
         RunCondition.ADMITTED: Said("False", reason, message),

@@ -17,16 +17,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple
 
 from laneway.agent.envelope import EnvelopeSummary
 from laneway.api.agentrun import AgentRunSpec
-from laneway.api.gatewaystate import AttemptState, LaneState
+from laneway.api.base import Condition
+from laneway.api.gatewaystate import AttemptState, LaneState, ModelEvidence
 from laneway.api.modellane import Access, LaneModel, ModelLaneSpec, ModelLaneStatus
 from laneway.api.reasons import LaneCondition, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, Attempt, StepStatus
 from laneway.controller.podfacts import PodFacts
 from laneway.controller.presets import Preset
-from laneway.rules.fairshare import Caller
+from laneway.rules.chain import Chain, LaneSteps
+from laneway.rules.cooldown import Evidence
+from laneway.rules.fairshare import Caller, Turn, turn
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -50,40 +55,90 @@ class Meta:
         return self.namespace, self.name
 
 
+class Wish(NamedTuple):
+    """What a run asks of a lane. Of runs with the same wish a lane may have all or none, but for what each waits for by itself."""
+
+    namespace: str
+    preset: str
+    model: str | None
+
+
 @dataclass(frozen=True)
 class Run:
-    """An AgentRun as the cache has it."""
+    """An AgentRun as the cache has it. What is worked out of it is kept with it: a lane with many waiting runs asks again at each pass."""
 
     meta: Meta
     spec: AgentRunSpec
     status: AgentRunStatus
 
-    @property
+    @cached_property
     def lane_key(self) -> Key:
-        """The lane of its first step."""
-        step = self.spec.models[0]
+        """The lane that it waits for, or uses: that of its step, before its first look that of its first step."""
+        step = self.status.step or self.spec.models[0]
         return step.namespace or self.meta.namespace, step.lane
 
-    @property
+    @cached_property
     def caller(self) -> Caller:
         """Whom it counts for in fair shares."""
         return Caller(self.meta.namespace, self.spec.caller)
+
+    @cached_property
+    def turn(self) -> Turn:
+        """Where it stands among the runs of its caller."""
+        return turn(self.spec.priority, self.meta.created, self.meta.name)
+
+    @cached_property
+    def model(self) -> str | None:
+        """The model that its step asks for; None: the lane's first."""
+        return (self.status.step or self.spec.models[0]).model
+
+    @cached_property
+    def wish(self) -> Wish:
+        """What it asks of its lane."""
+        return Wish(self.meta.namespace, self.spec.agent.preset, self.model)
 
     def condition_is(self, kind: RunCondition, status: str) -> bool:
         """Whether a condition has this status."""
         return any(c.type == kind and c.status == status for c in self.status.conditions)
 
-    @property
+    @cached_property
     def finished(self) -> bool:
         """Whether it has ended, in whatever way."""
         return self.condition_is(RunCondition.FINISHED, "True")
 
-    @property
+    @cached_property
     def admitted(self) -> bool:
         """Whether it was granted a slot for an attempt that has not ended."""
         return self.condition_is(RunCondition.ADMITTED, "True") and not self.finished
 
-    @property
+    @cached_property
+    def waits(self) -> bool:
+        """Whether it wants a slot, now or later."""
+        return not (self.spec.cancel or self.meta.deleting or self.finished or self.admitted)
+
+    @cached_property
+    def refused(self) -> Condition | None:
+        """What was said of its pod if that was refused, and it waits for this reason."""
+        reasons = {Waiting.QUOTA_EXCEEDED, Waiting.NAME_TAKEN}
+        said = (c for c in self.status.conditions if c.type == RunCondition.ADMITTED and c.status == "False")
+        return next((condition for condition in said if condition.reason in reasons), None)
+
+    @cached_property
+    def next_attempt(self) -> datetime | None:
+        """When the wait for its next attempt ends; None: it does not wait for one, or it is suspended."""
+        return None if self.spec.suspend else self.status.next_attempt_time
+
+    @cached_property
+    def not_before(self) -> datetime | None:
+        """The moment that it waits for before its first attempt; None: there is none, or it has begun."""
+        return None if self.status.attempt else self.spec.not_before_time
+
+    @cached_property
+    def unhindered(self) -> bool:
+        """Whether it waits for nothing by itself but its start time: only for what its wish needs."""
+        return not (self.spec.suspend or self.spec.depends_on or self.refused)
+
+    @cached_property
     def current(self) -> Attempt | None:
         """The attempt that holds the slot."""
         return self.status.attempts[-1] if self.admitted and self.status.attempts else None
@@ -132,6 +187,11 @@ class Lane:
         """Whether pods call the server themselves."""
         return self.spec.access is Access.DIRECT
 
+    @property
+    def steps(self) -> LaneSteps:
+        """What the chains of its runs take from it."""
+        return LaneSteps(self.spec.models[0].name, self.spec.fallback)
+
     def model(self, name: str | None) -> LaneModel | None:
         """A model by name; the first when no name is given; None when the lane does not list it."""
         if name is None:
@@ -152,10 +212,14 @@ class Place:
     used: int
     slots: int
     first: int | None = None
+    on_trial: str = ""
+    """The model whose cooldown is over, and that another run tries first."""
 
     @property
     def words(self) -> str:
         """Slots and place for people."""
+        if self.on_trial:
+            return f"position {self.position}; {self.on_trial} was cooling, and another run tries it first"
         if self.first is None or self.first == self.position:
             return f"{self.used} of {self.slots} slots used, position {self.position}"
         used = f"all {self.slots}" if self.used >= self.slots else f"{self.used} of {self.slots}"
@@ -201,20 +265,34 @@ class RunView:
     run: Run
     surroundings: Surroundings
     lane: Lane | None = None
+    """The one that its attempt uses, or that it waits for."""
+    chain: Chain = field(default_factory=Chain)
+    """Empty once it has finished."""
+    lanes: Mapping[Key, Lane] = field(default_factory=dict)
+    """Those of its chain that are there."""
+    peers: Mapping[Key, tuple[Lane, ...]] = field(default_factory=dict)
+    """Other lanes of the account of each of these."""
     place: Place | None = None
+    """In the queue of the lane that it waits for; None: that lane's turn to look at it has not come."""
     pods: tuple[PodFacts, ...] = ()
     gateway: GatewayView = GatewayView()
     envelope: EnvelopeSummary | None = None
     """The agent's log, read on Direct lanes once the pod has ended."""
-    preset: Preset | None = None
+    presets: Mapping[str, Preset] = field(default_factory=dict)
     refusal: PodRefusal | None = None
     lost_nodes: Mapping[str, datetime] = field(default_factory=dict)
     """Nodes of its pods that do not answer, and since when."""
     prompt_missing: bool = False
     usable_lanes: tuple[str, ...] = ()
-    preset_names: tuple[str, ...] = ()
     dependencies: tuple[DependencyView, ...] = ()
     """What it depends on; empty once its first attempt was granted."""
+    other_managers: tuple[str, ...] = ()
+    """Who may have taken or changed ``spec.activeModel``, by the names given to the API server; asked for only when somebody did."""
+
+    @property
+    def preset(self) -> Preset | None:
+        """How its agent is run; None: there is no such preset."""
+        return self.presets.get(self.run.spec.agent.preset)
 
     @property
     def pod(self) -> PodFacts | None:
@@ -237,7 +315,7 @@ class LaneView:
 
     lane: Lane
     runs: tuple[Run, ...] = ()
-    """Unfinished runs whose first step is this lane."""
+    """Unfinished runs that wait for this lane, hold a slot of it, or had an attempt on it."""
     pods: tuple[PodFacts, ...] = ()
     """Pods that carry this lane's labels, whoever owned them."""
     unsettled: frozenset[Held] = frozenset()
@@ -249,15 +327,43 @@ class LaneView:
     dependencies: Mapping[str, tuple[DependencyView, ...]] = field(default_factory=dict)
     """What runs that have dependencies depend on, by uid."""
     probe: LaneState | None = None
+    evidence: tuple[ModelEvidence, ...] = ()
+    """How the calls of its models went, as the gateway saw them; times are the operator's clock."""
+    troubles: Mapping[str, tuple[Evidence, ...]] = field(default_factory=dict)
+    """Failures that ended attempts of its runs, by model; those of finished runs too."""
+    successes: Mapping[str, datetime] = field(default_factory=dict)
+    """On Direct lanes: when the latest attempt began that ended well, by model. There is no gateway to tell."""
+    peers: tuple[Lane, ...] = ()
+    """Other lanes of the same account."""
+    elsewhere: frozenset[str] = frozenset()
+    """Uids of runs that have another step that is free now."""
     gateway_down_since: datetime | None = None
-    presets: frozenset[str] = field(default_factory=frozenset)
+    presets: Mapping[str, Preset] = field(default_factory=dict)
     first_pass: bool = False
     """The first look after this process began to lead."""
+
+    @cached_property
+    def active(self) -> tuple[tuple[Run, Attempt], ...]:
+        """Runs that hold a slot of it, each with the attempt that does."""
+        return tuple((run, run.current) for run in self.runs if run.current and is_on(run.current, self.lane))
+
+    @property
+    def current_probe(self) -> LaneState | None:
+        """What the last probe found. Every judgement of the gateway carries the generation it was made on; another one's is ignored."""
+        probe, meta = self.probe, self.lane.meta
+        current = probe is not None and probe.uid == meta.uid and probe.generation == meta.generation
+        return probe if current else None
+
+
+def is_on(attempt: Attempt, lane: Lane) -> bool:
+    """Whether an attempt holds a slot of a lane, wherever its run's spec points now."""
+    return (attempt.step.namespace, attempt.step.lane) == lane.meta.key
 
 
 def granted_step(run: Run, lane: Lane) -> StepStatus:
     """The step of a run with the lane's defaults filled in."""
-    model = lane.model(run.spec.models[0].model)
+    step = run.status.step or run.spec.models[0]
+    model = lane.model(step.model)
     if model is None:
         raise ValueError(f"lane {lane.meta.name} does not list the model of run {run.meta.name}")
     return StepStatus(lane=lane.meta.name, namespace=lane.meta.namespace, model=model.name)

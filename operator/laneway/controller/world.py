@@ -13,10 +13,12 @@ from laneway.api.modellane import ModelLane, ModelLaneStatus
 from laneway.api.reasons import RunCondition
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.eligibility import allows
+from laneway.controller.lanehealth import account_key
 from laneway.controller.podfacts import PodFacts, parse_time, read_pod
 from laneway.controller.views import DependencyState, DependencyView, Lane, Meta, Run
 from laneway.kube.cache import Cache, Change
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, JsonObject, Key, Resource, key_of, uid_of
+from laneway.rules.chain import Chain, LaneSteps, expand
 from laneway.rules.fairshare import Caller
 
 T = TypeVar("T")
@@ -30,13 +32,23 @@ class UnreadableObject(Exception):  # noqa: N818 - it says what happened
 
 
 def lanes_of_run(run: JsonObject) -> Iterable[Key]:
-    """The lanes that an unfinished run stands in line for, or holds a slot of."""
+    """The lanes that an unfinished run stands in line for, holds a slot of, or had an attempt on: its failures are what they learn from."""
     status = run.get("status") or {}
     if _is_finished(status):
         return ()
     own = run["metadata"]["namespace"]
-    steps = list((run.get("spec") or {}).get("models") or ())[:1]
-    steps += [attempt.get("step") or {} for attempt in (status.get("attempts") or ())[-1:]]
+    steps = [status.get("step")] if status.get("step") else list((run.get("spec") or {}).get("models") or ())[:1]
+    steps += [attempt.get("step") or {} for attempt in status.get("attempts") or ()]
+    return {Key(step.get("namespace") or own, step["lane"]) for step in steps if step.get("lane")}
+
+
+def chain_of_run(run: JsonObject) -> Iterable[Key]:
+    """The lanes that an unfinished run may use, those of fallbacks too once it was looked at: what changes there may concern it."""
+    status = run.get("status") or {}
+    if _is_finished(status):
+        return ()
+    own = run["metadata"]["namespace"]
+    steps = [*((run.get("spec") or {}).get("models") or ()), *(status.get("chain") or ())]
     return {Key(step.get("namespace") or own, step["lane"]) for step in steps if step.get("lane")}
 
 
@@ -79,6 +91,28 @@ class World:
         """A lane; None if it is not there. Raises UnreadableObject."""
         raw = self.cache.get(MODEL_LANES, key)
         return self._lanes.of(raw) if raw else None
+
+    def chain(self, run: Run) -> tuple[Chain, dict[tuple[str, str], Lane]]:
+        """The chain of a run, and the lanes on it that are there and can be read."""
+        found: dict[tuple[str, str], Lane] = {}
+
+        def steps_of(key: tuple[str, str]) -> LaneSteps | None:
+            with contextlib.suppress(UnreadableObject):
+                lane = found.get(key) or self.lane(Key(*key))
+                if lane is not None:
+                    found[key] = lane
+                    return lane.steps
+            return None
+
+        return expand(run.spec.models, namespace=run.meta.namespace, lane_of=steps_of), found
+
+    def peers(self, lane: Lane) -> tuple[Lane, ...]:
+        """Other lanes of the same account."""
+        wanted = account_key(lane)
+        if wanted is None:
+            return ()
+        lanes = self._lanes.readable(self.cache.items(MODEL_LANES))
+        return tuple(other for other in lanes if other.meta.uid != lane.meta.uid and account_key(other) == wanted)
 
     def raw_status(self, resource: Resource, key: Key) -> JsonObject:
         """The status as the API server has it, to see whether a write would change anything."""

@@ -19,20 +19,36 @@ from laneway.gateway.tokens import Authenticator, Caller, plain_address, token_i
 from laneway.gateway.views import Views
 from laneway.gateway.wire.base import Answer, Kind, Wire
 from laneway.gateway.wire.chat_completions import ChatCompletions
+from laneway.gateway.wire.embeddings import Embeddings
+from laneway.gateway.wire.generate_content import GenerateContent
 from laneway.gateway.wire.jsontext import NotAnObject
 from laneway.gateway.wire.messages import Messages
 from laneway.gateway.wire.ollama_chat import OllamaChat
-from laneway.rules.endpoint import PATHS
+from laneway.gateway.wire.responses import Responses
+from laneway.rules.classify import Verdict
+from laneway.rules.endpoint import GEMINI_STABLE, PATHS
 from laneway.rules.token import AttemptId
 
 log = logging.getLogger(__name__)
 
 BODY_LIMIT = 32 * 1024 * 1024
 
-CHAT, MESSAGES, OLLAMA = ChatCompletions(), Messages(), OllamaChat()
+CHAT, RESPONSES, EMBEDDINGS, MESSAGES, OLLAMA = ChatCompletions(), Responses(), Embeddings(), Messages(), OllamaChat()
+GEMINI, GEMINI_STREAM = GenerateContent(streams=False), GenerateContent(streams=True)
 OPERATIONS = (
-    *(Operation(PATHS[wire.api], wire) for wire in (CHAT, MESSAGES, OLLAMA)),
-    Operation("/v1/messages/count_tokens", MESSAGES, generates=False),
+    *(Operation(PATHS[wire.api], wire) for wire in (CHAT, RESPONSES, EMBEDDINGS, MESSAGES)),
+    Operation(f"{PATHS[MESSAGES.api]}/count_tokens", MESSAGES, generates=False),
+    *(Operation(f"{PATHS[OLLAMA.api]}/{name}", OLLAMA) for name in ("chat", "generate")),
+    Operation(f"{PATHS[OLLAMA.api]}/show", OLLAMA, generates=False),
+    *(
+        operation
+        for models in (PATHS[GEMINI.api], GEMINI_STABLE)
+        for operation in (
+            Operation(f"{models}/{{model}}:generateContent", GEMINI),
+            Operation(f"{models}/{{model}}:streamGenerateContent", GEMINI_STREAM),
+            Operation(f"{models}/{{model}}:countTokens", GEMINI, generates=False),
+        )
+    ),
 )
 
 
@@ -48,7 +64,7 @@ class CallPort:
         """The application; its runner needs ``handler_cancellation=True``, so that a client that leaves ends its call."""
         app = web.Application(client_max_size=BODY_LIMIT)
         for operation in OPERATIONS:
-            app.router.add_post(operation.path, self._handler(operation))
+            app.router.add_post(operation.path.replace("{model}", "{model:.+}"), self._handler(operation))
         for path, answer in listing.ANSWERS.items():
             app.router.add_get(path, self._lister(answer))
         app.router.add_get("/", _greet)
@@ -85,7 +101,8 @@ class CallPort:
             yield await self._authenticator.admit(attempt, plain_address(request.remote))
         except Refused as refused:
             if refused.cause is not None:
-                failure = call_failure(refused.cause, str(refused), sent=self._tools.clock())
+                now = self._tools.clock()
+                failure = call_failure(Verdict(refused.cause), str(refused), sent=now, seen=now)
                 self._tools.state.fail(attempt, failure)
             raise
         except asyncio.CancelledError:
@@ -117,7 +134,7 @@ class CallPort:
         target = choose(caller.run, self._views, operation.wire.api)
         body = await _read_body(request)
         try:
-            prepared = operation.wire.prepare(body, model=target.model)
+            prepared = operation.wire.prepare(body, model=target.model, server=target.lane.spec.endpoint.server)
             exchange = Exchange(
                 tools=self._tools,
                 operation=operation,
@@ -158,6 +175,10 @@ def _wire_of(request: web.Request) -> Wire:
     """The dialect of a request that names no wire API."""
     if request.path.startswith("/api/"):
         return OLLAMA
+    if listing.is_gemini(request):
+        return GEMINI
+    if request.path.startswith(PATHS[RESPONSES.api]):
+        return RESPONSES
     return MESSAGES if "anthropic-version" in request.headers else CHAT
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
-from laneway.api.modellane import Auth
+from laneway.api.endpoint import Auth
 from laneway.api.names import CREDENTIAL_LABEL
 from laneway.gateway.views import Lane
 from laneway.rules.endpoint import auth_of
@@ -60,16 +60,19 @@ class Credentials:
 
 
 def auth_headers(lane: Lane, key: str | None) -> dict[str, str]:
-    """The header that carries the lane's key."""
+    """What the lane adds to a request: its own headers, and the one that carries its key."""
+    headers = {header.name: header.value for header in lane.spec.endpoint.headers}
     if key is None:
-        return {}
+        return headers
     match auth_of(lane.spec.endpoint):
         case Auth.BEARER:
-            return {"Authorization": f"Bearer {key}"}
+            return {**headers, "Authorization": f"Bearer {key}"}
         case Auth.X_API_KEY:
-            return {"x-api-key": key}
+            return {**headers, "x-api-key": key}
+        case Auth.X_GOOG_API_KEY:
+            return {**headers, "x-goog-api-key": key}
         case Auth.NONE:
-            return {}
+            return headers
 
 
 def _place(lane: Lane) -> tuple[str, str, str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from aiohttp import web
@@ -14,6 +14,7 @@ from laneway.api.gatewaystate import CallFailure
 from laneway.api.reasons import Cause
 from laneway.gateway import headers, metrics
 from laneway.gateway.credentials import CredentialMissing, Credentials, auth_headers
+from laneway.gateway.evidence import LaneModel
 from laneway.gateway.ledger import CallEnd, CallStart, Ledger, LedgerError
 from laneway.gateway.refused import Refused
 from laneway.gateway.state import MESSAGE_LIMIT, Clock, State
@@ -22,7 +23,7 @@ from laneway.gateway.tokens import Caller
 from laneway.gateway.upstream import BrokenOff, Incoming, Outgoing, TooLate, Upstream, UpstreamError, time_limit
 from laneway.gateway.views import Lane
 from laneway.gateway.wire.base import Kind, Prepared, Reader, Reading, Wire, read_error
-from laneway.rules.classify import classify
+from laneway.rules.classify import Signals, Verdict, judge
 from laneway.rules.endpoint import answer_seconds, request_seconds
 from laneway.rules.pricing import cost_micro_usd
 
@@ -86,7 +87,7 @@ class Exchange:
         self._answered = _CLIENT_LEFT
         self._complete = False
         self._server_worked = False
-        self._failure: tuple[Cause, str] | None = None
+        self._failure: CallFailure | None = None
         self._response: web.StreamResponse | None = None
         self._settled = False
 
@@ -97,7 +98,7 @@ class Exchange:
             await self._begin()
             return await self._carry()
         except UpstreamError as error:
-            self._fail(error.cause, str(error))
+            self._fail(Verdict(error.cause), str(error))
             self._server_worked = error.sent
             if self._response is not None:
                 self._break_off()
@@ -152,7 +153,7 @@ class Exchange:
             headers=headers.to_server(self._request.headers, auth_headers(self._target.lane, self._key)),
             body=self._prepared.body,
         )
-        self._server_worked = True
+        self._server_worked, self._status = True, None
         self._incoming = await self._tools.upstream.send(outgoing)
         self._status = self._incoming.status
         return self._incoming
@@ -175,14 +176,19 @@ class Exchange:
             raise Refused(Kind.UNAVAILABLE, f"the lane has no key: {error}", cause=Cause.AUTH_FAILED) from error
 
     async def _pass_on_error(self, incoming: Incoming) -> web.StreamResponse:
-        """A refusal of the server, whole, without the lane's key if the server repeats it."""
+        """A refusal of the server, without the lane's key if the server repeats it. Its status stands even if its words break off."""
         if incoming.status < _FIRST_ERROR:
             raise BrokenOff(f"the server answers with a redirect ({incoming.status})")
-        body = await incoming.read_all(_ERROR_LIMIT)
+        try:
+            body = await incoming.read_all(_ERROR_LIMIT)
+        except BrokenOff:
+            body = b""
         if self._key is not None:
             body = body.replace(self._key.encode(), b"[key]")
         error = read_error(body)
-        self._fail(classify(incoming.status, error), error.message or f"the server answers {incoming.status}")
+        signals = Signals(status=incoming.status, error=error, headers=incoming.headers)
+        verdict = judge(signals, now=self._tools.clock())
+        self._fail(verdict, error.message or f"the server answers {incoming.status}")
         self._complete = True
         self._answered = incoming.status
         return web.Response(
@@ -220,8 +226,15 @@ class Exchange:
         await response.write_eof()
         return response
 
-    def _fail(self, cause: Cause, message: str) -> None:
-        self._failure = (cause, message)
+    def _fail(self, verdict: Verdict, message: str) -> None:
+        """The call has failed, now."""
+        self._failure = call_failure(
+            verdict if verdict.status else replace(verdict, status=self._status),
+            message if self._key is None else message.replace(self._key, "[key]"),
+            sent=self._started,
+            seen=self._tools.clock(),
+            cut=self._response is not None,
+        )
 
     def _break_off(self) -> None:
         """The client sees a broken answer, not one that only looks complete."""
@@ -236,12 +249,13 @@ class Exchange:
         self._settled = True
         reading = self._read_to_end()
         if reading.error is not None and self._failure is None:
-            self._fail(classify(None, reading.error), reading.error.message)
+            self._fail(judge(Signals(error=reading.error), now=self._tools.clock()), reading.error.message)
         end = self._call_end(reading)
         if not self._operation.generates:
             return
         self._tools.ledger.settle(self._start.id, end)
-        self._tools.state.settle(self._caller.attempt, end, failure=self._call_failure())
+        model = LaneModel(*self._target.lane.key, self._target.model)
+        self._tools.state.settle(self._caller.attempt, end, model=model, sent=self._started, failure=self._failure)
         metrics.count_call(self._start, end, answered=self._answered)
 
     def _read_to_end(self) -> Reading:
@@ -252,33 +266,37 @@ class Exchange:
 
     def _call_end(self, reading: Reading) -> CallEnd:
         answered = self._complete or reading.ended
-        success = answered and self._failure is None
+        failure = self._failure
+        success = answered and failure is None
         refused = self._status is not None and self._status >= _FIRST_REDIRECT
         return CallEnd(
             ended_ms=_milliseconds(self._tools.clock()),
             status=self._status,
-            cause=None if self._failure is None else self._failure[0].value,
+            cause=failure.cause.value if failure else None,
             finish_reason=reading.finish_reason,
             turn=success,
             metered=reading.usage_final or refused or not self._server_worked,
             usage=reading.usage,
             prices=self._target.prices,
             cost_micro_usd=cost_micro_usd(self._target.prices, reading.usage),
+            reset_ms=_milliseconds(failure.reset_time) if failure and failure.reset_time else None,
+            reset_source=failure.reset_source if failure else None,
+            cut=failure is not None and failure.cut,
         )
 
-    def _call_failure(self) -> CallFailure | None:
-        if self._failure is None:
-            return None
-        cause, message = self._failure
-        if self._key is not None:
-            message = message.replace(self._key, "[key]")
-        return call_failure(cause, message, sent=self._started, status=self._status)
 
-
-def call_failure(cause: Cause, message: str, *, sent: datetime, status: int | None = None) -> CallFailure:
+def call_failure(verdict: Verdict, message: str, *, sent: datetime, seen: datetime, cut: bool = False) -> CallFailure:
     """A failure as the operator gets it: one line, cut to what a status may hold."""
-    line = " ".join(message.split())[:MESSAGE_LIMIT]
-    return CallFailure(sent_time=sent, cause=cause, status=status, message=line)
+    return CallFailure(
+        sent_time=sent,
+        seen_time=seen,
+        cause=verdict.cause,
+        status=verdict.status,
+        message=" ".join(message.split())[:MESSAGE_LIMIT],
+        reset_time=verdict.reset_time,
+        reset_source=verdict.reset_source,
+        cut=cut,
+    )
 
 
 def _call_start(operation: Operation, caller: Caller, target: Target, started: datetime) -> CallStart:

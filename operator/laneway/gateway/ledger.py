@@ -69,6 +69,11 @@ class CallEnd:
     usage: Usage
     prices: Prices | None
     cost_micro_usd: int | None
+    reset_ms: int | None = None
+    """When the server said that the model may be used again."""
+    reset_source: str | None = None
+    cut: bool = False
+    """It failed after its answer had begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,4 +237,7 @@ def _end_values(end: CallEnd) -> tuple[object, ...]:
         usage.cache_write_tokens,
         *prices,
         end.cost_micro_usd,
+        end.reset_ms,
+        end.reset_source,
+        int(end.cut),
     )

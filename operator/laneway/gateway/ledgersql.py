@@ -8,7 +8,7 @@ from typing import Any
 
 from laneway.rules.token import AttemptId
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _DAY_MS = 86_400_000
 _KEEP_MS = 90 * _DAY_MS
 _RECENT_MS = 2 * _DAY_MS
@@ -39,7 +39,10 @@ CREATE TABLE calls (
   output_price INTEGER,
   cache_read_price INTEGER,
   cache_write_price INTEGER,
-  cost_micro_usd INTEGER
+  cost_micro_usd INTEGER,
+  reset_ms INTEGER,
+  reset_source TEXT,
+  cut INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX calls_by_attempt ON calls (run_uid, attempt);
 CREATE INDEX calls_by_start ON calls (started_ms);
@@ -50,6 +53,11 @@ CREATE TABLE closed (
   PRIMARY KEY (run_uid, attempt)
 ) STRICT, WITHOUT ROWID;
 """
+_FROM_1_TO_2 = """
+ALTER TABLE calls ADD COLUMN reset_ms INTEGER;
+ALTER TABLE calls ADD COLUMN reset_source TEXT;
+ALTER TABLE calls ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;
+"""
 
 BEGIN = (
     "INSERT INTO calls (id, run_uid, attempt, namespace, lane_namespace, lane, model, wire_api, started_ms, state)"
@@ -58,7 +66,8 @@ BEGIN = (
 SETTLE = (
     "UPDATE calls SET state = 'settled', ended_ms = ?, status = ?, class = ?, finish_reason = ?, turn = ?, metered = ?,"
     " input_tokens = ?, output_tokens = ?, cache_read_tokens = ?, cache_write_tokens = ?,"
-    " input_price = ?, output_price = ?, cache_read_price = ?, cache_write_price = ?, cost_micro_usd = ?"
+    " input_price = ?, output_price = ?, cache_read_price = ?, cache_write_price = ?, cost_micro_usd = ?,"
+    " reset_ms = ?, reset_source = ?, cut = ?"
     " WHERE id = ? AND state = 'open'"
 )
 CLOSE_ATTEMPT = "INSERT INTO closed (run_uid, attempt, closed_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
@@ -87,7 +96,7 @@ _TOTAL_NAMES = (
 _RECENT = "(c.run_uid, c.attempt) IN (SELECT run_uid, attempt FROM calls WHERE started_ms > :since)"
 _ONE = "c.run_uid = :run_uid AND c.attempt = :attempt"
 _LAST = """
-SELECT class, status, started_ms, finish_reason FROM calls
+SELECT class, status, started_ms, ended_ms, finish_reason, reset_ms, reset_source, cut FROM calls
 WHERE run_uid = ? AND attempt = ? AND state = 'settled' AND (turn = 1 OR class IS NOT NULL) ORDER BY ended_ms DESC, rowid DESC LIMIT 1
 """
 
@@ -114,6 +123,10 @@ class Past:
     """Class of the last ended call; None if that one succeeded."""
     last_status: int | None = None
     last_started_ms: int | None = None
+    last_ended_ms: int | None = None
+    last_reset_ms: int | None = None
+    last_reset_source: str | None = None
+    last_cut: bool = False
     finish_reason: str | None = None
 
 
@@ -124,8 +137,9 @@ def prepare(connection: sqlite3.Connection, *, now_ms: int) -> list[Past]:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > SCHEMA_VERSION:
         raise ValueError(f"it has schema {version}, and this program knows {SCHEMA_VERSION}")
-    if version == 0:
-        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    script = {0: _SCHEMA, 1: _FROM_1_TO_2}.get(version)
+    if script is not None:
+        connection.executescript(f"BEGIN; {script} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
     connection.execute("UPDATE calls SET state = 'lost', ended_ms = ? WHERE state = 'open'", (now_ms,))
     connection.execute("DELETE FROM calls WHERE started_ms < ?", (now_ms - _KEEP_MS,))
     connection.execute("DELETE FROM closed WHERE closed_ms < ?", (now_ms - _KEEP_MS,))
@@ -151,7 +165,7 @@ def _past(connection: sqlite3.Connection, row: tuple[object, ...]) -> Past:
     numbers: list[Any] = [value if value is None else int(str(value)) for value in row[1:]]
     attempt = AttemptId(run_uid=str(row[0]), attempt=numbers[0])
     last = connection.execute(_LAST, (attempt.run_uid, attempt.attempt)).fetchone()
-    cause, status, started, finish = last if last is not None else (None, None, None, None)
+    cause, status, started, ended, finish, reset, source, cut = last or (None,) * 8
     return Past(
         attempt=attempt,
         **dict(zip(_TOTAL_NAMES, numbers[1:12], strict=True)),
@@ -159,5 +173,9 @@ def _past(connection: sqlite3.Connection, row: tuple[object, ...]) -> Past:
         last_cause=cause,
         last_status=status,
         last_started_ms=started,
+        last_ended_ms=ended,
+        last_reset_ms=reset,
+        last_reset_source=source,
+        last_cut=bool(cut),
         finish_reason=finish,
     )

@@ -1,4 +1,7 @@
-"""Lists that clients ask for before they call: the models of the run's lane, answered by the gateway itself."""
+"""Lists that clients ask for before they call: the run's model, answered by the gateway itself.
+
+It is the only one, because the gateway puts it into every call.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from aiohttp import web
 
 from laneway import __version__
 from laneway.gateway.refused import Refused
-from laneway.gateway.target import lane_of
+from laneway.gateway.target import lane_of, model_of
 from laneway.gateway.views import Run, Views
 from laneway.gateway.wire.base import Answer, Kind, json_answer
 
@@ -20,30 +23,30 @@ _EPOCH = "1970-01-01T00:00:00Z"
 
 
 def list_models(request: web.Request, run: Run, views: Views) -> Answer:
-    """``GET /v1/models``, in Anthropic's shape for its clients."""
-    names = _names(run, views)
+    """``GET /v1/models`` and ``/v1beta/models``, in the shape of the client."""
+    name = _name(run, views)
+    if is_gemini(request):
+        return json_answer(200, {"models": [_gemini(name)]})
     if "anthropic-version" in request.headers:
-        data = [_anthropic(name) for name in names]
-        ends = {"first_id": names[0], "last_id": names[-1]}
-        return json_answer(200, {"data": data, "has_more": False, **ends})
-    return json_answer(200, {"object": "list", "data": [_openai(name) for name in names]})
+        return json_answer(200, {"data": [_anthropic(name)], "has_more": False, "first_id": name, "last_id": name})
+    return json_answer(200, {"object": "list", "data": [_openai(name)]})
 
 
 def show_model(request: web.Request, run: Run, views: Views) -> Answer:
-    """``GET /v1/models/<name>``."""
-    name = request.match_info["name"]
-    if name not in _names(run, views):
-        raise Refused(Kind.NOT_FOUND, f"the run's lane has no model {name!r}")
+    """``GET /v1/models/<name>`` and ``/v1beta/models/<name>``."""
+    asked, name = request.match_info["name"], _name(run, views)
+    if asked != name:
+        raise Refused(Kind.NOT_FOUND, f"the run's model is {name!r}, not {asked!r}")
+    if is_gemini(request):
+        return json_answer(200, _gemini(name))
     return json_answer(200, _anthropic(name) if "anthropic-version" in request.headers else _openai(name))
 
 
 def list_tags(request: web.Request, run: Run, views: Views) -> Answer:
     """``GET /api/tags``."""
-    models = [
-        {"name": name, "model": name, "modified_at": _EPOCH, "size": 0, "digest": "", "details": {}}
-        for name in _names(run, views)
-    ]
-    return json_answer(200, {"models": models})
+    name = _name(run, views)
+    model = {"name": name, "model": name, "modified_at": _EPOCH, "size": 0, "digest": "", "details": {}}
+    return json_answer(200, {"models": [model]})
 
 
 def tell_version(request: web.Request, run: Run, views: Views) -> Answer:
@@ -54,13 +57,20 @@ def tell_version(request: web.Request, run: Run, views: Views) -> Answer:
 ANSWERS: dict[str, Lister] = {
     "/v1/models": list_models,
     "/v1/models/{name:.+}": show_model,
+    "/v1beta/models": list_models,
+    "/v1beta/models/{name:.+}": show_model,
     "/api/tags": list_tags,
     "/api/version": tell_version,
 }
 
 
-def _names(run: Run, views: Views) -> list[str]:
-    return [model.name for model in lane_of(run, views).spec.models]
+def is_gemini(request: web.Request) -> bool:
+    """Whether the client speaks Gemini's API, whose stable version shares its path with OpenAI's list."""
+    return request.path.startswith("/v1beta/") or "x-goog-api-key" in request.headers
+
+
+def _name(run: Run, views: Views) -> str:
+    return model_of(run, lane_of(run, views)).name
 
 
 def _openai(name: str) -> dict[str, object]:
@@ -69,3 +79,8 @@ def _openai(name: str) -> dict[str, object]:
 
 def _anthropic(name: str) -> dict[str, object]:
     return {"type": "model", "id": name, "display_name": name, "created_at": _EPOCH}
+
+
+def _gemini(name: str) -> dict[str, object]:
+    methods = ["generateContent", "streamGenerateContent", "countTokens"]
+    return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": methods}

@@ -22,7 +22,7 @@ from laneway.gateway.health import Health
 from laneway.gateway.ledger import LedgerError, LedgerLocked, open_ledger
 from laneway.gateway.operatorport import OperatorPort
 from laneway.gateway.prober import Prober
-from laneway.gateway.state import State, wait_until_left
+from laneway.gateway.state import Clock, State, wait_until_left
 from laneway.gateway.tokens import Authenticator, KeyRing
 from laneway.gateway.upstream import open_upstream
 from laneway.gateway.views import Views
@@ -40,17 +40,21 @@ _KEYS_STEP_SECONDS = 60.0
 _MILLISECONDS = 1000
 
 
-def run(settings: GatewaySettings) -> int:
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def run(settings: GatewaySettings, clock: Clock = _utc_now) -> int:
     """Serve until told to leave. Answers the exit code."""
     logs.setup(settings.log)
     try:
-        return asyncio.run(_serve(settings))
+        return asyncio.run(_serve(settings, clock))
     except (KubeError, LedgerError, OSError) as error:
         log.error("gateway cannot start", extra={"cause": str(error)})
         return 1
 
 
-async def _serve(settings: GatewaySettings) -> int:
+async def _serve(settings: GatewaySettings, clock: Clock) -> int:
     stop = _stop_signal()
     async with AsyncExitStack() as stack:
         views = Views()
@@ -59,7 +63,7 @@ async def _serve(settings: GatewaySettings) -> int:
         cluster = Cluster(kube, views, settings)
         health = Health(views=views, keys=KeyRing(cluster.read_keys))
         await _listen(stack, health.app(), settings.metrics_port, "metrics")
-        gateway = _Gateway(settings, cluster, views, health)
+        gateway = _Gateway(settings, cluster, views, health, clock)
         work = asyncio.create_task(gateway.work(stack))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -77,8 +81,9 @@ async def _serve(settings: GatewaySettings) -> int:
 class _Gateway:
     """The parts that live as long as the process."""
 
-    def __init__(self, settings: GatewaySettings, cluster: Cluster, views: Views, health: Health) -> None:
+    def __init__(self, settings: GatewaySettings, cluster: Cluster, views: Views, health: Health, clock: Clock) -> None:
         self._settings = settings
+        self._clock = clock
         self._cluster = cluster
         self._views = views
         self._health = health
@@ -118,10 +123,10 @@ class _Gateway:
     async def _open(self, stack: AsyncExitStack) -> Tools:
         """Everything that a call works with; waits for the ledger's lock, unready."""
         ledger, past = await self._lock_ledger(stack)
-        self._state = state = State(clock=_utc_now, past=past)
+        self._state = state = State(clock=self._clock, past=past)
         upstream = await stack.enter_async_context(open_upstream())
         credentials = Credentials(self._cluster.read_secret)
-        prober = Prober(upstream=upstream, credentials=credentials, state=state, clock=_utc_now)
+        prober = Prober(upstream=upstream, credentials=credentials, state=state, clock=self._clock)
         stack.push_async_callback(prober.close)
         self._views.on_lane = prober.take
         return Tools(
@@ -129,7 +134,7 @@ class _Gateway:
             credentials=credentials,
             ledger=ledger,
             state=state,
-            clock=_utc_now,
+            clock=self._clock,
             key_changed=prober.wake,
         )
 
@@ -169,7 +174,3 @@ def _stop_signal() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)

@@ -12,14 +12,14 @@ from urllib.parse import quote
 
 from yarl import URL
 
+from laneway.api.endpoint import Server, WireAPI
 from laneway.api.gatewaystate import ModelState
-from laneway.api.modellane import Server
 from laneway.api.reasons import LaneReason
 from laneway.gateway.credentials import CredentialMissing, Credentials, auth_headers
 from laneway.gateway.upstream import Outgoing, Upstream, UpstreamError, time_limit
 from laneway.gateway.views import Lane
 from laneway.gateway.wire.base import parse_object
-from laneway.rules.endpoint import root_url
+from laneway.rules.endpoint import PATHS, path_of, root_url
 
 _ANSWER_LIMIT = 4 * 1024 * 1024
 _NAMES_SHOWN = 5
@@ -103,17 +103,20 @@ class _Visit:
 
     async def look(self) -> Served:
         """Raises UpstreamError and _Failed."""
-        match self._lane.spec.endpoint.server:
-            case Server.VLLM:
-                await self._get("/health")
-                return _openai_models(await self._get("/v1/models"))
+        endpoint = self._lane.spec.endpoint
+        if endpoint.server is Server.VLLM:
+            await self._get("/health")
+        match endpoint.server:
             case Server.OLLAMA:
                 return await self._ollama_models(await self._get("/api/tags"))
-            case Server.OPENAI:
+            case Server.VLLM | Server.OPENAI:
                 return _openai_models(await self._get("/v1/models"))
             case Server.ANTHROPIC:
                 self._headers.update(_ANTHROPIC)
                 return await self._with_aliases(_openai_models(await self._get("/v1/models?limit=1000")))
+            case Server.GEMINI:
+                api = WireAPI.GENERATE_CONTENT
+                return _gemini_models(await self._get(path_of(endpoint, api, PATHS[api]) + "?pageSize=1000"))
             case Server.OTHER:
                 status, body = await self._ask("GET", "/v1/models")
                 if status in {_NOT_FOUND, _NO_METHOD}:
@@ -175,6 +178,15 @@ def _openai_models(body: bytes) -> Served:
         name, length = entry.get("id"), entry.get("max_model_len")
         if isinstance(name, str):
             context[name] = _length(length)
+    return Served(context)
+
+
+def _gemini_models(body: bytes) -> Served:
+    """Names stand there as ``models/NAME``."""
+    context: dict[str, int | None] = {}
+    for entry in _entries(body, "models"):
+        if isinstance(name := entry.get("name"), str):
+            context[name.removeprefix("models/")] = _length(entry.get("inputTokenLimit"))
     return Served(context)
 
 

@@ -53,6 +53,7 @@ class Prober:
             changed = known.lane.generation != lane.generation
             known.lane = lane
             if changed:
+                self._state.keep_models(*key, [model.name for model in lane.spec.models])
                 known.wake.set()
             return
         if known is not None:

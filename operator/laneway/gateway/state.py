@@ -1,16 +1,17 @@
-"""What the operator may ask of the gateway: attempts and lanes as they are now, each with the version of its last change."""
+"""What the operator may ask of the gateway: attempts, models and lanes as they are now, each with the version of its last change."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from laneway.api.gatewaystate import AttemptState, CallFailure, GatewayState, LaneState, Totals
-from laneway.api.reasons import Cause
+from laneway.api.gatewaystate import AttemptState, CallFailure, GatewayState, LaneState, Totals, known_cause
+from laneway.api.reasons import ResetSource
+from laneway.gateway.evidence import Evidence, LaneModel
 from laneway.gateway.ledger import CallEnd
 from laneway.gateway.ledgersql import Past
 from laneway.rules.token import AttemptId
@@ -98,7 +99,7 @@ _Key = AttemptId | _LaneKey
 
 
 class State:
-    """All attempts and lanes, in the order of their last change."""
+    """All attempts, models and lanes, in the order of their last change."""
 
     def __init__(self, *, clock: Clock, past: Iterable[Past] = ()) -> None:
         """Begin a new epoch with what the ledger remembers."""
@@ -108,6 +109,7 @@ class State:
         self._clock = clock
         self._attempts: OrderedDict[AttemptId, _Attempt] = OrderedDict()
         self._lanes: OrderedDict[_LaneKey, LaneState] = OrderedDict()
+        self._evidence = Evidence(self._next_version)
         for one in past:
             self.remember(one)
 
@@ -145,20 +147,24 @@ class State:
         if entry.touched is None or now - entry.touched >= _ACTIVITY_STEP:
             self._touch(entry)
 
-    def settle(self, attempt: AttemptId, end: CallEnd, *, failure: CallFailure | None) -> None:
-        """Count a call that has ended."""
+    def settle(
+        self, attempt: AttemptId, end: CallEnd, *, model: LaneModel, sent: datetime, failure: CallFailure | None
+    ) -> None:
+        """Count a call that has ended, for its attempt and for its model."""
         entry = self._entry(attempt)
         entry.calls += 1
         entry.unpriced = entry.unpriced or (end.prices is None and _worked(end))
         entry.totals = _add(entry.totals, end, unpriced=entry.unpriced)
         if failure is not None:
             entry.failure = failure
+            self._evidence.failed(model, failure, run_uid=attempt.run_uid)
         elif end.turn:
             entry.failure, entry.finish_reason = None, end.finish_reason
+            self._evidence.succeeded(model, sent=sent)
         self._touch(entry)
 
     def fail(self, attempt: AttemptId, failure: CallFailure) -> None:
-        """The gateway itself refused a call of the attempt."""
+        """The gateway itself refused a call of the attempt: no model has failed."""
         entry = self._entry(attempt)
         entry.failure = failure
         self._touch(entry)
@@ -183,8 +189,8 @@ class State:
         return list(entry.open)
 
     def attempt_state(self, attempt: AttemptId) -> AttemptState:
-        """One attempt."""
-        return self._entry(attempt).state()
+        """One attempt, with the time of this answer."""
+        return self._entry(attempt).state().model_copy(update={"answered_time": self._clock()})
 
     def open_calls(self) -> list[OpenCall]:
         """All calls in flight."""
@@ -192,8 +198,7 @@ class State:
 
     def remember(self, past: Past) -> None:
         """Take what the ledger knows of an attempt."""
-        self._version()
-        entry = _Attempt(id=past.attempt, version=self.version, touched=self._clock())
+        entry = _Attempt(id=past.attempt, version=self._next_version(), touched=self._clock())
         entry.unpriced = past.unpriced_calls > 0
         entry.totals = Totals(
             turns=past.turns,
@@ -207,9 +212,7 @@ class State:
         entry.calls, entry.closed = past.calls, past.closed
         entry.last_activity = _moment(past.last_activity_ms)
         entry.finish_reason = past.finish_reason
-        sent = _moment(past.last_started_ms)
-        if past.last_cause is not None and sent is not None:
-            entry.failure = CallFailure(sent_time=sent, cause=Cause(past.last_cause), status=past.last_status)
+        entry.failure = _past_failure(past)
         self._attempts[past.attempt] = entry
 
     # Lanes
@@ -220,13 +223,17 @@ class State:
         known = self._lanes.get(key)
         if known is not None and _same(known, lane):
             return
-        self._version()
-        self._lanes[key] = lane.model_copy(update={"version": self.version})
+        self._lanes[key] = lane.model_copy(update={"version": self._next_version()})
         self._lanes.move_to_end(key)
 
     def drop_lane(self, namespace: str, name: str) -> None:
         """The lane is gone, or no longer carried by the gateway."""
         self._lanes.pop((namespace, name), None)
+        self.keep_models(namespace, name, ())
+
+    def keep_models(self, namespace: str, name: str, models: Collection[str]) -> None:
+        """The models that a lane lists now; what is known of others is dropped."""
+        self._evidence.keep(namespace, name, models)
 
     def lane_state(self, namespace: str, name: str) -> LaneState | None:
         """The last result of a lane's probe."""
@@ -250,7 +257,9 @@ class State:
             epoch=self.epoch,
             started_time=self._started,
             version=self.version,
+            answered_time=self._clock(),
             attempts=tuple(attempts),
+            evidence=self._evidence.since(after),
             lanes=tuple(lanes),
         )
 
@@ -264,12 +273,12 @@ class State:
         entry.touched = self._clock()
         if active:
             entry.last_activity = entry.touched
-        self._version()
-        entry.version = self.version
+        entry.version = self._next_version()
         self._attempts.move_to_end(entry.id)
 
-    def _version(self) -> None:
+    def _next_version(self) -> int:
         self.version += 1
+        return self.version
 
     def _forget_old(self) -> None:
         """Attempts without a sign of life leave memory after two days; the ledger knows them still."""
@@ -309,6 +318,22 @@ def _known_sum(total: int | None, more: int | None) -> int | None:
 def _same(known: LaneState, new: LaneState) -> bool:
     ignored: dict[str, object] = {"version": 0, "probed_time": known.probed_time}
     return known.model_copy(update=ignored) == new.model_copy(update=ignored)
+
+
+def _past_failure(past: Past) -> CallFailure | None:
+    """The last failure of an attempt as the ledger keeps it: without the server's words, to the millisecond."""
+    sent, seen = _moment(past.last_started_ms), _moment(past.last_ended_ms)
+    if past.last_cause is None or sent is None or seen is None:
+        return None
+    return CallFailure(
+        sent_time=sent,
+        seen_time=seen,
+        cause=known_cause(past.last_cause),
+        status=past.last_status,
+        reset_time=_moment(past.last_reset_ms),
+        reset_source=past.last_reset_source and ResetSource(past.last_reset_source),
+        cut=past.last_cut,
+    )
 
 
 def _moment(milliseconds: int | None) -> datetime | None:

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from yarl import URL
 
-from laneway.api.modellane import Access
+from laneway.api.endpoint import WireAPI
+from laneway.api.modellane import Access, LaneModel
 from laneway.api.reasons import Cause
 from laneway.gateway.refused import Refused
 from laneway.gateway.views import Lane, Run, Views
 from laneway.gateway.wire.base import Kind
-from laneway.rules.endpoint import SPOKEN, WireAPI, root_url
+from laneway.rules.endpoint import path_of, root_url, spoken
 from laneway.rules.pricing import Prices, prices_of
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A lane, a model on it, and what its tokens cost."""
+    """A lane, an API and a model on it, and what its tokens cost."""
 
     lane: Lane
+    api: WireAPI
     model: str
     prices: Prices | None
 
     def url(self, path: str, query: str) -> URL:
-        """The address of an API on the lane's server; the query is passed on byte for byte."""
-        root = root_url(self.lane.spec.endpoint, lane_namespace=self.lane.namespace)
+        """The address of an operation on the lane's server; the query is passed on byte for byte.
+
+        A ``{model}`` in the path is the model, one segment whatever its name.
+        """
+        endpoint = self.lane.spec.endpoint
+        root = root_url(endpoint, lane_namespace=self.lane.namespace)
+        path = path_of(endpoint, self.api, path).replace("{model}", quote(self.model, safe=""))
         return URL(root + path + (f"?{query}" if query else ""), encoded=True)
 
 
@@ -47,14 +55,21 @@ def lane_of(run: Run, views: Views) -> Lane:
 def choose(run: Run, views: Views, api: WireAPI) -> Target:
     """The target of a run's call. Raises Refused."""
     lane = lane_of(run, views)
-    name = "/".join(lane.key)
-    spoken = SPOKEN[lane.spec.endpoint.server]
-    if api not in spoken:
-        these = ", ".join(sorted(spoken))
-        message = f"lane {name} does not speak {api}; its server ({lane.spec.endpoint.server}) speaks {these}"
+    apis = spoken(lane.spec.endpoint)
+    if api not in apis:
+        these = ", ".join(sorted(apis))
+        message = (
+            f"lane {'/'.join(lane.key)} does not speak {api}; its server ({lane.spec.endpoint.server}) speaks {these}"
+        )
         raise Refused(Kind.NOT_FOUND, message, cause=Cause.WIRE_API_UNSUPPORTED)
+    model = model_of(run, lane)
+    return Target(lane=lane, api=api, model=model.name, prices=prices_of(model.pricing))
+
+
+def model_of(run: Run, lane: Lane) -> LaneModel:
+    """The model of a run's step on its lane. Raises Refused."""
     for model in lane.spec.models:
         if model.name == run.model:
-            return Target(lane=lane, model=model.name, prices=prices_of(model.pricing))
-    message = f"lane {name} has no model {run.model!r} any more"
+            return model
+    message = f"lane {'/'.join(lane.key)} has no model {run.model!r} any more"
     raise Refused(Kind.NOT_FOUND, message, cause=Cause.MODEL_NOT_FOUND)

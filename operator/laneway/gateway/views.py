@@ -238,7 +238,7 @@ def _run(item: JsonObject) -> Run | None:
         attempt=status.get("attempt") or 0,
         finished=finished,
         lane=(step["namespace"], step["lane"]) if step else None,
-        model=step["model"] if step else None,
+        model=step.get("model") if step else None,
     )
 
 

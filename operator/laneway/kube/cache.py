@@ -69,15 +69,20 @@ class Cache:
         self,
         *,
         lanes_of_run: Callable[[JsonObject], Iterable[Key]],
+        chain_of_run: Callable[[JsonObject], Iterable[Key]],
         dependencies_of_run: Callable[[JsonObject], Iterable[Key]],
     ) -> None:
-        """The lanes, and the other runs, under which a run is found; both functions must accept any object the API accepts."""
+        """The lanes that a run concerns, those of its chain, and the other runs, under which it is found.
+
+        The functions must accept any object the API accepts.
+        """
         self._runs_by_lane = _Index(lanes_of_run)
+        self._runs_by_chain = _Index(chain_of_run)
         self._runs_by_dependency = _Index(dependencies_of_run)
         self._pods_by_run = _Index(_run_of_pod)
         self._pods_by_lane = _Index(_lane_of_pod)
         self._tables = {
-            AGENT_RUNS: _Table([self._runs_by_lane, self._runs_by_dependency]),
+            AGENT_RUNS: _Table([self._runs_by_lane, self._runs_by_chain, self._runs_by_dependency]),
             MODEL_LANES: _Table([]),
             PODS: _Table([self._pods_by_run, self._pods_by_lane]),
         }
@@ -100,6 +105,10 @@ class Cache:
     def runs_on_lane(self, lane: Key) -> list[JsonObject]:
         """The runs that ``lanes_of_run`` put under this lane."""
         return self._find(AGENT_RUNS, self._runs_by_lane, lane)
+
+    def runs_with_lane_in_chain(self, lane: Key) -> list[JsonObject]:
+        """The runs that ``chain_of_run`` put under this lane."""
+        return self._find(AGENT_RUNS, self._runs_by_chain, lane)
 
     def dependents_of_run(self, run: Key) -> list[JsonObject]:
         """The runs that ``dependencies_of_run`` put under this run, whether it exists or not."""

@@ -1,43 +1,59 @@
-"""Where a lane's API really is: the Service of a short host name, the path of a wire API, the header of a key."""
+"""Where a lane's API really is: the Service of a short host name, the wire APIs and their paths, the header of a key."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from urllib.parse import urlsplit, urlunsplit
 
-from laneway.api.modellane import Auth, Endpoint, LaneTimeouts, Server
-
-
-class WireAPI(StrEnum):
-    """The protocols that model clients speak."""
-
-    CHAT_COMPLETIONS = "ChatCompletions"
-    MESSAGES = "Messages"
-    OLLAMA_CHAT = "OllamaChat"
-
+from laneway.api.endpoint import Auth, Endpoint, Server, WireAPI
+from laneway.api.modellane import LaneTimeouts
 
 PATHS = {
     WireAPI.CHAT_COMPLETIONS: "/v1/chat/completions",
+    WireAPI.RESPONSES: "/v1/responses",
     WireAPI.MESSAGES: "/v1/messages",
-    WireAPI.OLLAMA_CHAT: "/api/chat",
+    WireAPI.OLLAMA_CHAT: "/api",
+    WireAPI.GENERATE_CONTENT: "/v1beta/models",
+    WireAPI.EMBEDDINGS: "/v1/embeddings",
 }
+"""Where an API begins; the paths of its operations begin with it."""
 
+GEMINI_STABLE = "/v1/models"
+"""Where GenerateContent begins too: the version without beta."""
+
+_OPENAI = frozenset({WireAPI.CHAT_COMPLETIONS, WireAPI.RESPONSES, WireAPI.EMBEDDINGS})
 SPOKEN = {
-    Server.VLLM: frozenset({WireAPI.CHAT_COMPLETIONS, WireAPI.MESSAGES}),
-    Server.OLLAMA: frozenset({WireAPI.CHAT_COMPLETIONS, WireAPI.MESSAGES, WireAPI.OLLAMA_CHAT}),
-    Server.OPENAI: frozenset({WireAPI.CHAT_COMPLETIONS}),
+    Server.VLLM: _OPENAI | {WireAPI.MESSAGES},
+    Server.OLLAMA: _OPENAI | {WireAPI.MESSAGES, WireAPI.OLLAMA_CHAT},
+    Server.OPENAI: _OPENAI,
     Server.ANTHROPIC: frozenset({WireAPI.MESSAGES}),
-    Server.OTHER: frozenset({WireAPI.CHAT_COMPLETIONS}),
+    Server.GEMINI: frozenset({WireAPI.GENERATE_CONTENT}),
+    Server.OTHER: frozenset({WireAPI.CHAT_COMPLETIONS, WireAPI.EMBEDDINGS}),
 }
+"""What a kind of server speaks, unless the lane says otherwise."""
 
+_AUTH = {Server.ANTHROPIC: Auth.X_API_KEY, Server.GEMINI: Auth.X_GOOG_API_KEY}
 _LOADS_MODELS = frozenset({Server.VLLM, Server.OLLAMA})
 _SLOW_SECONDS = 1800
 _FAST_REQUEST_SECONDS = 30
 _FAST_ANSWER_SECONDS = 600
 
 
+def spoken(endpoint: Endpoint) -> frozenset[WireAPI]:
+    """The wire APIs of a lane: those that it names, else those of its kind of server (design section 4)."""
+    return frozenset(api.name for api in endpoint.apis) or SPOKEN[endpoint.server]
+
+
+def path_of(endpoint: Endpoint, api: WireAPI, path: str) -> str:
+    """The path of an operation on the lane's server; ``path`` is the one that clients use."""
+    own = next((served.path for served in endpoint.apis if served.name == api), None)
+    if own is None:
+        return path
+    begin = PATHS[api] if path.startswith(PATHS[api]) else GEMINI_STABLE
+    return own + path.removeprefix(begin)
+
+
 def root_url(endpoint: Endpoint, *, lane_namespace: str) -> str:
-    """The root to which a path is appended, without a ``/`` or a ``/v1`` at the end.
+    """The root to which a path is appended, without a ``/`` or a version at the end.
 
     A host of one label is a Service beside the lane, wherever the caller's pod stands: ``http://ollama:11434`` in namespace
     ``models`` is ``http://ollama.models.svc:11434``.
@@ -48,6 +64,8 @@ def root_url(endpoint: Endpoint, *, lane_namespace: str) -> str:
     if "." not in host and ":" not in host and host != "localhost":
         netloc = f"{host}.{lane_namespace}.svc" + (f":{parts.port}" if parts.port else "")
     path = parts.path.rstrip("/").removesuffix("/v1")
+    if endpoint.server is Server.GEMINI:
+        path = path.removesuffix("/v1beta")
     return urlunsplit((parts.scheme, netloc, path, "", ""))
 
 
@@ -57,7 +75,7 @@ def auth_of(endpoint: Endpoint) -> Auth:
         return Auth.NONE
     if endpoint.auth is not None:
         return endpoint.auth
-    return Auth.X_API_KEY if endpoint.server is Server.ANTHROPIC else Auth.BEARER
+    return _AUTH.get(endpoint.server, Auth.BEARER)
 
 
 def request_seconds(server: Server, timeouts: LaneTimeouts) -> int:

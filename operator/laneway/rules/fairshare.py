@@ -7,11 +7,13 @@ caller, a namespace gains nothing by inventing callers, and with one namespace t
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple
+from datetime import UTC, datetime
+from functools import cached_property
+from operator import attrgetter
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 
 class Caller(NamedTuple):
@@ -21,15 +23,28 @@ class Caller(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True)
-class Waiter:
+Turn = tuple[int, float, str]
+"""Where a run stands among those of its caller: the least is next."""
+
+
+def turn(priority: int, created: datetime, name: str) -> Turn:
+    """The highest priority first, then the oldest, then the name."""
+    return -priority, created.timestamp(), name
+
+
+class Waiter(Protocol):
     """A run that lacks nothing but a slot."""
 
-    uid: str
-    caller: Caller
-    priority: int
-    created: datetime
-    name: str
+    @property
+    def caller(self) -> Caller:
+        """Whom it counts for."""
+
+    @property
+    def turn(self) -> Turn:
+        """Where it stands among the runs of its caller."""
+
+
+W = TypeVar("W", bound=Waiter)
 
 
 @dataclass(frozen=True)
@@ -42,87 +57,69 @@ class Shares:
     """At least 1; a namespace that is not named has weight 1."""
 
 
-_Served = tuple[int, datetime | int]
-"""When somebody was last served, comparable: never, then at a moment, then in the course of this dealing, by the number of the slot."""
-_NEVER: _Served = (0, 0)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-class _Bucket:
-    """A caller with its runs, the next one last."""
+@dataclass(frozen=True)
+class _Line(Generic[W]):
+    """The waiting runs of a caller, or of a namespace, in the order in which it passes its slots on. Never empty."""
 
-    def __init__(self, name: str, running: int, served: _Served) -> None:
-        self.name = name
-        self.running = running
-        self.served = served
-        self.runs: list[Waiter] = []
+    name: str
+    running: int
+    weight: int
+    served: datetime
+    runs: list[W]
 
-    @property
-    def rank(self) -> tuple[int, _Served, str]:
-        return self.running, self.served, self.name
+    @cached_property
+    def loads(self) -> list[float]:
+        """The slots per weight that it has when the turn of each of its runs comes.
 
-
-class _Namespace:
-    """A namespace with those of its callers that have runs waiting."""
-
-    def __init__(self, name: str, weight: int) -> None:
-        self.name = name
-        self.weight = weight
-        self.running = 0
-        self.served = _NEVER
-        self.buckets: dict[str, _Bucket] = {}
-        self.line: list[tuple[tuple[int, _Served, str], _Bucket]] = []
-
-    @property
-    def rank(self) -> tuple[float, _Served, str]:
-        # Exact where it matters: quotients of equal shares are the same float, and others differ by far more than its precision.
-        return self.running / self.weight, self.served, self.name
-
-    def deal(self, number: int) -> Waiter:
-        """The next run; its slot is counted."""
-        _, bucket = heapq.heappop(self.line)
-        run = bucket.runs.pop()
-        bucket.running += 1
-        self.running += 1
-        bucket.served = self.served = (2, number)
-        if bucket.runs:
-            heapq.heappush(self.line, (bucket.rank, bucket))
-        return run
+        Exact where it matters: quotients of equal shares are the same float, and others differ by far more than its precision.
+        """
+        return [slots / self.weight for slots in range(self.running, self.running + len(self.runs))]
 
 
-def fair_order(waiters: Iterable[Waiter], shares: Shares) -> list[Waiter]:
+def fair_order(waiters: Iterable[W], shares: Shares) -> list[W]:
     """All waiting runs in the order in which slots go to them, if none came free meanwhile. O(n log n)."""
-    namespaces = _grouped(waiters, shares)
-    line = [(namespace.rank, namespace) for namespace in namespaces]
-    heapq.heapify(line)
-    order: list[Waiter] = []
-    while line:
-        _, namespace = heapq.heappop(line)
-        order.append(namespace.deal(len(order)))
-        if namespace.line:
-            heapq.heappush(line, (namespace.rank, namespace))
-    return order
-
-
-def _grouped(waiters: Iterable[Waiter], shares: Shares) -> list[_Namespace]:
-    found: dict[str, _Namespace] = {}
+    queues: dict[Caller, list[W]] = defaultdict(list)
     for run in waiters:
-        where, who = run.caller
-        namespace = found.setdefault(where, _Namespace(where, shares.weights.get(where, 1)))
-        if who not in namespace.buckets:
-            moment = shares.served.get(run.caller)
-            served = (1, moment) if moment is not None else _NEVER
-            namespace.buckets[who] = _Bucket(who, shares.running.get(run.caller, 0), served)
-        namespace.buckets[who].runs.append(run)
-    for caller, running in shares.running.items():
-        if caller.namespace in found:
-            found[caller.namespace].running += running
+        queues[run.caller].append(run)
+    callers: dict[str, list[_Line[W]]] = defaultdict(list)
+    for caller, runs in queues.items():
+        runs.sort(key=attrgetter("turn"))
+        running, served = shares.running.get(caller, 0), shares.served.get(caller, _NEVER)
+        callers[caller.namespace].append(_Line(caller.name, running, 1, served, runs))
+    return _deal(_namespaces(callers, shares))
+
+
+def _namespaces(callers: Mapping[str, Collection[_Line[W]]], shares: Shares) -> list[_Line[W]]:
+    """What a namespace has and had counts, whichever of its callers has it."""
+    running = dict.fromkeys(callers, 0)
+    served = dict.fromkeys(callers, _NEVER)
+    for caller, slots in shares.running.items():
+        if caller.namespace in callers:
+            running[caller.namespace] += slots
     for caller, moment in shares.served.items():
-        if caller.namespace in found:
-            namespace = found[caller.namespace]
-            namespace.served = max(namespace.served, (1, moment))
-    for namespace in found.values():
-        for bucket in namespace.buckets.values():
-            bucket.runs.sort(key=lambda run: (-run.priority, run.created, run.name), reverse=True)
-        namespace.line = [(bucket.rank, bucket) for bucket in namespace.buckets.values()]
-        heapq.heapify(namespace.line)
-    return list(found.values())
+        if caller.namespace in callers:
+            served[caller.namespace] = max(served[caller.namespace], moment)
+    return [
+        _Line(name, running[name], shares.weights.get(name, 1), served[name], _deal(lines))
+        for name, lines in callers.items()
+    ]
+
+
+def _deal(lines: Iterable[_Line[W]]) -> list[W]:
+    """Join lines to one: each slot to the line with the least load, of equals to the one that was served longest ago, then the name.
+
+    The least load never falls from slot to slot, so a sort of all runs by load deals them. It is stable: what remains is to list them so that
+    equals are in order. Lines that have got nothing in this dealing come first. Of the others was served longest ago whose load was less before
+    its last slot, which is the line of less weight; of equal weights whose dealing began last, which is the line that had more running.
+    """
+    fresh = sorted(lines, key=lambda line: (line.served, line.name))
+    again = sorted(fresh, key=lambda line: (line.weight, -line.running))
+    runs = [line.runs[0] for line in fresh]
+    loads = [line.loads[0] for line in fresh]
+    for line in again:
+        runs += line.runs[1:]
+        loads += line.loads[1:]
+    return [runs[place] for place in sorted(range(len(runs)), key=loads.__getitem__)]

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 RETRIED_STATUSES = frozenset({500, 502, 503, 504})
 _REFUSED_FOR_NOW = frozenset({429, 529})
@@ -37,7 +35,7 @@ class Failure:
     timed_out: bool = False
     """There was a connection, but no answer in time."""
     retry_after_seconds: float | None = None
-    """What the server asked for, as ``retry_after_seconds`` reads it."""
+    """What the server asked for, as ``resets.retry_after_seconds`` reads it."""
 
 
 def wait_milliseconds(
@@ -56,19 +54,6 @@ def wait_milliseconds(
     backoff = policy.initial_backoff_milliseconds * 2 ** (failures - 1)
     lowest = backoff // 2
     return pick(lowest, backoff) if lowest < backoff else backoff
-
-
-def retry_after_seconds(header: str | None, *, now: datetime) -> float | None:
-    """A ``Retry-After`` header in seconds from ``now``: a number or an HTTP date. Nothing, zero and the past are no hint (C4)."""
-    text = (header or "").strip()
-    if text.replace(".", "", 1).isdigit() and text.isascii():
-        return float(text) or None
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
-    return seconds if seconds > 0 else None
 
 
 def _may_retry(policy: RetryPolicy, failure: Failure, *, failures: int) -> bool:

@@ -40,6 +40,24 @@ def from_chat_completions(usage: Mapping[str, object]) -> Usage:
     )
 
 
+def from_responses(usage: Mapping[str, object]) -> Usage:
+    """OpenAI responses: ``input_tokens`` already include cached ones, ``output_tokens`` reasoning."""
+    details = usage.get("input_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    written = details.get("cache_write_tokens") if isinstance(details, Mapping) else None
+    return Usage(
+        input_tokens=count(usage.get("input_tokens")),
+        output_tokens=count(usage.get("output_tokens")),
+        cache_read_tokens=count(cached),
+        cache_write_tokens=count(written),
+    )
+
+
+def from_embeddings(usage: Mapping[str, object]) -> Usage:
+    """OpenAI embeddings: nothing is generated, so the output is zero."""
+    return Usage(input_tokens=count(usage.get("prompt_tokens")), output_tokens=0)
+
+
 def from_messages(usage: Mapping[str, object]) -> Usage:
     """Anthropic messages: ``input_tokens`` leaves cache reads and writes out, so they are added."""
     plain = count(usage.get("input_tokens"))
@@ -58,6 +76,17 @@ def from_ollama(last_line: Mapping[str, object]) -> Usage:
     return Usage(
         input_tokens=count(last_line.get("prompt_eval_count", 0)),
         output_tokens=count(last_line.get("eval_count", 0)),
+    )
+
+
+def from_generate_content(usage: Mapping[str, object]) -> Usage:
+    """Gemini: cached tokens are inside the prompt's, thoughts outside the candidates', and counts that are zero are left out."""
+    prompt, tools = count(usage.get("promptTokenCount")), count(usage.get("toolUsePromptTokenCount", 0))
+    candidates, thoughts = count(usage.get("candidatesTokenCount", 0)), count(usage.get("thoughtsTokenCount", 0))
+    return Usage(
+        input_tokens=None if prompt is None or tools is None else prompt + tools,
+        output_tokens=None if candidates is None or thoughts is None else candidates + thoughts,
+        cache_read_tokens=count(usage.get("cachedContentTokenCount")),
     )
 
 

@@ -54,13 +54,17 @@ class TestInBothModes:
             ("own", "secrets", "laneway-token-keys", "get"),
         }
 
-    def test_operator_writes_status_and_never_the_spec_of_a_run(self, values: Object) -> None:
+    def test_operator_writes_status_and_of_specs_only_a_runs(self, values: Object) -> None:
         ours = {
             (resource, verb)
             for who, _, resource, _, verb in _rights(render(values))
             if who == "operator" and resource.endswith("laneway.dev") and verb not in {"get", "list", "watch"}
         }
-        assert ours == {("agentruns/status.laneway.dev", "patch"), ("modellanes/status.laneway.dev", "patch")}
+        assert ours == {
+            ("agentruns.laneway.dev", "patch"),
+            ("agentruns/status.laneway.dev", "patch"),
+            ("modellanes/status.laneway.dev", "patch"),
+        }
 
 
 class TestNamespacedMode:

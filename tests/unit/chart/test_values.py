@@ -82,7 +82,7 @@ def test_every_value_has_a_sentence() -> None:
 
 
 def test_a_preset_has_the_fields_that_the_operator_knows() -> None:
-    known = {wire_name(field) for field in Preset.model_fields}
+    known = {field.alias or wire_name(name) for name, field in Preset.model_fields.items()}
     assert SCHEMA["definitions"]["preset"]["properties"].keys() == known
 
 

@@ -172,7 +172,7 @@ def test_admission(case: Case) -> None:
     decision = decide_lane(case.view, NOW)
     assert tuple(grant.run.meta.name for grant in decision.grants) == case.granted
     assert (decision.status.active_runs, decision.status.queued_runs) == (case.active, case.queued)
-    assert [place.position for _, place in decision.places] == list(range(1, case.queued + 1))
+    assert [place.position for place in decision.places.values()] == list(range(1, case.queued + 1))
 
 
 def test_a_refused_run_is_looked_at_again_when_its_time_has_come() -> None:
@@ -189,7 +189,7 @@ def test_runs_that_may_not_start_yet_are_passed_over() -> None:
     view = replace(view, dependencies={dependent.meta.uid: (DependencyView("x", DependencyState.UNFINISHED),)})
     first = decide_lane(view, NOW)
     assert [grant.run.meta.name for grant in first.grants] == ["z"]
-    assert (first.places, first.due) == ((), at(60))
+    assert (first.places, first.due) == ({}, at(60))
     assert [grant.run.meta.name for grant in decide_lane(view, at(60)).grants] == ["later"]
 
 
@@ -330,7 +330,7 @@ def test_a_grant_is_remembered_in_status() -> None:
 @pytest.mark.row("S2.9")
 def test_places_are_exact_up_to_ten_and_ranges_behind() -> None:
     waiting = [run(f"r{n:02}") for n in range(25)]
-    words = [place.words for _, place in decide_lane(lane_view(*waiting, the_lane=slots(2)), NOW).places]
+    words = [place.words for place in decide_lane(lane_view(*waiting, the_lane=slots(2)), NOW).places.values()]
     assert words[:2] == ["2 of 2 slots used, position 1", "2 of 2 slots used, position 2"]
     assert words[9:11] == ["2 of 2 slots used, position 10", "all 2 slots used, position 11 to 20"]
     assert words[19:] == ["all 2 slots used, position 11 to 20"] + ["all 2 slots used, position 21 to 50"] * 3
@@ -339,10 +339,11 @@ def test_places_are_exact_up_to_ten_and_ranges_behind() -> None:
 def test_a_place_behind_the_tenth_says_nothing_that_changes_while_a_shrunk_lane_empties() -> None:
     busy = [run(f"a{n}", status=admitted()) for n in range(5)]
     waiting = [run(f"r{n:02}") for n in range(11)]
-    before, after = (decide_lane(lane_view(*busy[:left], *waiting, the_lane=slots(2)), NOW).places for left in (5, 4))
-    assert (before[0][1].words, after[0][1].words) == tuple(f"{n} of 2 slots used, position 1" for n in (5, 4))
+    views = (lane_view(*busy[:left], *waiting, the_lane=slots(2)) for left in (5, 4))
+    before, after = (tuple(decide_lane(view, NOW).places.values()) for view in views)
+    assert (before[0].words, after[0].words) == tuple(f"{n} of 2 slots used, position 1" for n in (5, 4))
     assert before[10] == after[10]
-    assert before[10][1].words == "all 2 slots used, position 11 to 20"
+    assert before[10].words == "all 2 slots used, position 11 to 20"
 
 
 NEW = lane(conditions=())

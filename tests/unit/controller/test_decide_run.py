@@ -17,7 +17,6 @@ from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, Ensur
 from laneway.controller.views import DependencyState, DependencyView, Place, PodRefusal, Run, RunView
 from support.builders import (
     NOW,
-    PRESETS,
     admitted,
     at,
     attempt,
@@ -35,6 +34,7 @@ from support.builders import (
 
 LATER = at(30)
 STARTED = admitted(pod="hello-hello-01-1", pod_uid="pod-uid", start_time=at(2))
+IN_MODELS = {"models": [{"lane": "local", "namespace": "models"}]}
 DIRECT = lane(spec={"access": "Direct"})
 
 
@@ -89,13 +89,15 @@ WAITING = {
         says="there is no ModelLane local in namespace team-a; lanes you may use: models/hosted, qwen",
     ),
     "a run on another namespace's lane that allows only its own is not allowed": Case(
-        run_view(lane=lane(namespace="models")),
+        run_view(run(spec=IN_MODELS), lane=lane(namespace="models")),
         "NamespaceNotAllowed",
         "Pending",
         says="does not allow namespace team-a",
     ),
     "a run on another namespace's lane that allows all waits for a slot": Case(
-        run_view(lane=lane(namespace="models", spec={"allowedNamespaces": {"from": "All"}})), "WaitingForSlot", "Queued"
+        run_view(run(spec=IN_MODELS), lane=lane(namespace="models", spec={"allowedNamespaces": {"from": "All"}})),
+        "WaitingForSlot",
+        "Queued",
     ),
     "a run on a lane that is not ready says why the lane is not": Case(
         run_view(lane=lane(conditions=(ready("False", "connection refused"),))),
@@ -115,7 +117,7 @@ WAITING = {
         run_view(lane=lane(served={"smollm2": False})), "ModelNotFound", "Pending", ("UnknownModel",)
     ),
     "an unknown preset is named with those there are": Case(
-        run_view(run(spec={"agent": {"preset": "nope"}}), preset=None),
+        run_view(run(spec={"agent": {"preset": "nope"}})),
         "PresetNotFound",
         "Pending",
         says="there is no preset nope; presets here: generic, laneway",
@@ -239,6 +241,12 @@ STARTING = {
         "Failed",
         ("AttemptEnded", "RunFinished"),
         "no node takes the pod: Insufficient cpu (for 20 s)",
+    ),
+    "a pod that was just made is recorded with its start": Case(
+        run_view(run(status=admitted()), pods=(pod(),)), "", "", now=at(1), due=2
+    ),
+    "a pod that does not start within two seconds is recorded before": Case(
+        run_view(run(status=admitted()), pods=(pod(),)), "Starting", "Starting", now=at(2), due=600
     ),
     "an image that cannot be pulled is waited for through three pulls": Case(
         run_view(
@@ -594,7 +602,7 @@ def test_a_prompt_never_appears_in_status_or_events() -> None:
 
 
 def test_effects_name_the_attempt_they_are_for() -> None:
-    decision = decide_run(run_view(run(status=admitted(3)), preset=PRESETS["laneway"]), NOW)
+    decision = decide_run(run_view(run(status=admitted(3))), NOW)
     prompt, made = decision.effects
     assert isinstance(prompt, EnsureConfigMap)
     assert isinstance(made, CreatePod)

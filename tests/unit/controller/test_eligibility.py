@@ -13,7 +13,7 @@ from laneway.controller.eligibility import Blocker, Question, allows, find_block
 from laneway.controller.views import DependencyState, DependencyView
 from support.builders import NOW, PRESETS, at, condition, lane, ready, run
 
-PLAIN = Question(run=run(), lane=lane(), presets=frozenset(PRESETS), usable_lanes=("a", "b"), now=NOW)
+PLAIN = Question(run=run(), lane=lane(), presets=PRESETS, usable_lanes=("a", "b"), now=NOW)
 
 
 MISSING = DependencyView("nowhere", DependencyState.MISSING)

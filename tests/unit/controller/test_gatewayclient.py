@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from laneway.api.gatewaystate import AttemptState, GatewayState, LaneState
+from laneway.api.gatewaystate import AttemptState, CallFailure, GatewayState, LaneState, ModelEvidence
+from laneway.api.reasons import Cause, ResetSource
 from laneway.controller.gatewayclient import GatewayAway, GatewayClient
-from support.builders import NOW, at, metered, probe
+from support.builders import NOW, at, call_failure, evidence, metered, probe
 from support.clock import StillClock
 
 UID = "hello-0123456789"
@@ -21,7 +23,9 @@ UID = "hello-0123456789"
 class Gateway:
     """A gateway that answers what a test says, and notes what it was asked."""
 
-    state: GatewayState = field(default_factory=lambda: GatewayState(epoch="e1", started_time=NOW, version=0))
+    state: GatewayState = field(
+        default_factory=lambda: GatewayState(epoch="e1", started_time=NOW, version=0, answered_time=NOW)
+    )
     closed: AttemptState = field(default_factory=lambda: metered().model_copy(update={"version": 9}))
     status: int = 200
     body: str | None = None
@@ -38,9 +42,22 @@ class Gateway:
         )
 
     def tells(
-        self, *attempts: AttemptState, lanes: tuple[LaneState, ...] = (), version: int = 1, epoch: str = "e1"
+        self,
+        *attempts: AttemptState,
+        lanes: tuple[LaneState, ...] = (),
+        evidence: tuple[ModelEvidence, ...] = (),
+        version: int = 1,
+        epoch: str = "e1",
     ) -> None:
-        self.state = GatewayState(epoch=epoch, started_time=NOW, version=version, attempts=attempts, lanes=lanes)
+        self.state = GatewayState(
+            epoch=epoch,
+            started_time=NOW,
+            version=version,
+            answered_time=NOW,
+            attempts=attempts,
+            lanes=lanes,
+            evidence=evidence,
+        )
 
 
 @pytest.fixture
@@ -203,3 +220,147 @@ async def test_when_the_gateway_began_is_known_to_every_run(client: GatewayClien
     assert client.attempt_view(UID, 1).started is None
     await client.poll()
     assert client.attempt_view(UID, 1).started == NOW
+
+
+LANE = ("team-a", "local")
+LIMITED = call_failure(
+    Cause.RATE_LIMIT_MODEL, sent=3.25, seen=3.5, status=429, reset_time=at(63.5), reset_source=ResetSource.RETRY_AFTER
+)
+
+
+async def test_evidence_is_known_by_lane_and_its_lane_is_told(gateway: Gateway, client: GatewayClient) -> None:
+    assert client.evidence(LANE) == ()
+    gateway.tells(evidence=(evidence("b"), evidence("a")), lanes=(probe(),))
+    assert (await client.poll()).lanes == [LANE]
+    assert client.evidence(LANE) == (evidence("a"), evidence("b"))
+    gateway.tells(version=2)
+    assert (await client.poll()).lanes == []
+    assert client.evidence(LANE) == (evidence("a"), evidence("b"))
+
+
+async def test_the_evidence_of_a_gateway_that_was_started_anew_replaces_all(
+    gateway: Gateway, client: GatewayClient
+) -> None:
+    gateway.tells(evidence=(evidence("a"), evidence("b")))
+    await client.poll()
+    gateway.tells(evidence=(evidence("b"),), epoch="e2")
+    await client.poll()
+    assert client.evidence(LANE) == (evidence("b"),)
+
+
+@pytest.mark.row("C5")
+async def test_a_lane_looks_at_every_failure_and_not_at_every_success(gateway: Gateway, client: GatewayClient) -> None:
+    async def news(**changes: object) -> bool:
+        gateway.tells(evidence=(evidence(failures=0).model_copy(update=changes),))
+        return LANE in (await client.poll()).lanes
+
+    assert await news(last_success_time=at(1))
+    assert not await news(last_success_time=at(2))
+    assert not await news(last_success_time=at(5.9))
+    assert client.evidence(LANE)[0].last_success_time == at(5.9)
+    assert await news(last_success_time=at(6))
+    assert await news(last_success_time=at(6), failures=1, last_failure=call_failure())
+    assert not await news(last_success_time=at(6), failures=1, last_failure=call_failure())
+    assert await news(last_success_time=at(6), failures=2, last_failure=call_failure())
+    assert await news(last_success_time=at(7), failures=0)
+
+
+SKEWS = pytest.mark.parametrize(
+    "ahead",
+    [
+        pytest.param(0, id="clocks that agree"),
+        pytest.param(90, id="a gateway whose clock is 90 s fast"),
+        pytest.param(-90, id="a gateway whose clock is 90 s slow"),
+        pytest.param(1, id="a gateway whose clock is a second fast"),
+    ],
+)
+
+
+@SKEWS
+@pytest.mark.row("C3")
+async def test_a_wrong_clock_of_the_gateway_changes_no_time(
+    gateway: Gateway, client: GatewayClient, clock: StillClock, ahead: float
+) -> None:
+    def by_its_clock(state: GatewayState) -> GatewayState:
+        return _shifted(state, ahead)
+
+    known = evidence(last_failure=LIMITED, last_success_time=at(1))
+    state = metered(closed=False).model_copy(update={"failure": LIMITED})
+    gateway.tells(state, evidence=(known,), lanes=(probe(),))
+    clock.move(10)
+    gateway.state = by_its_clock(gateway.state.model_copy(update={"answered_time": at(10)}))
+    await client.poll()
+    assert client.evidence(LANE) == (known,)
+    view = client.attempt_view(UID, 1)
+    assert (view.state, view.started) == (state, NOW)
+    assert client.lane(LANE) == probe()
+
+
+@SKEWS
+async def test_a_close_tells_the_same_times(
+    gateway: Gateway, client: GatewayClient, clock: StillClock, ahead: float
+) -> None:
+    state = metered().model_copy(update={"failure": LIMITED})
+    told = _shifted_attempt(state, ahead).model_copy(update={"answered_time": at(10 + ahead)})
+    gateway.closed = told
+    clock.move(10)
+    assert await client.close_attempt(UID, 1) == state
+
+
+async def test_times_stay_when_the_same_is_told_again_while_the_clocks_drift(
+    gateway: Gateway, client: GatewayClient, clock: StillClock
+) -> None:
+    known = evidence(last_failure=LIMITED, last_success_time=at(1))
+    state = metered(closed=False).model_copy(update={"failure": LIMITED})
+    gateway.tells(state, evidence=(known,))
+    await client.poll()
+    clock.move(100)
+    drifted = {"answered_time": at(100.75), "version": 2}
+    again = gateway.state.model_copy(update=drifted)
+    more = state.model_copy(update={"calls": 2})
+    gateway.state = again.model_copy(
+        update={"attempts": (more,), "evidence": (known.model_copy(update={"failures": 2}),)}
+    )
+    await client.poll()
+    assert client.evidence(LANE) == (known.model_copy(update={"failures": 2}),)
+    assert client.attempt_view(UID, 1).state is not None
+    assert client.attempt_view(UID, 1).state.failure == LIMITED
+    gateway.closed = more.model_copy(update={"closed": True, "answered_time": at(101)})
+    assert (await client.close_attempt(UID, 1)).failure == LIMITED
+
+
+def _shifted(state: GatewayState, ahead: float) -> GatewayState:
+    """The same as a gateway says it whose clock is ``ahead`` seconds before ours."""
+    by = timedelta(seconds=ahead)
+    return state.model_copy(
+        update={
+            "started_time": state.started_time + by,
+            "answered_time": state.answered_time + by,
+            "attempts": tuple(_shifted_attempt(one, ahead) for one in state.attempts),
+            "evidence": tuple(_shifted_evidence(one, by) for one in state.evidence),
+            "lanes": tuple(one.model_copy(update={"probed_time": one.probed_time + by}) for one in state.lanes),
+        }
+    )
+
+
+def _shifted_attempt(state: AttemptState, ahead: float) -> AttemptState:
+    by = timedelta(seconds=ahead)
+    failure = state.failure and _shifted_failure(state.failure, by)
+    active = state.last_activity_time and state.last_activity_time + by
+    return state.model_copy(update={"failure": failure, "last_activity_time": active})
+
+
+def _shifted_evidence(one: ModelEvidence, by: timedelta) -> ModelEvidence:
+    failure = one.last_failure and _shifted_failure(one.last_failure, by)
+    success = one.last_success_time and one.last_success_time + by
+    return one.model_copy(update={"last_failure": failure, "last_success_time": success})
+
+
+def _shifted_failure(failure: CallFailure, by: timedelta) -> CallFailure:
+    return failure.model_copy(
+        update={
+            "sent_time": failure.sent_time + by,
+            "seen_time": failure.seen_time + by,
+            "reset_time": failure.reset_time and failure.reset_time + by,
+        }
+    )

@@ -68,11 +68,17 @@ def test_an_agent_on_a_gateway_lane_finds_the_gateway_in_every_clients_names() -
     root, token = SURROUNDINGS.gateway_url, SURROUNDINGS.token
     assert {found[name] for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE", "LLM_BASE_URL")} == {f"{root}/v1"}
     assert {
-        found[name] for name in ("ANTHROPIC_BASE_URL", "OLLAMA_HOST", "OLLAMA_API_BASE", "LANEWAY_GATEWAY_URL")
+        found[name]
+        for name in (
+            "ANTHROPIC_BASE_URL",
+            "OLLAMA_HOST",
+            "OLLAMA_API_BASE",
+            "GOOGLE_GEMINI_BASE_URL",
+            "LANEWAY_GATEWAY_URL",
+        )
     } == {root}
-    assert {found[name] for name in ("OPENAI_API_KEY", "ANTHROPIC_AUTH_TOKEN", "LLM_API_KEY", "LANEWAY_TOKEN")} == {
-        token
-    }
+    keys = ("OPENAI_API_KEY", "ANTHROPIC_AUTH_TOKEN", "GEMINI_API_KEY", "LLM_API_KEY", "LANEWAY_TOKEN")
+    assert {found[name] for name in keys} == {token}
     assert {found[name] for name in ("LANEWAY_MODEL", "OPENAI_MODEL", "ANTHROPIC_MODEL")} == {"smollm2"}
     assert (found["LANEWAY_RUN"], found["LANEWAY_NAMESPACE"], found["LANEWAY_ATTEMPT"]) == ("hello", "team-a", "2")
     assert (found["LANEWAY_PROMPT_FILE"], found["LANEWAY_WORKSPACE"], found["HOME"]) == (
@@ -88,7 +94,7 @@ def test_an_agent_on_a_direct_lane_finds_the_server_and_no_token() -> None:
     assert found["OPENAI_BASE_URL"] == "http://ollama.models.svc:11434/v1"
     assert found["OLLAMA_HOST"] == "http://ollama.models.svc:11434"
     assert SURROUNDINGS.token not in json.dumps(pod)
-    assert "LANEWAY_TOKEN" not in found
+    assert not {"LANEWAY_TOKEN", "GEMINI_API_KEY", "OPENAI_API_KEY"} & set(found)
 
 
 def test_a_users_variable_wins_over_client_names_only() -> None:

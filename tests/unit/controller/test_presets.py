@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from laneway.controller.presets import SHIPPED, LogParser, PresetError, load_presets
+from laneway.rules.endpoint import WireAPI
 
 
 def test_the_shipped_presets_are_there() -> None:
@@ -15,6 +16,7 @@ def test_the_shipped_presets_are_there() -> None:
     assert presets["laneway"].own_image
     assert presets["laneway"].log_parser is LogParser.STREAM_JSON
     assert presets["generic"].log_parser is LogParser.NONE
+    assert (presets["laneway"].wire_api, presets["generic"].wire_api) == (WireAPI.CHAT_COMPLETIONS, None)
 
 
 def test_a_later_folder_wins_and_adds(tmp_path: Path) -> None:
@@ -38,6 +40,7 @@ def test_other_files_are_not_presets(tmp_path: Path) -> None:
         pytest.param("description: x\nimagee: y\n", "imagee", id="a misspelt field is named"),
         pytest.param("image: y\n", "description", id="a missing field is named"),
         pytest.param("description: x\nlogParser: Guess\n", "StreamJSON", id="a wrong word is told what is allowed"),
+        pytest.param("description: x\nwireAPI: Smoke\n", "OllamaChat", id="so is a protocol that nobody speaks"),
         pytest.param("description: x\nargs: {a: b}\n", "args", id="a wrong shape is named"),
         pytest.param("description: [x\n", "expected", id="broken YAML is said"),
         pytest.param("", "bad", id="an empty file is said"),

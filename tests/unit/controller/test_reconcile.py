@@ -8,21 +8,24 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from laneway.api import names
-from laneway.api.modellane import ModelLaneStatus
+from laneway.api.modellane import Failures, ModelLaneStatus
+from laneway.api.reasons import Cause, Outcome
+from laneway.api.runstatus import AgentRunStatus, BackoffStatus, StepStatus, Trouble
 from laneway.controller.apply import Applier
 from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.gather import Gatherer
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import Reconciler, WorkKey
 from laneway.controller.unsettled import SETTLES_AFTER
-from laneway.controller.world import World, dependencies_of_run, lanes_of_run
+from laneway.controller.world import World, chain_of_run, dependencies_of_run, lanes_of_run
 from laneway.kube.cache import Cache
 from laneway.kube.errors import Conflict, KubeError, NotFound, Unavailable
-from laneway.kube.resources import AGENT_RUNS, CONFIG_MAPS, MODEL_LANES, PODS, JsonObject, Key, Resource
+from laneway.kube.resources import AGENT_RUNS, CONFIG_MAPS, EVENTS, MODEL_LANES, PODS, JsonObject, Key, Resource
 from laneway.rules.token import TokenKeys
-from support.builders import PRESETS, admitted, at, ready
+from support.builders import PRESETS, admitted, at, attempt, condition, ready
 from support.clock import StillClock
 from support.memory import MemoryKube
 from support.objects import raw_lane, raw_pod, raw_run
@@ -41,7 +44,8 @@ class Desk:
         self.kube: Any = MemoryKube()
         self.queue: Queue[WorkKey] = Queue(self.clock)
         self.world = World(
-            Cache(lanes_of_run=lanes_of_run, dependencies_of_run=dependencies_of_run), on_change=lambda change: None
+            Cache(lanes_of_run=lanes_of_run, chain_of_run=chain_of_run, dependencies_of_run=dependencies_of_run),
+            on_change=lambda change: None,
         )
         gateway = GatewayClient(url="http://127.0.0.1:9", secret="s", clock=self.clock)
         keys = TokenKeys(current="k", keys={"k": b"k" * 32})
@@ -216,3 +220,124 @@ async def test_a_lane_that_is_gone_needs_nothing(desk: Desk) -> None:
     await desk.reconciler.reconcile(WorkKey("lane", Key("team-a", "nowhere")))
     await desk.reconciler.reconcile(OTHER)
     assert desk.kube.writes == []
+
+
+# ---- cooldowns
+
+
+def failed_at(seconds: float, *, cause: Cause = Cause.RATE_LIMIT_MODEL) -> AgentRunStatus:
+    """The status of a run that ended with a failed call."""
+    trouble = Trouble(sent_time=at(seconds), seen_time=at(seconds), status=429)
+    last = attempt(1, outcome=Outcome.MODEL_TROUBLE, cause=cause, trouble=trouble)
+    return AgentRunStatus(conditions=(condition("Finished", "True", "TransientStop"),), attempt=1, attempts=(last,))
+
+
+async def work(desk: Desk) -> list[WorkKey]:
+    """Do what has to be done now; answers what that was."""
+    done = []
+    while len(desk.queue):
+        one = await asyncio.wait_for(desk.queue.get(), 5)
+        await desk.reconciler.reconcile(one)
+        desk.queue.done(one)
+        done.append(one)
+    return done
+
+
+def lane_status(desk: Desk, name: str = "local") -> ModelLaneStatus:
+    lane = desk.world.lane(Key("team-a", name))
+    assert lane is not None
+    return lane.status
+
+
+def throttled(reason: str) -> float:
+    labels = {"namespace": "team-a", "lane": "local", "model": "smollm2", "reason": reason}
+    return REGISTRY.get_sample_value("laneway_upstream_throttled_total", labels) or 0
+
+
+def gauge(name: str) -> float | None:
+    return REGISTRY.get_sample_value(name, {"namespace": "team-a", "lane": "local"})
+
+
+@pytest.mark.row("S3.10", "C5", "S4.5")
+async def test_a_lane_hears_of_the_failure_that_ended_a_run(desk: Desk) -> None:
+    await desk.reconciler.reconcile(LANE)
+    before = throttled("RateLimitModel")
+    desk.clock.move(15)
+    desk.add(AGENT_RUNS, raw_run(version=2, status=failed_at(10)))
+    await desk.reconciler.reconcile(HELLO)
+    assert await work(desk) == [LANE]
+    assert lane_status(desk).models[0].cooldown_until == at(70)
+    assert throttled("RateLimitModel") == before + 1
+    assert gauge("laneway_lane_throttled_until_timestamp_seconds") == at(70).timestamp()
+    desk.clock.move(55)
+    await desk.reconciler.reconcile(LANE)
+    assert lane_status(desk).models[0].cooldown_until is None
+    assert gauge("laneway_lane_throttled_until_timestamp_seconds") is None
+
+
+@pytest.mark.row("S3.18", "S4.5", "B7")
+async def test_a_failure_that_nobody_had_read_is_found_after_a_restart(desk: Desk) -> None:
+    desk.add(AGENT_RUNS, raw_run(version=2, status=failed_at(10)))
+    desk.clock.move(15)
+    await desk.reconciler.reconcile(LANE)
+    assert lane_status(desk).models[0].cooldown_until == at(70)
+
+
+@pytest.mark.row("C5")
+async def test_two_hundred_failures_of_one_outage_are_one_write_and_one_event(desk: Desk) -> None:
+    await desk.reconciler.reconcile(LANE)
+    desk.clock.move(15)
+    before = desk.kube.writes.count(("apply modellanes", "local"))
+    for number in range(200):
+        name = f"r{number}"
+        desk.add(AGENT_RUNS, raw_run(name, version=number + 2, status=failed_at(10 + number % 5)))
+        await desk.reconciler.reconcile(WorkKey("run", Key("team-a", name)))
+        await work(desk)
+    assert desk.kube.writes.count(("apply modellanes", "local")) == before + 1
+    cooled = [obj for (resource, _, _), obj in desk.kube.objects.items() if resource is EVENTS]
+    assert [event["reason"] for event in cooled if event["reason"] == "ModelCooled"] == ["ModelCooled"]
+    assert lane_status(desk).models[0].failures == Failures(rate_limit_model=1)
+
+
+@pytest.mark.row("C16")
+async def test_lanes_of_the_same_account_are_woken_when_it_cools(desk: Desk) -> None:
+    desk.clock.move(15)
+    for version, name in enumerate(("local", "other", "stranger"), start=5):
+        spec = {"account": "ours" if name != "stranger" else "theirs"}
+        desk.add(MODEL_LANES, raw_lane(name, version=version, spec=spec, status=ModelLaneStatus(conditions=(ready(),))))
+    desk.add(AGENT_RUNS, raw_run(version=2, status=failed_at(10, cause=Cause.RATE_LIMIT_ACCOUNT)))
+    await desk.reconciler.reconcile(LANE)
+    other = WorkKey("lane", Key("team-a", "other"))
+    assert await work(desk) == [other]
+    assert lane_status(desk, "other").throttled_until == at(310)
+    assert await work(desk) == []
+
+
+@pytest.mark.row("S3.23", "C19")
+async def test_a_run_whose_wait_is_over_is_granted_and_told_so_in_order(desk: Desk) -> None:
+    step = StepStatus(lane="local", namespace="team-a", model="smollm2")
+    backoff = BackoffStatus(
+        cause=Cause.RATE_LIMIT_MODEL, step=step, count=1, source="Estimated", since_attempt=1, since_time=at(0)
+    )
+    waiting = AgentRunStatus(attempt=1, backoff=backoff, next_attempt_time=at(80))
+    desk.add(AGENT_RUNS, raw_run(version=2, status=waiting))
+    await desk.reconciler.reconcile(LANE)
+    assert not desk.is_admitted(HELLO)
+    assert (lane_status(desk).backing_off_runs, gauge("laneway_lane_backing_off_runs")) == (1, 1)
+    desk.clock.move(80)
+    await desk.reconciler.reconcile(LANE)
+    assert desk.is_admitted(HELLO)
+    events = [obj["reason"] for (resource, _, _), obj in desk.kube.objects.items() if resource is EVENTS]
+    assert events == ["BackoffElapsed", "SlotGranted"]
+    assert (lane_status(desk).backing_off_runs, gauge("laneway_lane_backing_off_runs")) == (0, 0)
+
+
+async def test_a_lane_of_which_nothing_new_is_known_is_not_written(desk: Desk) -> None:
+    desk.add(AGENT_RUNS, raw_run(version=2, status=failed_at(10)))
+    desk.clock.move(15)
+    await desk.reconciler.reconcile(LANE)
+    before = len(desk.kube.writes)
+    for _ in range(3):
+        desk.clock.move(1)
+        await desk.reconciler.reconcile(LANE)
+    assert len(desk.kube.writes) == before

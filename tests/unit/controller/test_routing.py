@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from laneway.api.modellane import ModelLaneStatus
-from laneway.api.runstatus import AgentRunStatus, Usage
+from laneway.api.modellane import AccountStatus, LaneModelStatus, ModelLaneStatus
+from laneway.api.reasons import Cause
+from laneway.api.runstatus import AgentRunStatus, ChainStep, CurrentStep, Usage
 from laneway.api.runstatus import Queue as Place
 from laneway.controller.gatewayclient import Changes, GatewayClient
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import WorkKey
-from laneway.controller.routing import Router
-from laneway.controller.world import World, dependencies_of_run, lanes_of_run
+from laneway.controller.routing import Router, may_move
+from laneway.controller.world import World, chain_of_run, dependencies_of_run, lanes_of_run
 from laneway.kube.cache import Cache, Change
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Key, Resource
 from support.builders import NOW, admitted, at, attempt, condition, metered, ready
@@ -41,7 +42,8 @@ class Desk:
         self.queue: Queue[WorkKey] = Queue(clock)
         self.gateway = GatewayClient(url="http://127.0.0.1:9", secret="s", clock=clock)
         self.world = Remembering(
-            Cache(lanes_of_run=lanes_of_run, dependencies_of_run=dependencies_of_run), on_change=self.on_change
+            Cache(lanes_of_run=lanes_of_run, chain_of_run=chain_of_run, dependencies_of_run=dependencies_of_run),
+            on_change=self.on_change,
         )
         self.router = Router(queue=self.queue, world=self.world, gateway=self.gateway)
 
@@ -167,6 +169,91 @@ async def test_a_lane_that_comes_or_goes_wakes_its_runs(desk: Desk) -> None:
     await desk.after(AGENT_RUNS, raw_run())
     assert await desk.after(MODEL_LANES, raw_lane()) == {LANE, RUN}
     assert await desk.after_end(MODEL_LANES, raw_lane(version=2)) == {LANE, RUN}
+
+
+def chained(name: str = "hello", *, step: str = "local", version: int = 1, **spec: Any) -> dict[str, Any]:
+    """A run in line on a lane, with steps on local and second."""
+    status = AgentRunStatus(
+        step=CurrentStep(lane=step, namespace="team-a", model="m"),
+        chain=tuple(ChainStep(lane=lane, namespace="team-a", model="m") for lane in ("local", "second")),
+        queue=Place(position=1, since=NOW),
+    )
+    return raw_run(
+        name, version=version, status=status, spec={"models": [{"lane": "local"}, {"lane": "second"}], **spec}
+    )
+
+
+COOLING = LaneModelStatus(name="m", cooldown_until=at(60), cooldown_reason=Cause.RATE_LIMIT_MODEL)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"models": (COOLING,)}, id="a model that cools"),
+        pytest.param({"account": AccountStatus(reason=Cause.QUOTA_EXHAUSTED)}, id="an account that cools"),
+    ],
+)
+@pytest.mark.parametrize("step", ["local", "second"], ids=["on another lane", "on this lane"])
+async def test_what_may_be_used_on_a_lane_wakes_all_runs_with_a_step_there(
+    desk: Desk, changed: dict[str, Any], step: str
+) -> None:
+    full = lane_status(active_runs=4)
+    await desk.after(MODEL_LANES, raw_lane("second", status=full))
+    await desk.after(AGENT_RUNS, chained(step=step))
+    cooled = raw_lane("second", version=2, status=full.model_copy(update=changed))
+    assert await desk.after(MODEL_LANES, cooled) == {SECOND, RUN}
+    assert await desk.after(MODEL_LANES, raw_lane("second", version=3, status=full)) == {SECOND, RUN}
+
+
+async def test_an_account_that_cools_wakes_runs_of_its_other_lanes(desk: Desk) -> None:
+    shared = {"account": "one"}
+    await desk.after(MODEL_LANES, raw_lane(spec=shared, status=lane_status()))
+    await desk.after(MODEL_LANES, raw_lane("second", spec=shared, status=lane_status()))
+    await desk.after(AGENT_RUNS, raw_run())
+    account = AccountStatus(cooldown_until=at(60), reason=Cause.RATE_LIMIT_ACCOUNT)
+    limited = raw_lane("second", version=2, spec=shared, status=lane_status(account=account))
+    assert await desk.after(MODEL_LANES, limited) == {SECOND, RUN}
+
+
+@pytest.mark.parametrize(
+    ("run", "woken"),
+    [
+        pytest.param(chained(), False, id="one below it, without Full: not"),
+        pytest.param(chained(selection="LeastBusy"), True, id="one that takes the least busy"),
+        pytest.param(chained(step="second"), False, id="one that is there already: not"),
+    ],
+)
+async def test_a_free_slot_wakes_who_stands_in_line_elsewhere(desk: Desk, run: dict[str, Any], *, woken: bool) -> None:
+    await desk.after(MODEL_LANES, raw_lane("second", status=lane_status(active_runs=4)))
+    await desk.after(AGENT_RUNS, run)
+    free = raw_lane("second", version=2, status=lane_status(active_runs=3))
+    assert await desk.after(MODEL_LANES, free) == ({SECOND, RUN} if woken else {SECOND})
+
+
+async def test_a_free_slot_above_wakes_as_many_runs_as_there_are_slots(desk: Desk) -> None:
+    await desk.after(MODEL_LANES, raw_lane(status=lane_status(active_runs=4)))
+    for name in ("hello", "other", "third"):
+        await desk.after(AGENT_RUNS, chained(name, step="second"))
+    two = await desk.after(MODEL_LANES, raw_lane(version=2, status=lane_status(active_runs=2)))
+    assert two == {LANE, RUN, OTHER}
+    taken = lane_status(active_runs=2, queued_runs=2)
+    assert await desk.after(MODEL_LANES, raw_lane(version=3, status=taken)) == {LANE}
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        pytest.param({"causes": (Cause.FULL,)}, True, id="a step below that lists Full"),
+        pytest.param({}, False, id="one that does not"),
+        pytest.param({"queue": None}, False, id="a run that does not stand in line"),
+    ],
+)
+def test_who_may_move_to_a_lane(status: dict[str, Any], *, expected: bool) -> None:
+    run = chained()
+    run["status"]["chain"][1]["causes"] = list(status.get("causes", ()))
+    if "queue" in status:
+        del run["status"]["queue"]
+    assert may_move(run, Key("team-a", "second")) is expected
 
 
 async def test_what_the_gateway_saw_wakes_the_run_of_the_pod(desk: Desk) -> None:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from laneway.api.base import Condition
-from laneway.api.runstatus import AgentRunStatus
+from laneway.api.runstatus import AgentRunStatus, ChainStep, CurrentStep
 from laneway.controller.views import DependencyState, DependencyView
-from laneway.controller.world import UnreadableObject, World, dependencies_of_run, lanes_of_run
+from laneway.controller.world import UnreadableObject, World, chain_of_run, dependencies_of_run, lanes_of_run
 from laneway.kube.cache import Cache, Change
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, Key
 from laneway.rules.fairshare import Caller
@@ -26,7 +26,10 @@ def changes() -> list[Change]:
 
 @pytest.fixture
 def world(changes: list[Change]) -> World:
-    return World(Cache(lanes_of_run=lanes_of_run, dependencies_of_run=dependencies_of_run), on_change=changes.append)
+    return World(
+        Cache(lanes_of_run=lanes_of_run, chain_of_run=chain_of_run, dependencies_of_run=dependencies_of_run),
+        on_change=changes.append,
+    )
 
 
 def finished() -> AgentRunStatus:
@@ -74,9 +77,9 @@ def test_what_is_absorbed_is_told_once(world: World, changes: list[Change]) -> N
             id="of another namespace",
         ),
         pytest.param(
-            raw_run(spec={"models": [{"lane": "new"}]}, status=admitted()),
-            {Key("team-a", "new"), LOCAL},
-            id="a run that was sent elsewhere is known by the lane whose slot it holds too",
+            raw_run(status=AgentRunStatus(step=CurrentStep(lane="new", namespace="models"), attempts=(attempt(),))),
+            {Key("models", "new"), LOCAL},
+            id="a run that moved on is known by the lanes that its attempts were on too: they learn from them",
         ),
         pytest.param(raw_run(status=finished()), set(), id="a finished run is on no lane"),
         pytest.param({"metadata": {"namespace": "n"}}, set(), id="an object without a spec is on no lane"),
@@ -89,6 +92,27 @@ def test_what_is_absorbed_is_told_once(world: World, changes: list[Change]) -> N
 )
 def test_the_lanes_of_a_run(run: dict[str, object], lanes: set[Key]) -> None:
     assert set(lanes_of_run(run)) == lanes
+
+
+@pytest.mark.parametrize(
+    ("run", "lanes"),
+    [
+        pytest.param(
+            raw_run(spec={"models": [{"lane": "x"}, {"lane": "y", "namespace": "models"}]}),
+            {Key("team-a", "x"), Key("models", "y")},
+            id="those that it names",
+        ),
+        pytest.param(
+            raw_run(status=AgentRunStatus(chain=(ChainStep(lane="z", namespace="models"),))),
+            {LOCAL, Key("models", "z")},
+            id="those that its lanes fall back to, once it was looked at",
+        ),
+        pytest.param(raw_run(status=finished()), set(), id="a finished run uses none"),
+        pytest.param({"metadata": {"namespace": "n"}, "spec": {"models": [{}]}}, set(), id="no run of this version"),
+    ],
+)
+def test_the_lanes_in_the_chain_of_a_run(run: dict[str, object], lanes: set[Key]) -> None:
+    assert set(chain_of_run(run)) == lanes
 
 
 @pytest.mark.parametrize(
@@ -184,3 +208,12 @@ def test_the_caller(world: World, name: str, uid: str, caller: str) -> None:
 
 def test_the_status_of_what_is_gone_is_empty(world: World) -> None:
     assert world.raw_status(AGENT_RUNS, HELLO) == {}
+
+
+@pytest.mark.row("C16")
+def test_the_lanes_of_an_account_know_each_other(world: World) -> None:
+    for name, account in (("a", "x"), ("b", "x"), ("c", "y"), ("d", None)):
+        world.absorb(MODEL_LANES, raw_lane(name, spec={"account": account} if account else {}))
+    lanes = {name: world.lane(Key("team-a", name)) for name in "abcd"}
+    peers = {name: [peer.meta.name for peer in world.peers(lane)] for name, lane in lanes.items() if lane}
+    assert peers == {"a": ["b"], "b": ["a"], "c": [], "d": []}

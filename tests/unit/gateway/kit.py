@@ -21,7 +21,7 @@ from laneway.gateway.credentials import Credentials
 from laneway.gateway.exchange import Tools
 from laneway.gateway.ledger import CallEnd, CallStart, Ledger, open_ledger
 from laneway.gateway.operatorport import OperatorPort
-from laneway.gateway.state import State
+from laneway.gateway.state import Clock, State
 from laneway.gateway.tokens import Authenticator, KeyRing
 from laneway.gateway.upstream import AddressPolicy, Upstream, open_upstream
 from laneway.gateway.views import Views
@@ -196,6 +196,7 @@ async def gateway(
     hold_seconds: float = 10.0,
     seen: bool = True,
     lane: Mapping[str, Any] | None = None,
+    clock: Clock = utc_now,
 ) -> AsyncIterator[Kit]:
     """A gateway whose lane leads to ``server``. ``seen=False``: the views know the lane only."""
     async with AsyncExitStack() as stack:
@@ -213,9 +214,9 @@ async def gateway(
         async def read_keys() -> TokenKeys:
             return KEYS
 
-        views, state, keys = Views(), State(clock=utc_now, past=past), KeyRing(read_keys)
+        views, state, keys = Views(), State(clock=clock, past=past), KeyRing(read_keys)
         credentials = Credentials(read_secret)
-        tools = Tools(upstream=upstream, credentials=credentials, ledger=ledger, state=state, clock=utc_now)
+        tools = Tools(upstream=upstream, credentials=credentials, ledger=ledger, state=state, clock=clock)
         kit: Kit
 
         async def ask(attempt: AttemptId) -> bool:

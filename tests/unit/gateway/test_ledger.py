@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -205,3 +206,29 @@ async def test_nothing_but_the_agreed_columns_is_kept(opened: tuple[Ledger, Path
 
 def _env() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(SOURCES)}
+
+
+async def test_the_servers_time_of_the_last_failure_survives_a_restart(tmp_path: Path) -> None:
+    ledger, _ = open_ledger(tmp_path / "l.sqlite", now_ms=NOW)
+    await ledger.begin(call_start("a"))
+    failed = call_end(usage=Usage(), cost=None, cause="RateLimitModel", turn=False, at=NOW + 9)
+    ledger.settle("a", replace(failed, reset_ms=NOW + 45_009, reset_source="RetryAfter", cut=True))
+    await ledger.close()
+    (found,) = await reopen(tmp_path / "l.sqlite")
+    assert (found.last_started_ms, found.last_ended_ms) == (NOW, NOW + 9)
+    assert (found.last_reset_ms, found.last_reset_source, found.last_cut) == (NOW + 45_009, "RetryAfter", True)
+
+
+async def test_a_ledger_of_the_first_schema_is_kept_and_gets_the_new_columns(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    ledger, _ = open_ledger(path, now_ms=NOW)
+    await ledger.begin(call_start("a"))
+    ledger.settle("a", call_end(cause="APITransient", turn=False))
+    await ledger.close()
+    with sqlite3.connect(path) as other:
+        for column in ("reset_ms", "reset_source", "cut"):
+            other.execute(f"ALTER TABLE calls DROP COLUMN {column}")
+        other.execute("PRAGMA user_version = 1")
+    (found,) = await reopen(path)
+    assert (found.calls, found.last_cause, found.last_reset_ms, found.last_cut) == (1, "APITransient", None, False)
+    assert await reopen(path) == [found]

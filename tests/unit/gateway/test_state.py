@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from laneway.api.gatewaystate import CallFailure, LaneState, ModelState
-from laneway.api.reasons import Cause, LaneReason
+from laneway.api.reasons import Cause, LaneReason, ResetSource
+from laneway.gateway.evidence import LaneModel
+from laneway.gateway.ledger import CallEnd
 from laneway.gateway.ledgersql import Past
 from laneway.gateway.state import AttemptClosed, State, TooManyCalls
 from laneway.rules.token import AttemptId
@@ -16,6 +18,7 @@ from laneway.rules.usage import Usage
 from unit.gateway.kit import call_end
 
 ATTEMPT, OTHER = AttemptId("uid", 1), AttemptId("uid-2", 1)
+MODEL = LaneModel("n", "lane", "m")
 START = datetime(2026, 11, 21, tzinfo=UTC)
 
 
@@ -44,14 +47,26 @@ def lane(*, message: str = "the server answers", at: datetime = START, name: str
 
 
 def failure() -> CallFailure:
-    return CallFailure(sent_time=START, cause=Cause.API_TRANSIENT, status=503)
+    return CallFailure(sent_time=START, seen_time=START, cause=Cause.API_TRANSIENT, status=503)
+
+
+def settle(
+    state: State,
+    end: CallEnd,
+    *,
+    attempt: AttemptId = ATTEMPT,
+    failure: CallFailure | None = None,
+    sent: datetime = START,
+) -> None:
+    """A call for model ``m`` of lane ``n/lane`` ends now."""
+    state.settle(attempt, end, model=MODEL, sent=sent, failure=failure)
 
 
 async def test_only_what_changed_after_a_version_is_told() -> None:
     state = State(clock=Hand())
-    state.settle(ATTEMPT, call_end(), failure=None)
+    settle(state, call_end())
     seen = state.version
-    state.settle(OTHER, call_end(), failure=None)
+    settle(state, call_end(), attempt=OTHER)
     state.put_lane(lane())
     changed = state.since(epoch=state.epoch, version=seen)
     assert [one.run_uid for one in changed.attempts] == ["uid-2"]
@@ -84,10 +99,10 @@ async def test_a_stream_makes_a_new_version_only_now_and_then() -> None:
 
 async def test_a_success_clears_the_failure_and_a_cut_does_not() -> None:
     state = State(clock=Hand())
-    state.settle(ATTEMPT, call_end(turn=False, cause="APITransient", usage=Usage(), cost=None), failure=failure())
-    state.settle(ATTEMPT, call_end(turn=False, metered=False, usage=Usage(), cost=None), failure=None)
+    settle(state, call_end(turn=False, cause="APITransient", usage=Usage(), cost=None), failure=failure())
+    settle(state, call_end(turn=False, metered=False, usage=Usage(), cost=None))
     assert state.attempt_state(ATTEMPT).failure == failure()
-    state.settle(ATTEMPT, call_end(), failure=None)
+    settle(state, call_end())
     after = state.attempt_state(ATTEMPT)
     assert (after.failure, after.finish_reason) == (None, "stop")
     assert (after.calls, after.totals.turns, after.totals.unmetered_calls) == (3, 1, 1)
@@ -113,10 +128,10 @@ async def test_a_success_clears_the_failure_and_a_cut_does_not() -> None:
         pytest.param([call_end(cost=0)], 0, id="free is zero"),
     ],
 )
-async def test_the_cost_of_an_attempt(ends: list[object], cost: int | None) -> None:
+async def test_the_cost_of_an_attempt(ends: list[CallEnd], cost: int | None) -> None:
     state = State(clock=Hand())
     for one in ends:
-        state.settle(ATTEMPT, one, failure=None)
+        settle(state, one)
     assert state.attempt_state(ATTEMPT).totals.cost_micro_usd == cost
 
 
@@ -162,7 +177,7 @@ async def test_a_caller_that_was_never_admitted_leaves_no_trace() -> None:
 async def test_attempts_leave_memory_after_two_days_but_not_before() -> None:
     clock = Hand()
     state = State(clock=clock)
-    state.settle(ATTEMPT, call_end(), failure=None)
+    settle(state, call_end())
     state.close(ATTEMPT)
     clock.now += timedelta(hours=47)
     state.close(OTHER)
@@ -187,9 +202,68 @@ async def test_what_the_ledger_remembers_is_told_in_a_new_epoch() -> None:
         last_cause="APITimeout",
         last_status=None,
         last_started_ms=1_800_000_000_000,
+        last_ended_ms=1_800_000_002_000,
+        last_reset_ms=1_800_000_060_000,
+        last_reset_source="RetryAfter",
+        last_cut=True,
     )
     state = State(clock=Hand(), past=[past])
     (told,) = state.since(epoch=None, version=0).attempts
     assert (told.totals.cost_micro_usd, told.totals.unmetered_calls, told.calls) == (7, 1, 2)
+    sent = datetime.fromtimestamp(1_800_000_000, UTC)
+    assert told.failure == CallFailure(
+        sent_time=sent,
+        seen_time=sent + timedelta(seconds=2),
+        cause=Cause.API_TIMEOUT,
+        reset_time=sent + timedelta(seconds=60),
+        reset_source=ResetSource.RETRY_AFTER,
+        cut=True,
+    )
+
+
+@pytest.mark.row("B6")
+async def test_a_class_that_another_version_wrote_is_unknown_and_no_error() -> None:
+    past = Past(
+        attempt=ATTEMPT, last_cause="Sunspots", last_started_ms=1_800_000_000_000, last_ended_ms=1_800_000_000_001
+    )
+    told = State(clock=Hand(), past=[past]).attempt_state(ATTEMPT)
     assert told.failure is not None
-    assert told.failure.cause is Cause.API_TIMEOUT
+    assert told.failure.cause is Cause.UNKNOWN
+    read = CallFailure.model_validate_json(told.failure.model_dump_json(by_alias=True).replace("Unknown", "Sunspots"))
+    assert read == told.failure
+
+
+async def test_evidence_is_told_like_everything_else_and_with_the_time_of_the_answer() -> None:
+    clock = Hand()
+    state = State(clock=clock)
+    settle(state, call_end(turn=False), failure=failure())
+    seen = state.version
+    clock.now += timedelta(seconds=1)
+    told = state.since(epoch=state.epoch, version=0)
+    assert [(one.model, one.failures, one.run_uid) for one in told.evidence] == [("m", 1, "uid")]
+    assert told.answered_time == clock.now
+    assert state.since(epoch=state.epoch, version=seen).evidence == ()
+    assert len(state.since(epoch="another", version=seen).evidence) == 1
+    assert state.attempt_state(ATTEMPT).answered_time == clock.now
+
+
+async def test_a_call_that_was_cut_is_no_failure_of_its_model_and_no_success() -> None:
+    state = State(clock=Hand())
+    settle(state, call_end(turn=False, metered=False, usage=Usage(), cost=None))
+    assert state.since(epoch=None, version=0).evidence == ()
+
+
+async def test_a_refusal_of_the_gateways_own_blames_no_model() -> None:
+    state = State(clock=Hand())
+    state.fail(ATTEMPT, failure().model_copy(update={"cause": Cause.AUTH_FAILED, "status": None}))
+    assert state.since(epoch=None, version=0).evidence == ()
+    assert state.attempt_state(ATTEMPT).failure is not None
+
+
+async def test_a_lane_that_is_gone_takes_the_evidence_of_its_models_with_it() -> None:
+    state = State(clock=Hand())
+    settle(state, call_end(turn=False), failure=failure())
+    state.keep_models("n", "lane", ["m"])
+    assert len(state.since(epoch=None, version=0).evidence) == 1
+    state.drop_lane("n", "lane")
+    assert state.since(epoch=None, version=0).evidence == ()

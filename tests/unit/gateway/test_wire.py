@@ -1,69 +1,65 @@
-"""Each wire API on answers of real servers (samples/), whole, byte by byte and in odd chunks."""
+"""Every wire API on answers of real servers: what passes, and what is read."""
 
 from __future__ import annotations
 
 import json
-import random
-from pathlib import Path
 
 import pytest
 
-from laneway.gateway.app import CHAT, MESSAGES, OLLAMA
-from laneway.gateway.wire.base import Kind, Prepared, Reader, Reading, Refusal, Wire, read_error
+from laneway.api.endpoint import Server
+from laneway.gateway.app import CHAT, EMBEDDINGS, GEMINI, GEMINI_STREAM, MESSAGES, OLLAMA, RESPONSES
+from laneway.gateway.wire.base import Wire, read_error
 from laneway.rules.usage import Usage
-
-SAMPLES = Path(__file__).parent / "samples"
-ASKED = Prepared(body=b"", streamed=True, asked_usage=True)
-PLAIN = Prepared(body=b"", streamed=True)
-
-
-def sample(name: str) -> bytes:
-    return (SAMPLES / f"{name}.txt").read_bytes()
-
-
-def cut(data: bytes, seed: int) -> list[bytes]:
-    """All at once, byte by byte, or in chunks of chance."""
-    if seed < 2:
-        return [data] if seed == 0 else [data[i : i + 1] for i in range(len(data))]
-    chance, parts = random.Random(seed), []
-    while data:
-        size = chance.randint(1, 90)
-        parts.append(data[:size])
-        data = data[size:]
-    return parts
-
-
-def feed(reader: Reader, parts: list[bytes]) -> tuple[bytes, Reading]:
-    out = b"".join([*(reader.feed(part) for part in parts), reader.close()])
-    return out, reader.reading
-
-
-CUTS = pytest.mark.parametrize(
-    "seed",
-    [
-        pytest.param(0, id="at once"),
-        pytest.param(1, id="byte by byte"),
-        *(pytest.param(n, id=f"odd chunks {n}") for n in range(2, 7)),
-    ],
+from unit.gateway.streams import (
+    ASKED,
+    CUTS,
+    GEMINI_EVENTS,
+    GEMINI_LIST,
+    GEMINI_WHOLE,
+    PLAIN,
+    cut,
+    events,
+    feed,
+    sample,
 )
+
+GEMINI_USAGE = Usage(15, 27, cache_read_tokens=4)
+STREAMS = [
+    (CHAT, "vllm-chat_completions-stream-usage", Usage(41, 8), "stop"),
+    (CHAT, "vllm-chat_completions-stream-continuous_usage", Usage(41, 4), "length"),
+    (RESPONSES, "vllm-responses-stream-ends", Usage(41, 8, cache_read_tokens=0, cache_write_tokens=0), "completed"),
+    (RESPONSES, "ollama-responses-stream", Usage(20, 16, cache_read_tokens=0), "completed"),
+    (MESSAGES, "vllm-messages-stream", Usage(41, 8), "end_turn"),
+    (MESSAGES, "ollama-messages-stream", Usage(20, 16), "end_turn"),
+    (OLLAMA, "ollama-api_chat-stream", Usage(20, 16), "stop"),
+    (OLLAMA, "ollama-api_generate-stream", Usage(20, 16), "stop"),
+]
+WHOLES = [
+    (CHAT, "vllm-chat_completions-nonstream", Usage(41, 8), "stop"),
+    (CHAT, "ollama-chat_completions-nonstream", Usage(20, 16), "stop"),
+    (RESPONSES, "vllm-responses-nonstream", Usage(41, 8, cache_read_tokens=0, cache_write_tokens=0), "completed"),
+    (RESPONSES, "ollama-responses-nonstream", Usage(20, 16, cache_read_tokens=0), "completed"),
+    (EMBEDDINGS, "ollama-embeddings", Usage(11, 0), None),
+    (MESSAGES, "vllm-messages-nonstream", Usage(41, 8), "end_turn"),
+    (MESSAGES, "ollama-messages-nonstream", Usage(20, 16), "end_turn"),
+    (OLLAMA, "ollama-api_chat-nonstream", Usage(20, 16), "stop"),
+    (OLLAMA, "ollama-api_generate-nonstream", Usage(20, 16), "stop"),
+    (OLLAMA, "ollama-api_generate-load", Usage(0, 0), "load"),
+]
 
 
 @pytest.mark.row("S0.16", "S0.17", "S1.16")
 @CUTS
 @pytest.mark.parametrize(
-    ("wire", "name", "usage", "finish"),
+    ("wire", "data", "usage", "finish"),
     [
-        (CHAT, "vllm-chat_completions-stream-usage", Usage(41, 8), "stop"),
-        (CHAT, "vllm-chat_completions-stream-continuous_usage", Usage(41, 4), "length"),
-        (MESSAGES, "vllm-messages-stream", Usage(41, 8), "end_turn"),
-        (MESSAGES, "ollama-messages-stream", Usage(20, 16), "end_turn"),
-        (OLLAMA, "ollama-api_chat-stream", Usage(20, 16), "stop"),
+        *(pytest.param(wire, sample(name), usage, finish, id=name) for wire, name, usage, finish in STREAMS),
+        pytest.param(GEMINI_STREAM, GEMINI_EVENTS, GEMINI_USAGE, "STOP", id="Gemini's events"),
     ],
 )
 def test_a_stream_passes_unchanged_and_its_usage_is_read(
-    wire: Wire, name: str, usage: Usage, finish: str, seed: int
+    wire: Wire, data: bytes, usage: Usage, finish: str, seed: int
 ) -> None:
-    data = sample(name)
     out, reading = feed(wire.stream_reader(PLAIN), cut(data, seed))
     assert out == data
     assert (reading.usage, reading.usage_final, reading.finish_reason) == (usage, True, finish)
@@ -71,68 +67,39 @@ def test_a_stream_passes_unchanged_and_its_usage_is_read(
     assert reading.error is None
 
 
+@pytest.mark.row("S0.16", "S0.17")
+@pytest.mark.parametrize(("wire", "name", "usage"), [(wire, name, usage) for wire, name, usage, _ in STREAMS])
+def test_wherever_a_stream_is_cut_in_two_it_reads_the_same(wire: Wire, name: str, usage: Usage) -> None:
+    data = sample(name)
+    for place in range(len(data)):
+        out, reading = feed(wire.stream_reader(PLAIN), [data[:place], data[place:]])
+        assert (out, reading.usage, reading.ended) == (data, usage, True), place
+
+
+@pytest.mark.parametrize(("wire", "name"), [(wire, name) for wire, name, _, _ in STREAMS])
+def test_a_stream_that_breaks_off_is_never_taken_for_a_whole_one(wire: Wire, name: str) -> None:
+    data = sample(name)
+    lacking = [place for place in range(len(data)) if not feed(wire.stream_reader(PLAIN), [data[:place]])[1].ended]
+    assert lacking == list(range(len(lacking))), "once it has ended it stays so"
+    assert len(data) - len(lacking) < len(data) / 2
+    assert not feed(wire.stream_reader(PLAIN), [data[: len(lacking) - 1]])[1].usage_final
+
+
 @pytest.mark.row("S0.16")
 @pytest.mark.parametrize(
-    ("wire", "name", "usage", "finish"),
+    ("wire", "data", "usage", "finish"),
     [
-        (CHAT, "vllm-chat_completions-nonstream", Usage(41, 8), "stop"),
-        (CHAT, "ollama-chat_completions-nonstream", Usage(20, 16), "stop"),
-        (MESSAGES, "vllm-messages-nonstream", Usage(41, 8), "end_turn"),
-        (MESSAGES, "ollama-messages-nonstream", Usage(20, 16), "end_turn"),
-        (OLLAMA, "ollama-api_chat-nonstream", Usage(20, 16), "stop"),
+        *(pytest.param(wire, sample(name), usage, finish, id=name) for wire, name, usage, finish in WHOLES),
+        pytest.param(GEMINI, GEMINI_WHOLE, GEMINI_USAGE, "STOP", id="Gemini's whole answer"),
+        pytest.param(GEMINI_STREAM, GEMINI_LIST, GEMINI_USAGE, "STOP", id="Gemini's stream as a list"),
     ],
 )
 def test_a_whole_answer_passes_unchanged_and_its_usage_is_read(
-    wire: Wire, name: str, usage: Usage, finish: str
+    wire: Wire, data: bytes, usage: Usage, finish: str | None
 ) -> None:
-    out, reading = feed(wire.whole_reader(), cut(sample(name), 3))
-    assert out == sample(name)
-    assert (reading.usage, reading.usage_final, reading.finish_reason, reading.ended) == (usage, True, finish, True)
-
-
-@CUTS
-def test_the_usage_chunk_that_only_the_gateway_asked_for_is_left_out(seed: int) -> None:
-    data = sample("vllm-chat_completions-stream-usage")
-    events = data.split(b"\n\n")
-    expected = b"\n\n".join(event for event in events if b'"choices":[]' not in event)
-    out, reading = feed(CHAT.stream_reader(ASKED), cut(data, seed))
-    assert out == expected
-    assert len(out) < len(data)
-    assert reading.usage == Usage(41, 8)
-
-
-@CUTS
-@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
-def test_null_usage_is_left_out_with_every_kind_of_line_end(end: bytes, seed: int) -> None:
-    events = [
-        b'data: {"id":"1","choices":[{"index":0,"delta":{"content":"\xc3\xa9 \\"usage\\":null"}}],"usage":null}',
-        b": keep-alive",
-        b'data: {"usage": null, "id":"1","choices":[]}',
-        b'data: {"id":"1","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":5}}}',
-        b"data: [DONE]",
-    ]
-    kept = [events[0].replace(b',"usage":null}', b"}"), events[1], b'data: {"id":"1","choices":[]}', events[4]]
-    out, reading = feed(CHAT.stream_reader(ASKED), cut(b"".join(event + end + end for event in events), seed))
-    assert out == b"".join(event + end + end for event in kept)
-    assert reading.usage == Usage(7, 2, cache_read_tokens=5)
-
-
-def test_usage_that_a_server_sends_with_its_last_words_is_not_taken_away() -> None:
-    data = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":2}}\n\n'
-    out, reading = feed(CHAT.stream_reader(ASKED), [data])
-    assert (out, reading.usage, reading.usage_final) == (data, Usage(7, 2), True)
-
-
-def test_a_stream_that_stops_without_an_end_gives_what_was_held_back_and_is_not_ended() -> None:
-    data = b'data: {"choices":[{"index":0,"delta":{"content":"Par"},"finish_reason":null}]}\n\ndata: {"choi'
-    out, reading = feed(CHAT.stream_reader(ASKED), [data])
+    out, reading = feed(wire.whole_reader(), cut(data, 3))
     assert out == data
-    assert (reading.ended, reading.usage_final, reading.usage) == (False, False, Usage())
-
-
-def test_a_stream_without_usage_has_unknown_usage_not_zero() -> None:
-    _, reading = feed(CHAT.stream_reader(PLAIN), [sample("vllm-chat_completions-stream-nousage")])
-    assert (reading.ended, reading.usage, reading.usage_final) == (True, Usage(), False)
+    assert (reading.usage, reading.usage_final, reading.finish_reason, reading.ended) == (usage, True, finish, True)
 
 
 def test_anthropic_usage_is_merged_field_by_field_and_its_input_includes_the_cache() -> None:
@@ -169,8 +136,47 @@ def test_anthropic_usage_is_merged_field_by_field_and_its_input_includes_the_cac
             ("overloaded_error", "", "Overloaded"),
         ),
         (OLLAMA, b'{"model":"m","done":false}\n{"error":"runner stopped"}\n', ("", "", "runner stopped")),
+        (
+            RESPONSES,
+            events(
+                {
+                    "type": "response.failed",
+                    "response": {"status": "failed", "error": {"code": "rate_limit_exceeded", "message": "slow down"}},
+                }
+            ),
+            ("", "rate_limit_exceeded", "slow down"),
+        ),
+        (
+            RESPONSES,
+            events({"type": "error", "code": "server_error", "message": "died", "param": None, "sequence_number": 3}),
+            ("", "server_error", "died"),
+        ),
+        (
+            RESPONSES,
+            events({"type": "error", "error": {"type": "server_error", "code": None, "message": "died"}}),
+            ("server_error", "", "died"),
+        ),
+        (
+            RESPONSES,
+            events({"error": {"message": "engine died", "type": "InternalServerError", "code": 500}}),
+            ("InternalServerError", "500", "engine died"),
+        ),
+        (
+            GEMINI_STREAM,
+            events({"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}, end="\r\n\r\n"),
+            ("UNAVAILABLE", "503", "overloaded"),
+        ),
     ],
-    ids=["chat completions", "messages", "ollama"],
+    ids=[
+        "chat completions",
+        "messages",
+        "ollama",
+        "a failed response",
+        "an error event of responses",
+        "an older error event of responses",
+        "vLLM's error in a stream of responses",
+        "Gemini",
+    ],
 )
 def test_an_error_inside_a_stream_of_status_200_is_seen(wire: Wire, data: bytes, words: tuple[str, str, str]) -> None:
     out, reading = feed(wire.stream_reader(ASKED), cut(data, 2))
@@ -188,90 +194,49 @@ def test_an_error_inside_a_stream_of_status_200_is_seen(wire: Wire, data: bytes,
         (b'{"detail":"Not Found"}', ("", "", "Not Found")),
         (b"404 page not found\n", ("", "", "404 page not found")),
         (b'{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED"}}', ("RESOURCE_EXHAUSTED", "429", "m")),
+        (b'[{"error":{"code":400,"message":"m","status":"INVALID_ARGUMENT"}}\n]', ("INVALID_ARGUMENT", "400", "m")),
+        (b"[]", ("", "", "[]")),
     ],
-    ids=["OpenAI and vLLM", "Anthropic", "a string", "a detail", "plain text", "Google"],
+    ids=[
+        "OpenAI and vLLM",
+        "Anthropic",
+        "a string",
+        "a detail",
+        "plain text",
+        "Google",
+        "Google's stream as a list",
+        "an empty list",
+    ],
 )
 def test_error_bodies_of_every_dialect_are_read(body: bytes, words: tuple[str, str, str]) -> None:
     error = read_error(body)
     assert (error.type, error.code, error.message) == words
 
 
-@pytest.mark.row("S1.16")
-@pytest.mark.parametrize(
-    ("body", "options", "asked"),
-    [
-        ({"stream": True}, {"include_usage": True}, True),
-        ({"stream": True, "stream_options": None}, {"include_usage": True}, True),
-        ({"stream": True, "stream_options": {"x": 1}}, {"x": 1, "include_usage": True}, True),
-        ({"stream": True, "stream_options": {"include_usage": False}}, {"include_usage": True}, True),
-        ({"stream": True, "stream_options": {"include_usage": True}}, {"include_usage": True}, False),
-        ({"stream": False}, None, False),
-        ({}, None, False),
-    ],
-    ids=[
-        "no options",
-        "null options",
-        "other options",
-        "refused by the client",
-        "asked by the client",
-        "no stream",
-        "stream unsaid",
-    ],
-)
-def test_usage_is_asked_for_in_a_chat_stream_only(body: dict[str, object], options: object, asked: bool) -> None:
-    prepared = CHAT.prepare(json.dumps({"model": "a", **body}).encode(), model="m")
-    sent = json.loads(prepared.body)
-    assert (sent["model"], sent.get("stream_options"), prepared.asked_usage) == ("m", options, asked)
-    assert prepared.streamed == bool(body.get("stream"))
-
-
 @pytest.mark.parametrize(
     ("wire", "body", "streamed"),
     [
+        (RESPONSES, b"{}", False),
+        (RESPONSES, b'{"stream":true}', True),
+        (EMBEDDINGS, b"{}", False),
+        (GEMINI, b"{}", False),
+        (GEMINI_STREAM, b"{}", True),
         (OLLAMA, b"{}", True),
         (OLLAMA, b'{"stream":false}', False),
         (MESSAGES, b"{}", False),
         (MESSAGES, b'{"stream":true}', True),
     ],
-    ids=["Ollama streams by default", "Ollama whole", "messages whole", "messages stream"],
+    ids=[
+        "responses whole",
+        "responses stream",
+        "embeddings",
+        "Gemini whole",
+        "Gemini stream",
+        "Ollama streams by default",
+        "Ollama whole",
+        "messages whole",
+        "messages stream",
+    ],
 )
 def test_who_streams(wire: Wire, body: bytes, streamed: bool) -> None:
-    assert wire.prepare(body, model="m").streamed is streamed
-
-
-REFUSALS = [
-    (CHAT, Kind.UNAUTHENTICATED, 401, ("error", "code"), "invalid_api_key"),
-    (CHAT, Kind.FORBIDDEN, 403, ("error", "type"), "permission_error"),
-    (CHAT, Kind.NOT_FOUND, 404, ("error", "code"), "model_not_found"),
-    (CHAT, Kind.BUSY, 429, ("error", "code"), "rate_limit_exceeded"),
-    (CHAT, Kind.UNAVAILABLE, 503, ("error", "type"), "server_error"),
-    (MESSAGES, Kind.UNAUTHENTICATED, 401, ("error", "type"), "authentication_error"),
-    (MESSAGES, Kind.FORBIDDEN, 403, ("error", "type"), "permission_error"),
-    (MESSAGES, Kind.NOT_FOUND, 404, ("error", "type"), "not_found_error"),
-    (MESSAGES, Kind.BUSY, 529, ("error", "type"), "overloaded_error"),
-    (MESSAGES, Kind.TOO_LARGE, 413, ("error", "type"), "request_too_large"),
-    (OLLAMA, Kind.UNAUTHENTICATED, 401, ("error",), "why"),
-    (OLLAMA, Kind.NOT_FOUND, 404, ("error",), "why"),
-    (OLLAMA, Kind.BUSY, 503, ("error",), "why"),
-]
-
-
-@pytest.mark.parametrize(
-    ("wire", "kind", "status", "path", "word"), REFUSALS, ids=[f"{w.api} {k} is {s}" for w, k, s, *_ in REFUSALS]
-)
-def test_each_api_refuses_in_its_own_words(
-    wire: Wire, kind: Kind, status: int, path: tuple[str, ...], word: str
-) -> None:
-    answer = wire.refuse(Refusal(kind, "why", retry_after_seconds=3))
-    value = json.loads(answer.body)
-    for step in path:
-        value = value[step]
-    assert (answer.status, value, answer.headers["Retry-After"]) == (status, word, "3")
-
-
-@pytest.mark.parametrize("wire", [CHAT, MESSAGES, OLLAMA], ids=lambda wire: wire.api.value)
-@pytest.mark.parametrize("kind", list(Kind))
-def test_every_api_has_words_for_every_refusal(wire: Wire, kind: Kind) -> None:
-    answer = wire.refuse(Refusal(kind, "why"))
-    assert answer.status >= 400
-    assert b"why" in answer.body
+    assert wire.prepare(body, model="m", server=Server.OTHER).streamed is streamed

@@ -26,8 +26,12 @@ def needs(run: JsonObject) -> Iterable[Key]:
     return [Key("team", name) for name in run.get("spec", {}).get("needs", [])]
 
 
+def may_use(run: JsonObject) -> Iterable[Key]:
+    return [Key("team", name) for name in run.get("spec", {}).get("chain", [])]
+
+
 def make() -> Cache:
-    return Cache(lanes_of_run=lanes_of, dependencies_of_run=needs)
+    return Cache(lanes_of_run=lanes_of, chain_of_run=may_use, dependencies_of_run=needs)
 
 
 def seen(cache: Cache) -> tuple[str, str] | None:
@@ -201,3 +205,12 @@ def test_a_run_is_found_by_those_it_needs_whether_they_exist_or_not() -> None:
     assert cache.dependents_of_run(Key("team", "y")) == []
     cache.remove(AGENT_RUNS, obj(3))
     assert cache.dependents_of_run(Key("team", "x")) == []
+
+
+def test_a_run_is_found_by_every_lane_that_it_may_use() -> None:
+    cache = make()
+    cache.put(AGENT_RUNS, obj(1, spec={"lanes": ["x"], "chain": ["x", "y"]}))
+    assert [run["metadata"]["uid"] for run in cache.runs_with_lane_in_chain(Key("team", "y"))] == ["a"]
+    assert cache.runs_on_lane(Key("team", "y")) == []
+    cache.remove(AGENT_RUNS, obj(2))
+    assert cache.runs_with_lane_in_chain(Key("team", "x")) == []

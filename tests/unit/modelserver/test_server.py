@@ -17,7 +17,14 @@ import pytest
 from modelserver import ModelServer, Step, shapes
 
 TESTS = Path(__file__).parents[2]
-PATHS = {shapes.CHAT: "/v1/chat/completions", shapes.MESSAGES: "/v1/messages", shapes.OLLAMA: "/api/chat"}
+PATHS = {
+    shapes.CHAT: "/v1/chat/completions",
+    shapes.RESPONSES: "/v1/responses",
+    shapes.MESSAGES: "/v1/messages",
+    shapes.OLLAMA: "/api/chat",
+    shapes.GENERATE: "/api/generate",
+    shapes.GEMINI: "/v1beta/models/m1:generateContent?alt=sse",
+}
 
 
 @pytest.fixture
@@ -56,6 +63,24 @@ def sse(text: str) -> list[Any]:
             lambda a: (a["prompt_eval_count"], a["eval_count"]),
             id="Ollama chat",
         ),
+        pytest.param(
+            shapes.GENERATE,
+            lambda a: a["response"],
+            lambda a: (a["prompt_eval_count"], a["eval_count"]),
+            id="Ollama generate",
+        ),
+        pytest.param(
+            shapes.RESPONSES,
+            lambda a: a["output"][0]["content"][0]["text"],
+            lambda a: (a["usage"]["input_tokens"], a["usage"]["output_tokens"]),
+            id="OpenAI responses",
+        ),
+        pytest.param(
+            shapes.GEMINI,
+            lambda a: a["candidates"][0]["content"]["parts"][0]["text"],
+            lambda a: (a["usageMetadata"]["promptTokenCount"], a["usageMetadata"]["candidatesTokenCount"]),
+            id="Gemini",
+        ),
     ],
 )
 async def test_a_whole_answer_has_the_shape_of_its_api(
@@ -63,7 +88,8 @@ async def test_a_whole_answer_has_the_shape_of_its_api(
 ) -> None:
     async with ModelServer() as server, client.post(server.url + PATHS[api], json=ask(stream=False)) as response:
         answer = await response.json()
-    assert (words(answer), usage(answer), answer["model"]) == ("The capital of France is Paris.", (12, 7), "m1")
+    model = answer.get("model", answer.get("modelVersion"))
+    assert (words(answer), usage(answer), model) == ("The capital of France is Paris.", (12, 7), "m1")
 
 
 @pytest.mark.parametrize(
@@ -95,6 +121,33 @@ async def test_an_anthropic_stream_has_its_events_in_order(client: aiohttp.Clien
     assert events[-2]["usage"] == {"input_tokens": 12, "output_tokens": 7}
 
 
+async def test_a_stream_of_responses_ends_with_the_whole_answer(client: aiohttp.ClientSession) -> None:
+    body = ask(stream=True)
+    async with ModelServer() as server, client.post(server.url + PATHS[shapes.RESPONSES], json=body) as response:
+        events = sse(await response.text())
+    assert [e["sequence_number"] for e in events] == list(range(len(events)))
+    assert "".join(e["delta"] for e in events if e["type"] == "response.output_text.delta") == shapes.TEXT
+    assert (events[-1]["type"], events[-1]["response"]["usage"]["output_tokens"]) == ("response.completed", 7)
+
+
+async def test_geminis_stream_is_events_or_a_list(client: aiohttp.ClientSession) -> None:
+    path = "/v1beta/models/m1:streamGenerateContent"
+    async with ModelServer() as server:
+        async with client.post(server.url + path + "?alt=sse", json={"contents": []}) as response:
+            events = sse((await response.text()).replace("\r", ""))
+        async with client.post(server.url + path, json={"contents": []}) as response:
+            parts = await response.json()
+    assert [each["candidates"] for each in events] == [each["candidates"] for each in parts]
+    assert [("finishReason" in each["candidates"][0]) for each in parts] == [False] * 6 + [True]
+    assert [request.model for request in server.requests] == ["m1", "m1"]
+
+
+async def test_embeddings_are_never_streamed(client: aiohttp.ClientSession) -> None:
+    async with ModelServer() as server, client.post(server.url + "/v1/embeddings", json=ask(stream=True)) as response:
+        answer = await response.json()
+    assert (answer["data"][0]["embedding"], answer["usage"]["prompt_tokens"]) == (shapes.VECTOR, 12)
+
+
 async def test_ollama_streams_unless_told_not_to(client: aiohttp.ClientSession) -> None:
     async with ModelServer() as server, client.post(server.url + PATHS[shapes.OLLAMA], json=ask()) as response:
         lines = [json.loads(line) for line in (await response.text()).splitlines()]
@@ -117,6 +170,16 @@ async def test_a_step_without_a_count_answers_all_that_follow(client: aiohttp.Cl
         for _ in range(3):
             async with client.post(server.url + PATHS[shapes.MESSAGES], json=ask()) as response:
                 assert (response.status, (await response.json())["error"]["type"]) == (529, "overloaded_error")
+
+
+async def test_a_step_for_one_model_is_passed_by_by_calls_for_others(client: aiohttp.ClientSession) -> None:
+    script = [Step(status=529, model="big", repeat=2), Step(status=503, model="small"), Step(status=418)]
+    seen = []
+    async with ModelServer(script) as server:
+        for model in ("small", "big", "small", "big", "big"):
+            async with client.post(server.url + PATHS[shapes.CHAT], json={**ask(), "model": model}) as response:
+                seen.append((model, response.status))
+    assert seen == [("small", 503), ("big", 529), ("small", 418), ("big", 529), ("big", 200)]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from laneway.api.modellane import Auth, Endpoint, LaneTimeouts, Server
-from laneway.rules.endpoint import PATHS, SPOKEN, answer_seconds, auth_of, request_seconds, root_url
+from laneway.api.endpoint import Auth, Endpoint, Server, WireAPI
+from laneway.api.modellane import LaneTimeouts
+from laneway.rules.endpoint import PATHS, SPOKEN, answer_seconds, auth_of, path_of, request_seconds, root_url, spoken
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,17 @@ def test_root(url: str, root: str) -> None:
     assert root_url(Endpoint(url=url), lane_namespace="models") == root
 
 
+@pytest.mark.parametrize(
+    ("server", "root"),
+    [
+        pytest.param("Gemini", "https://g.example.com", id="Gemini's version is not doubled"),
+        pytest.param("Other", "https://g.example.com/v1beta", id="for others it is a part of the path"),
+    ],
+)
+def test_root_of_a_version_that_is_geminis(server: str, root: str) -> None:
+    assert root_url(endpoint(url="https://g.example.com/v1beta/", server=server), lane_namespace="models") == root
+
+
 def endpoint(**changes: Any) -> Endpoint:
     return Endpoint.model_validate({"url": "https://api.example.com", **changes})
 
@@ -44,6 +56,7 @@ KEY = {"credentialRef": {"name": "key"}}
         pytest.param(endpoint(), Auth.NONE, id="without a key no header is sent"),
         pytest.param(endpoint(**KEY), Auth.BEARER, id="a key is a bearer token"),
         pytest.param(endpoint(server="Anthropic", **KEY), Auth.X_API_KEY, id="Anthropic has its own header"),
+        pytest.param(endpoint(server="Gemini", **KEY), Auth.X_GOOG_API_KEY, id="and so has Gemini"),
         pytest.param(endpoint(server="Anthropic", auth="Bearer", **KEY), Auth.BEARER, id="what the lane says wins"),
         pytest.param(endpoint(auth="None", **KEY), Auth.NONE, id="a lane may keep its key to itself"),
     ],
@@ -72,3 +85,39 @@ def test_time_limits(server: Server, given: dict[str, int], request_limit: int, 
 def test_every_server_speaks_some_api_and_every_api_has_a_path() -> None:
     assert set(SPOKEN) == set(Server)
     assert all(apis and apis <= set(PATHS) for apis in SPOKEN.values())
+
+
+GENERATE, CHAT = WireAPI.GENERATE_CONTENT, WireAPI.CHAT_COMPLETIONS
+
+
+@pytest.mark.parametrize(
+    ("given", "apis"),
+    [
+        pytest.param(endpoint(server="Anthropic"), {WireAPI.MESSAGES}, id="a kind of server has its own"),
+        pytest.param(endpoint(), {CHAT, WireAPI.EMBEDDINGS}, id="an unknown server speaks as most do"),
+        pytest.param(endpoint(server="vLLM", apis=[{"name": "Messages"}]), {WireAPI.MESSAGES}, id="what the lane names"),
+        pytest.param(
+            endpoint(server="Gemini", apis=[{"name": "GenerateContent"}, {"name": "ChatCompletions", "path": "/openai"}]),
+            {GENERATE, CHAT},
+            id="a lane may name more",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_lane_speaks(given: Endpoint, apis: set[WireAPI]) -> None:
+    assert spoken(given) == apis
+
+
+@pytest.mark.parametrize(
+    ("api", "own", "path", "found"),
+    [
+        pytest.param(CHAT, None, PATHS[CHAT], PATHS[CHAT], id="the usual place"),
+        pytest.param(CHAT, "/chat", PATHS[CHAT], "/chat", id="another place"),
+        pytest.param(WireAPI.OLLAMA_CHAT, "/o", "/api/generate", "/o/generate", id="what is below moves along"),
+        pytest.param(GENERATE, "/g", "/v1beta/models/{model}:x", "/g/{model}:x", id="Gemini"),
+        pytest.param(GENERATE, "/g", "/v1/models/{model}:x", "/g/{model}:x", id="Gemini without beta"),
+        pytest.param(GENERATE, None, "/v1/models/{model}:x", "/v1/models/{model}:x", id="the client's version stays"),
+    ],
+)
+def test_paths(api: WireAPI, own: str | None, path: str, found: str) -> None:
+    apis = [{"name": api, **({"path": own} if own else {})}]
+    assert path_of(endpoint(apis=apis), api, path) == found

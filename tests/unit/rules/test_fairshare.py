@@ -13,10 +13,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laneway.rules.fairshare import Caller, Shares, Waiter, fair_order
+from laneway.rules.fairshare import Caller, Shares, Turn, fair_order, turn
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 NOBODY = Shares(running={}, served={}, weights={})
+
+
+@dataclass(frozen=True)
+class Waiter:
+    """A run that waits."""
+
+    uid: str
+    caller: Caller
+    priority: int
+    created: datetime
+    name: str
+
+    @property
+    def turn(self) -> Turn:
+        return turn(self.priority, self.created, self.name)
 
 
 def at(seconds: int) -> datetime:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from laneway.rules.retry import Failure, RetryPolicy, retry_after_seconds, wait_milliseconds
-
-NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
-
+from laneway.rules.retry import Failure, RetryPolicy, wait_milliseconds
 
 DEFAULTS = RetryPolicy()
 
@@ -100,27 +96,3 @@ def test_time_outs_are_tried_again_where_the_policy_says_so() -> None:
 )
 def test_a_short_hint_of_the_server_replaces_our_estimate(hint: float, wait: int) -> None:
     assert waits(Failure(status=503, retry_after_seconds=hint))[0] == wait
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        pytest.param(None, None, id="no header"),
-        pytest.param("45", 45, id="seconds"),
-        pytest.param(" 1.5 ", 1.5, id="a fraction of a second"),
-        pytest.param("0", None, id="zero is no hint"),
-        pytest.param("-3", None, id="a negative number is no hint"),
-        pytest.param("soon", None, id="a word is no hint"),
-        pytest.param("²", None, id="a digit of another kind is no hint"),
-        pytest.param("Sun, 01 Mar 2026 12:01:30 GMT", 90, id="a date"),
-        pytest.param("Sun, 01 Mar 2026 11:59:00 GMT", None, id="a date in the past is no hint"),
-        pytest.param("Sun, 01 Mar 2026 12:01:30 -0000", 90, id="a date without a zone is UTC"),
-    ],
-)
-def test_a_retry_after_header_is_read(header: str | None, seconds: float | None) -> None:
-    assert retry_after_seconds(header, now=NOW) == seconds
-
-
-def test_a_date_counts_from_the_time_that_is_given() -> None:
-    header = "Sun, 01 Mar 2026 12:01:30 GMT"
-    assert retry_after_seconds(header, now=NOW + timedelta(seconds=30)) == 60

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
+from laneway.api.endpoint import Server, WireAPI
 from laneway.gateway.wire.jsontext import JsonText
 from laneway.rules.classify import ErrorInfo
-from laneway.rules.endpoint import WireAPI
 from laneway.rules.usage import Usage
 
 BUFFER_LIMIT = 32 * 1024 * 1024
@@ -31,6 +31,8 @@ class Kind(StrEnum):
     NOT_FOUND = "NotFound"
     TOO_LARGE = "TooLarge"
     BUSY = "Busy"  # try again soon
+    THROTTLED = "Throttled"  # the model server asked for a pause
+    LIMIT = "Limit"  # a limit of the run or of the lane is reached, or the lane is paused: asking again is of no use
     UNAVAILABLE = "Unavailable"  # the gateway cannot tell, or cannot serve, right now
     UPSTREAM = "Upstream"  # the model server did not answer
     TIMEOUT = "Timeout"  # the model server answered too late
@@ -61,6 +63,8 @@ class Prepared:
     body: bytes
     streamed: bool
     """The client asked for a stream."""
+    output_tokens: int | None = None
+    """The most that the answer can have, all its choices together; None: the request sets no limit that the server knows."""
     asked_usage: bool = False
     """Only the gateway asked for usage in the stream, so its traces are left out of what the client gets."""
 
@@ -97,10 +101,19 @@ class Wire(ABC):
     """One wire API."""
 
     api: ClassVar[WireAPI]
+    turns: ClassVar[bool] = True
+    """Whether an answered call is a turn, and a failed one may be tried again (design section 4, S1 1.10)."""
 
     @abstractmethod
-    def prepare(self, body: bytes, *, model: str) -> Prepared:
-        """The body with the model's name replaced. Raises jsontext.NotAnObject."""
+    def prepare(self, body: bytes, *, model: str, server: Server) -> Prepared:
+        """The body with the model's name replaced, for that kind of server. Raises jsontext.NotAnObject."""
+
+    @abstractmethod
+    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Prepared:
+        """The request with its answer bounded to ``tokens``, at least 1; what the client asked for is lowered, never raised.
+
+        Every choice that is asked for gets one token at least, so ``output_tokens`` may still be more.
+        """
 
     @abstractmethod
     def read_whole(self, answer: Mapping[str, object]) -> Reading:
@@ -138,12 +151,17 @@ class WholeReader(Reader):
 
     def close(self) -> bytes:
         """Read the copy."""
-        answer = None if self._over else parse_object(self._kept)
-        if answer is not None:
-            self.reading = self._wire.read_whole(answer)
+        reading = None if self._over else self.read(self._kept)
+        if reading is not None:
+            self.reading = reading
             self.reading.ended = True
         self._kept.clear()
         return b""
+
+    def read(self, whole: bytearray) -> Reading | None:
+        """What the answer tells; None if it cannot be read."""
+        answer = parse_object(whole)
+        return None if answer is None else self._wire.read_whole(answer)
 
 
 def replace_model(body: bytes, *, model: str) -> JsonText:
@@ -155,28 +173,32 @@ def replace_model(body: bytes, *, model: str) -> JsonText:
 
 def parse_object(raw: bytes | bytearray) -> dict[str, object] | None:
     """A JSON object; None for anything else."""
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
+    value = _parse(raw)
     return value if isinstance(value, dict) else None
 
 
+def parse_objects(raw: bytes | bytearray) -> list[dict[str, object]]:
+    """The JSON objects of a list, or the one that stands alone; nothing for anything else."""
+    value = _parse(raw)
+    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
+
+
 def read_error(raw: bytes) -> ErrorInfo:
-    """What an error body says, in whatever dialect it was written."""
-    found = parse_object(raw)
-    return error_in(found) if found is not None else ErrorInfo(message=raw[:500].decode(errors="replace").strip())
+    """What an error body says, in whatever dialect it was written; Gemini's streams put it into a list."""
+    found = parse_objects(raw)
+    return error_in(found[0]) if found else ErrorInfo(message=raw[:500].decode(errors="replace").strip())
 
 
 def error_in(answer: Mapping[str, object]) -> ErrorInfo:
     """The error of an object like ``{"error": {...}}``, ``{"error": "text"}`` or ``{"detail": "text"}``."""
     error = answer.get("error", answer.get("detail", answer.get("message", "")))
     if not isinstance(error, Mapping):
-        return ErrorInfo(message=_text(error))
+        return ErrorInfo(message=_text(error), body=answer)
     return ErrorInfo(
         type=_text(error.get("type") or error.get("status")),
         code=_text(error.get("code")),
         message=_text(error.get("message")),
+        body=answer,
     )
 
 
@@ -191,6 +213,13 @@ def json_answer(status: int, value: object, retry_after_seconds: int | None = No
     if retry_after_seconds is not None:
         headers["Retry-After"] = str(retry_after_seconds)
     return Answer(status=status, body=json.dumps(value).encode(), headers=headers)
+
+
+def _parse(raw: bytes | bytearray) -> object:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _text(value: object) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
+from laneway.api.endpoint import Server, WireAPI
 from laneway.gateway.wire import frames
 from laneway.gateway.wire.base import (
     Answer,
@@ -21,7 +23,7 @@ from laneway.gateway.wire.base import (
     text_or_none,
 )
 from laneway.gateway.wire.jsontext import JsonText, NotAnObject
-from laneway.rules.endpoint import WireAPI
+from laneway.gateway.wire.limits import Names, choices, lower, times, wanted
 from laneway.rules.usage import from_chat_completions
 
 _WORTH_READING = re.compile(rb'"usage"|"error"|"finish_reason"\s*:\s*"|\[DONE\]')
@@ -33,10 +35,13 @@ _REFUSALS = {
     Kind.NOT_FOUND: (404, "invalid_request_error", "model_not_found"),
     Kind.TOO_LARGE: (413, "invalid_request_error", None),
     Kind.BUSY: (429, "rate_limit_error", "rate_limit_exceeded"),
+    Kind.THROTTLED: (429, "rate_limit_error", "rate_limit_exceeded"),
+    Kind.LIMIT: (403, "insufficient_quota", "insufficient_quota"),
     Kind.UNAVAILABLE: (503, "server_error", "service_unavailable"),
     Kind.UPSTREAM: (502, "server_error", "upstream_unreachable"),
     Kind.TIMEOUT: (504, "server_error", "upstream_timeout"),
 }
+_LONGEST_WAIT_SECONDS = 60  # clients that read Retry-After give up when it is long
 
 
 class ChatCompletions(Wire):
@@ -44,17 +49,25 @@ class ChatCompletions(Wire):
 
     api = WireAPI.CHAT_COMPLETIONS
 
-    def prepare(self, body: bytes, *, model: str) -> Prepared:
+    def prepare(self, body: bytes, *, model: str, server: Server) -> Prepared:
         """Replace the model; ask for usage in a stream when the client did not."""
         text = replace_model(body, model=model)
+        limit = times(wanted(text, _limits(server)), _choices(text))
         if all(member.value in (False, None) for member in text.named("stream")):
-            return Prepared(body=text.render(), streamed=False)
+            return Prepared(body=text.render(), streamed=False, output_tokens=limit)
         options = text.value("stream_options")
         options = dict(options) if isinstance(options, dict) else {}
         asked = options.get("include_usage") is True
         if not asked:
             text.put("stream_options", {**options, "include_usage": True})
-        return Prepared(body=text.render(), streamed=True, asked_usage=not asked)
+        return Prepared(body=text.render(), streamed=True, output_tokens=limit, asked_usage=not asked)
+
+    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Prepared:
+        """``max_tokens`` or ``max_completion_tokens``, for each of ``n`` choices."""
+        text = JsonText(prepared.body)
+        count = _choices(text)
+        limit = lower(text, _limits(server), tokens=max(1, tokens // count))
+        return replace(prepared, body=text.render(), output_tokens=limit * count)
 
     def read_whole(self, answer: Mapping[str, object]) -> Reading:
         """``usage`` and the first choice's ``finish_reason``."""
@@ -68,10 +81,30 @@ class ChatCompletions(Wire):
         return _StreamReader(drop_usage=prepared.asked_usage)
 
     def refuse(self, refusal: Refusal) -> Answer:
-        """``{"error": {"message", "type", "param", "code"}}``."""
-        status, kind, code = _REFUSALS[refusal.kind]
-        error = {"message": refusal.message, "type": kind, "param": None, "code": code}
-        return json_answer(status, {"error": error}, refusal.retry_after_seconds)
+        """As all older APIs of OpenAI."""
+        return refuse(refusal)
+
+
+def _limits(server: Server) -> Names:
+    """OpenAI refuses the older name for its newer models; Ollama does not know the newer one."""
+    if server is Server.OLLAMA:
+        return ("max_tokens",)
+    names = ("max_tokens", "max_completion_tokens")
+    return names[::-1] if server is Server.OPENAI else names
+
+
+def _choices(text: JsonText) -> int:
+    return choices(member.value for member in text.named("n"))
+
+
+def refuse(refusal: Refusal) -> Answer:
+    """``{"error": {"message", "type", "param", "code"}}``."""
+    status, kind, code = _REFUSALS[refusal.kind]
+    error = {"message": refusal.message, "type": kind, "param": None, "code": code}
+    wait = refusal.retry_after_seconds
+    if refusal.kind is Kind.THROTTLED and wait is not None:
+        wait = min(wait, _LONGEST_WAIT_SECONDS)
+    return json_answer(status, {"error": error}, wait)
 
 
 class _StreamReader(Reader):

@@ -1,11 +1,12 @@
-"""Splitting of streams into their parts: server-sent events and JSON lines, in chunks of any size."""
+"""Streams and their parts, server-sent events and JSON lines: splitting them, and reading them on the side."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 
-from laneway.gateway.wire.base import BUFFER_LIMIT
+from laneway.gateway.wire.base import BUFFER_LIMIT, Reader, parse_object
 
 _EVENT_END = re.compile(rb"\n\r?\n|\r\r")
 _LINE_END = re.compile(rb"\n")
@@ -54,3 +55,57 @@ def data_of(event: bytes) -> bytes:
     """The data of a server-sent event, its ``data:`` lines joined."""
     parts = [line[5:].removeprefix(b" ") for line in _ANY_LINE_END.split(event) if line.startswith(b"data:")]
     return b"\n".join(parts)
+
+
+class PartReader(Reader):
+    """Gives everything on as it comes, and reads the parts that are worth it when they are complete."""
+
+    def __init__(self, worth_reading: re.Pattern[bytes], parts: Splitter) -> None:
+        """``worth_reading`` matches some of the parts; all others are not parsed, which is most of a stream."""
+        super().__init__()
+        self._worth_reading = worth_reading
+        self._parts = parts
+
+    def feed(self, data: bytes) -> bytes:
+        """Everything, unchanged."""
+        for part in self._parts.feed(data):
+            self._look(part)
+        return data
+
+    def close(self) -> bytes:
+        """Read what came last without an end mark."""
+        self._look(self._parts.close())
+        return b""
+
+    @abstractmethod
+    def read(self, part: Mapping[str, object]) -> None:
+        """Take what a part tells into ``reading``."""
+
+    def _look(self, part: bytes) -> None:
+        if not self._worth_reading.search(part):
+            return
+        found = parse_object(self.unpack(part))
+        if found is not None:
+            self.read(found)
+
+    def unpack(self, part: bytes) -> bytes:
+        """The JSON of a part."""
+        return part
+
+
+class EventReader(PartReader):
+    """A reader of server-sent events."""
+
+    def __init__(self, worth_reading: re.Pattern[bytes]) -> None:
+        super().__init__(worth_reading, events())
+
+    def unpack(self, part: bytes) -> bytes:
+        """Its ``data:`` lines."""
+        return data_of(part)
+
+
+class LineReader(PartReader):
+    """A reader of JSON lines."""
+
+    def __init__(self, worth_reading: re.Pattern[bytes]) -> None:
+        super().__init__(worth_reading, lines())

@@ -46,7 +46,7 @@ class JsonText:
 
     def named(self, key: str) -> list[Member]:
         """Members of that name, upper and lower case alike: servers in Go match a key that way, and take the last."""
-        return [member for member in self.members if member.key.casefold() == key]
+        return [member for member in self.members if member.key.casefold() == key.casefold()]
 
     def value(self, key: str, default: object = None) -> object:
         """The value that a server takes: the last of that name."""
@@ -57,9 +57,18 @@ class JsonText:
         """Set a member: in its place if there is one, else at the end."""
         text = json.dumps(value, ensure_ascii=False)
         found = self.named(key)
-        self._edits.extend((member.start, member.end, text) for member in found)
+        for member in found:
+            self.replace(member, text)
         if not found:
             self._added.append(f"{json.dumps(key)}:{text}")
+
+    def replace(self, member: Member, text: str) -> None:
+        """Set one member to a value that is JSON already."""
+        self._edits.append((member.start, member.end, text))
+
+    def inside(self, member: Member) -> JsonText:
+        """The object that is a member's value, to be changed and put back with ``replace``. Raises NotAnObject."""
+        return JsonText(self._text[member.start : member.end].encode())
 
     def remove(self, member: Member) -> None:
         """Leave a member out, with the comma that belongs to it."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
+from laneway.api.endpoint import Server, WireAPI
 from laneway.gateway.wire import frames
 from laneway.gateway.wire.base import (
     Answer,
@@ -16,13 +18,15 @@ from laneway.gateway.wire.base import (
     Wire,
     error_in,
     json_answer,
-    parse_object,
     replace_model,
     text_or_none,
 )
-from laneway.rules.endpoint import WireAPI
+from laneway.gateway.wire.jsontext import JsonText
+from laneway.gateway.wire.limits import lower, wanted
 from laneway.rules.usage import from_messages
 
+_LIMIT = ("max_tokens",)
+_LEAST = 0  # it warms the cache and makes nothing
 _WORTH_READING = re.compile(rb'"message_(start|delta|stop)"|"error"')
 
 _REFUSALS = {
@@ -32,6 +36,8 @@ _REFUSALS = {
     Kind.NOT_FOUND: (404, "not_found_error"),
     Kind.TOO_LARGE: (413, "request_too_large"),
     Kind.BUSY: (529, "overloaded_error"),
+    Kind.THROTTLED: (429, "rate_limit_error"),
+    Kind.LIMIT: (403, "permission_error"),
     Kind.UNAVAILABLE: (503, "api_error"),
     Kind.UPSTREAM: (502, "api_error"),
     Kind.TIMEOUT: (504, "timeout_error"),
@@ -43,11 +49,17 @@ class Messages(Wire):
 
     api = WireAPI.MESSAGES
 
-    def prepare(self, body: bytes, *, model: str) -> Prepared:
+    def prepare(self, body: bytes, *, model: str, server: Server) -> Prepared:
         """Replace the model; usage is always told."""
         text = replace_model(body, model=model)
         streamed = any(member.value not in (False, None) for member in text.named("stream"))
-        return Prepared(body=text.render(), streamed=streamed)
+        return Prepared(body=text.render(), streamed=streamed, output_tokens=wanted(text, _LIMIT, least=_LEAST))
+
+    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Prepared:
+        """``max_tokens``, thinking included."""
+        text = JsonText(prepared.body)
+        limit = lower(text, _LIMIT, tokens=tokens, least=_LEAST)
+        return replace(prepared, body=text.render(), output_tokens=limit)
 
     def read_whole(self, answer: Mapping[str, object]) -> Reading:
         """``usage`` and ``stop_reason``."""
@@ -62,7 +74,7 @@ class Messages(Wire):
 
     def stream_reader(self, prepared: Prepared) -> Reader:
         """A reader that changes nothing."""
-        return _StreamReader()
+        return _StreamReader(_WORTH_READING)
 
     def refuse(self, refusal: Refusal) -> Answer:
         """``{"type": "error", "error": {"type", "message"}}``."""
@@ -71,29 +83,14 @@ class Messages(Wire):
         return json_answer(status, {"type": "error", "error": error}, refusal.retry_after_seconds)
 
 
-class _StreamReader(Reader):
+class _StreamReader(frames.EventReader):
     """Usage is cumulative: each field of ``message_delta`` replaces that of ``message_start``, which compatible servers only estimate."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._events = frames.events()
+    def __init__(self, worth_reading: re.Pattern[bytes]) -> None:
+        super().__init__(worth_reading)
         self._usage: dict[str, object] = {}
 
-    def feed(self, data: bytes) -> bytes:
-        for event in self._events.feed(data):
-            self._look(event)
-        return data
-
-    def close(self) -> bytes:
-        self._look(self._events.close())
-        return b""
-
-    def _look(self, event: bytes) -> None:
-        if not _WORTH_READING.search(event):
-            return
-        part = parse_object(frames.data_of(event))
-        if part is None:
-            return
+    def read(self, part: Mapping[str, object]) -> None:
         match part.get("type"):
             case "message_start":
                 message = part.get("message")

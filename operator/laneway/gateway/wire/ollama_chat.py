@@ -1,10 +1,12 @@
-"""Ollama's own chat API."""
+"""Ollama's own API: chat and generate, which differ in nothing that is read here."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
+from laneway.api.endpoint import Server, WireAPI
 from laneway.gateway.wire import frames
 from laneway.gateway.wire.base import (
     Answer,
@@ -16,13 +18,14 @@ from laneway.gateway.wire.base import (
     Wire,
     error_in,
     json_answer,
-    parse_object,
     replace_model,
     text_or_none,
 )
-from laneway.rules.endpoint import WireAPI
+from laneway.gateway.wire.jsontext import JsonText
+from laneway.gateway.wire.limits import lower_inside, wanted_inside
 from laneway.rules.usage import from_ollama
 
+_OPTIONS, _LIMIT = ("options",), ("num_predict",)
 _WORTH_READING = re.compile(rb'"done"\s*:\s*true|"error"')
 
 _REFUSALS = {
@@ -32,6 +35,8 @@ _REFUSALS = {
     Kind.NOT_FOUND: 404,
     Kind.TOO_LARGE: 413,
     Kind.BUSY: 503,
+    Kind.THROTTLED: 503,
+    Kind.LIMIT: 403,
     Kind.UNAVAILABLE: 503,
     Kind.UPSTREAM: 502,
     Kind.TIMEOUT: 504,
@@ -39,15 +44,21 @@ _REFUSALS = {
 
 
 class OllamaChat(Wire):
-    """``POST /api/chat``: streams JSON lines unless ``"stream": false``."""
+    """``POST /api/chat`` and ``/api/generate``: they stream JSON lines unless ``"stream": false``."""
 
     api = WireAPI.OLLAMA_CHAT
 
-    def prepare(self, body: bytes, *, model: str) -> Prepared:
+    def prepare(self, body: bytes, *, model: str, server: Server) -> Prepared:
         """Replace the model; usage is always told."""
         text = replace_model(body, model=model)
         streamed = text.value("stream", default=True) is not False
-        return Prepared(body=text.render(), streamed=streamed)
+        return Prepared(body=text.render(), streamed=streamed, output_tokens=wanted_inside(text, _OPTIONS, _LIMIT))
+
+    def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Prepared:
+        """``options.num_predict``, thinking included; -1 and 0 are no limit."""
+        text = JsonText(prepared.body)
+        limit = lower_inside(text, _OPTIONS, _LIMIT, tokens=tokens)
+        return replace(prepared, body=text.render(), output_tokens=limit)
 
     def read_whole(self, answer: Mapping[str, object]) -> Reading:
         """Counts and ``done_reason`` of the object with ``done: true``."""
@@ -57,7 +68,7 @@ class OllamaChat(Wire):
 
     def stream_reader(self, prepared: Prepared) -> Reader:
         """A reader that changes nothing."""
-        return _StreamReader()
+        return _StreamReader(_WORTH_READING)
 
     def refuse(self, refusal: Refusal) -> Answer:
         """``{"error": "text"}``."""
@@ -65,26 +76,9 @@ class OllamaChat(Wire):
         return json_answer(status, {"error": refusal.message}, refusal.retry_after_seconds)
 
 
-class _StreamReader(Reader):
-    def __init__(self) -> None:
-        super().__init__()
-        self._lines = frames.lines()
-
-    def feed(self, data: bytes) -> bytes:
-        for line in self._lines.feed(data):
-            self._look(line)
-        return data
-
-    def close(self) -> bytes:
-        self._look(self._lines.close())
-        return b""
-
-    def _look(self, line: bytes) -> None:
-        if not _WORTH_READING.search(line):
-            return
-        part = parse_object(line)
-        if part is not None:
-            _read(part, self.reading)
+class _StreamReader(frames.LineReader):
+    def read(self, part: Mapping[str, object]) -> None:
+        _read(part, self.reading)
 
 
 def _read(part: Mapping[str, object], reading: Reading) -> None:

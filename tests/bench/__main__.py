@@ -1,0 +1,66 @@
+"""Measures and reports: the exit code is 0 when every target was met, 1 when one was missed, 2 when the machine was too busy to tell.
+
+hack/bench [--full] [--only P1 P2 P3 P5] [--record] [--profile FOLDER]      brings the control plane
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import admission, control, machine
+from bench.programs import ROOT
+from bench.report import Part, Report
+
+_ALL = ("P1", "P2", "P3", "P5")
+PAGE = ROOT / "docs" / "performance.md"
+
+
+def main() -> int:
+    """Reads the command line, measures, and reports."""
+    asked = _arguments()
+    shape = machine.shape()
+    setting = control.Setting(
+        str(asked.kubeconfig), asked.programs, Path(tempfile.mkdtemp()), asked.full, asked.profile
+    )
+    benchmarks: dict[str, Callable[[], Part]] = {
+        "P1": lambda: admission.measure(full=asked.full, run=str(asked.kubeconfig.parents[1])),
+        "P2": lambda: asyncio.run(control.throughput(setting)),
+        "P3": lambda: asyncio.run(control.refill(setting)),
+        "P5": lambda: asyncio.run(control.writes(setting)),
+    }
+    sizes = "full" if asked.full else "quick"
+    print(f"{shape}, {sizes} sizes; logs, until it ends well: {setting.folder}", flush=True)
+    parts = []
+    for name in asked.only:
+        parts.append(benchmarks[name]())
+        print(f"{name} measured", flush=True)
+    shutil.rmtree(setting.folder)  # logs stay only where a benchmark failed
+    report = Report(f"{shape}, {sizes} sizes", tuple(parts))
+    print(f"\n{report.table()}\n")
+    asked.out.write_text(report.json())
+    print(f"every round: {asked.out}")
+    if asked.record:
+        report.record(PAGE)
+    return report.code
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kubeconfig", type=Path, required=True)
+    parser.add_argument("--programs", type=Path, required=True, help="folder of kube-controller-manager")
+    parser.add_argument("--out", type=Path, required=True, help="file for the JSON")
+    parser.add_argument("--full", action="store_true", help="the sizes that the targets name")
+    parser.add_argument("--only", nargs="+", choices=_ALL, default=_ALL)
+    parser.add_argument("--record", action="store_true", help="write the results into docs/performance.md")
+    parser.add_argument("--profile", type=Path, help="folder for profiles of the operator; its numbers do not count")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

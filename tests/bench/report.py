@@ -1,0 +1,136 @@
+"""What a run of the benchmarks leaves: a table for people, JSON for programs, and an exit code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.figures import Figure
+
+MET, MISSED, UNSURE = 0, 1, 2
+BUSY_PERCENT = 10.0
+"""Other programs that use more of the machine than this make times worthless."""
+_BEGIN, _END = "<!-- results -->", "<!-- /results -->"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One benchmark."""
+
+    size: str
+    """What was run, as a sentence."""
+    figures: tuple[Figure, ...]
+    others: tuple[float, ...]
+    """Percent of the machine that other programs used, by round."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The figures of one run, and under what conditions they were measured."""
+
+    machine: str
+    """The machine's shape; no names."""
+    parts: tuple[Part, ...]
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """All figures."""
+        return tuple(figure for part in self.parts for figure in part.figures)
+
+    @property
+    def others(self) -> float:
+        """The most that other programs used of the machine in any round, in percent."""
+        return max((share for part in self.parts for share in part.others), default=0.0)
+
+    @property
+    def code(self) -> int:
+        """The exit code: 0 if no target was missed, 1 if one was, 2 if only times were missed and the machine was busy."""
+        missed = [figure.target for figure in self.figures if figure.met is False and figure.target]
+        if not missed:
+            return MET
+        busy = self.others > BUSY_PERCENT
+        return UNSURE if busy and not any(target.counted for target in missed) else MISSED
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was run, and what somebody who reads the numbers has to know."""
+        sizes = tuple(part.size for part in self.parts)
+        if self.others <= BUSY_PERCENT:
+            return sizes
+        busy = f"Other programs used up to {self.others:.0f} % of the machine: times and rates are worse than on a quiet one, and a missed one is not judged."
+        return (*sizes, busy)
+
+    def markdown(self) -> str:
+        """All of it for a page."""
+        head = ["| | what | unit | mean | spread | rounds | target | |", "|---|---|---|---|---|---|---|---|"]
+        rows = [f"| {' | '.join(line)} |" for line in self._lines()]
+        text = [f"Measured on {self.machine}.", "", *(f"- {line}" for line in self.notes), ""]
+        return "\n".join([*text, *head, *rows])
+
+    def table(self) -> str:
+        """All of it for a terminal."""
+        lines = [("", "what", "unit", "mean", "spread", "rounds", "target", "")]
+        lines += self._lines()
+        widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+        table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+        return "\n".join([self.machine, *self.notes, "", *(line.rstrip() for line in table)])
+
+    def _lines(self) -> list[tuple[str, ...]]:
+        return [_cells(figure, busy=self.others > BUSY_PERCENT) for figure in self.figures]
+
+    def json(self) -> str:
+        """All of it for a program, every round included."""
+        return json.dumps(
+            {
+                "machine": self.machine,
+                "notes": self.notes,
+                "others": [part.others for part in self.parts],
+                "code": self.code,
+                "figures": [_fields(figure) for figure in self.figures],
+            },
+            indent=1,
+        )
+
+    def record(self, page: Path) -> None:
+        """Write it into a page, between its marks. Raises ValueError if they are not there."""
+        before, begin, rest = page.read_text().partition(_BEGIN)
+        _, end, after = rest.partition(_END)
+        if not begin or not end:
+            raise ValueError(f"{page.name} must have {_BEGIN} and {_END}")
+        page.write_text(f"{before}{begin}\n{self.markdown()}\n{end}{after}")
+
+
+def _cells(figure: Figure, *, busy: bool) -> tuple[str, ...]:
+    target = figure.target.words if figure.target else ""
+    unsure = busy and figure.target and not figure.target.counted
+    verdict = {None: "", True: "met", False: "missed, machine busy" if unsure else "MISSED"}[figure.met]
+    spread = f"{_number(min(figure.rounds))} to {_number(max(figure.rounds))}"
+    return (
+        figure.row,
+        figure.what,
+        figure.unit,
+        _number(figure.mean),
+        spread,
+        str(len(figure.rounds)),
+        target,
+        verdict,
+    )
+
+
+def _fields(figure: Figure) -> dict[str, Any]:
+    target = figure.target
+    return {
+        "row": figure.row,
+        "what": figure.what,
+        "unit": figure.unit,
+        "mean": figure.mean,
+        "rounds": figure.rounds,
+        "target": {"limit": target.limit, "atLeast": target.at_least} if target else None,
+        "met": figure.met,
+    }
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"

@@ -1,0 +1,233 @@
+"""What tools that put manifests do to ``spec.activeModel`` while a run walks: kubectl and Helm on the real API server.
+
+No manifest holds the field. Tools that merge leave it alone; tools that put whole objects drop it, and the operator writes it again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import manifests
+from integration.agents import add_lane, call, reachable_server, start_both
+from integration.conftest import Cluster
+from integration.operators import Stage, condition, staged
+from laneway.kube.client import Kube
+from laneway.kube.resources import AGENT_RUNS, EVENTS, JsonObject
+from modelserver import ModelServer, Step
+from support.standin import Part
+from support.witness import pods_of
+
+CHAIN = [{"lane": "first"}, {"lane": "second"}]
+AGENT = {"preset": "generic", "image": "agent:test"}
+TIMES = 10
+OVERLOADED = Step(status=529)
+NOT_THERE = Step(status=404, body={"error": {"message": "no such model", "code": "model_not_found"}})
+"""Leads on too, and leaves the model free for the next run."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The manifest of run ``hello`` in a folder, plain and as a chart, and the tools that bring it to the cluster."""
+
+    folder: Path
+    namespace: str
+
+    def kubectl(self, verb: str, *flags: str, priority: int = 0) -> None:
+        """Run a verb of kubectl with the manifest."""
+        manifest = manifests.run({"agent": AGENT, "models": CHAIN, "priority": priority}, namespace=self.namespace)
+        self._run("kubectl", verb, *flags, "-f", "-", stdin=json.dumps(manifest))
+
+    def helm(self, verb: str, *flags: str, priority: int = 0) -> None:
+        """Install or upgrade the chart, with a home of its own so that no user's settings are used."""
+        templates = self.folder / "chart" / "templates"
+        templates.mkdir(parents=True, exist_ok=True)
+        (templates.parent / "Chart.yaml").write_text(
+            json.dumps({"apiVersion": "v2", "name": "job", "version": "1.0.0"})
+        )
+        run = json.dumps(manifests.run({"agent": AGENT, "models": CHAIN, "priority": "PRIORITY"}))
+        (templates / "run.yaml").write_text(run.replace('"PRIORITY"', "{{ .Values.priority }}"))
+        given = ("--namespace", self.namespace, "--set", f"priority={priority}")
+        self._run("helm", verb, "job", str(templates.parent), *given, *flags)
+
+    def _run(self, *command: str, stdin: str | None = None) -> None:
+        env = {**os.environ, "HOME": str(self.folder)}
+        done = subprocess.run(
+            command, input=stdin, env=env, capture_output=True, text=True, check=False, timeout=60, cwd=self.folder
+        )
+        assert done.returncode == 0, done.stderr
+
+
+Tool = Callable[[Source, int], None]
+"""Brings the manifest with this priority."""
+
+
+@dataclass(frozen=True)
+class Walked:
+    """A run on the second step of its chain, at work there."""
+
+    run: JsonObject
+    """As it was made."""
+    active_model: JsonObject
+    pod: JsonObject
+    part: Part
+
+
+@pytest.fixture
+async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
+        yield stage
+
+
+@pytest.fixture
+def source(namespace: str, tmp_path: Path) -> Source:
+    return Source(tmp_path, namespace)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ModelServer]:
+    async with reachable_server(models={"smollm2": 8192}) as server:
+        yield server
+
+
+async def walk(stage: Stage, server: ModelServer, source: Source, begin: Tool, *, because: Step = OVERLOADED) -> Walked:
+    """Bring the run, let its first step fail, and wait until it works on the second and shows it."""
+    server.play([because])
+    await start_both(stage)
+    for step in CHAIN:
+        await add_lane(stage, server, name=step["lane"])
+    first, second = stage.node.play("hello", Part.held()), Part.held()
+    begin(source, 0)
+    run = await stage.run()
+    pod = await stage.has_pod(run, phase="Running")
+    assert (await call(stage, pod))[0] == because.status
+    stage.node.play("hello", second)
+    first.exit_code = 1
+    first.released.set()
+    pod = await stage.has_pod(run, phase="Running", number=2)
+    shown = {"lane": "second", "namespace": stage.namespace, "model": "smollm2"}
+    await stage.runs.until(lambda: active_models(stage, run)[-1] == shown and is_noted(stage, run))
+    return Walked(run, shown, pod, second)
+
+
+def active_models(stage: Stage, run: JsonObject) -> list[Any]:
+    """``spec.activeModel`` at each event of a run; None where it was absent."""
+    seen = [event.object for event in stage.runs.of(run["metadata"]["name"]) if event.type != "DELETED"]
+    return [one["spec"].get("activeModel") for one in seen if one["metadata"]["uid"] == run["metadata"]["uid"]]
+
+
+def is_noted(stage: Stage, run: JsonObject) -> bool:
+    """Whether status says that the field was seen: what it loses before that is taken for a write of the operator's own that is missing."""
+    return stage.last(run["metadata"]["uid"])["status"]["step"].get("shown") is True
+
+
+async def restored_events(stage: Stage) -> int:
+    found = (await stage.kube.list(EVENTS, namespace=stage.namespace)).items
+    return [one["reason"] for one in found].count("ActiveModelRestored")
+
+
+async def ends_in_its_pod(stage: Stage, walked: Walked) -> None:
+    """The agent calls its model and ends, in the pod that it had; the run is where it was."""
+    uid = walked.run["metadata"]["uid"]
+    assert (await call(stage, walked.pod))[0] == 200
+    walked.part.released.set()
+    [ended] = await stage.finished(walked.run)
+    assert ended["metadata"]["uid"] == uid
+    assert condition(ended, "Finished")["reason"] == "Completed"
+    assert ended["spec"]["activeModel"] == walked.active_model
+    assert [one["step"]["lane"] for one in ended["status"]["attempts"]] == ["first", "second"]
+    assert len(pods_of(stage.pods, uid)) == 2
+
+
+MERGING = [
+    pytest.param(
+        lambda source, priority: source.kubectl("apply", priority=priority),
+        lambda source, priority: source.kubectl("apply", priority=priority),
+        id="kubectl apply, merged by the client",
+    ),
+    pytest.param(
+        lambda source, priority: source.kubectl("apply", "--server-side", priority=priority),
+        lambda source, priority: source.kubectl("apply", "--server-side", "--force-conflicts", priority=priority),
+        id="kubectl apply --server-side --force-conflicts",
+    ),
+    pytest.param(
+        lambda source, priority: source.helm("install", priority=priority),
+        lambda source, priority: source.helm("upgrade", priority=priority),
+        id="helm upgrade",
+    ),
+]
+PUTTING = [
+    pytest.param(
+        lambda source, priority: source.kubectl("apply", priority=priority),
+        lambda source, priority: source.kubectl("replace", priority=priority),
+        id="kubectl replace",
+    ),
+    pytest.param(
+        lambda source, priority: source.helm("install", priority=priority),
+        lambda source, priority: source.helm("upgrade", "--force", priority=priority),
+        id="helm upgrade --force",
+    ),
+]
+
+
+@pytest.mark.row("S4.3")
+@pytest.mark.parametrize(("begin", "again"), MERGING)
+async def test_what_merges_manifests_leaves_the_active_model_alone_however_often_it_comes(
+    stage: Stage, server: ModelServer, source: Source, begin: Tool, again: Tool
+) -> None:
+    walked = await walk(stage, server, source, begin)
+    before = len(active_models(stage, walked.run))
+    for priority in range(1, TIMES + 1):
+        again(source, priority)
+    assert (await stage.run())["spec"]["priority"] == TIMES
+    await ends_in_its_pod(stage, walked)
+    since = active_models(stage, walked.run)[before:]
+    assert len(since) >= TIMES
+    assert all(value == walked.active_model for value in since), since
+    assert await restored_events(stage) == 0
+
+
+@pytest.mark.row("S4.3")
+@pytest.mark.parametrize(("begin", "again"), PUTTING)
+async def test_what_puts_whole_objects_drops_the_active_model_and_it_is_written_again_while_the_run_goes_on(
+    stage: Stage, server: ModelServer, source: Source, begin: Tool, again: Tool
+) -> None:
+    walked = await walk(stage, server, source, begin)
+    before = len(active_models(stage, walked.run))
+    again(source, 1)
+
+    def dropped_and_back() -> bool:
+        since = active_models(stage, walked.run)[before:]
+        return None in since and since[-1] is not None
+
+    await stage.runs.until(dropped_and_back)
+    assert (await stage.run())["spec"]["priority"] == 1
+    await ends_in_its_pod(stage, walked)
+    assert await restored_events(stage) == 1
+    assert len((await stage.run())["status"]["activeModelRestores"]) == 1
+
+
+async def test_a_forced_replace_deletes_the_run_and_another_begins_at_the_top_of_its_chain(
+    stage: Stage, server: ModelServer, source: Source
+) -> None:
+    walked = await walk(stage, server, source, lambda source, _: source.kubectl("apply"), because=NOT_THERE)
+    anew = stage.node.play("hello", Part.held())
+    source.kubectl("replace", "--force", priority=1)
+    run = await stage.kube.get(AGENT_RUNS, stage.namespace, "hello")
+    assert run["metadata"]["uid"] != walked.run["metadata"]["uid"]
+    pod = await stage.has_pod(run, phase="Running")
+    await stage.gone(walked.pod)
+    assert (await call(stage, pod))[0] == 200
+    anew.released.set()
+    [ended] = await stage.finished(run)
+    [attempt] = ended["status"]["attempts"]
+    assert (attempt["id"], attempt["step"]["lane"]) == (1, "first")
+    assert active_models(stage, run) == [None] * len(active_models(stage, run))
+    assert ended["status"]["usage"]["turns"] == 1, "it pays again"

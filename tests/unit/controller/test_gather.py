@@ -1,0 +1,109 @@
+"""What is gathered for a decision from outside the cache: the log of an agent that has no gateway."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from laneway.api import names
+from laneway.api.reasons import Cause
+from laneway.api.runstatus import AgentRunStatus
+from laneway.controller.gatewayclient import GatewayClient
+from laneway.controller.gather import Gatherer
+from laneway.controller.logtrouble import trouble_of
+from laneway.controller.presets import LogParser, Preset
+from laneway.controller.views import RunView
+from laneway.controller.world import World, chain_of_run, dependencies_of_run, lanes_of_run
+from laneway.kube.cache import Cache
+from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Key, Resource
+from laneway.rules.token import TokenKeys
+from support.builders import at
+from support.clock import StillClock
+from support.memory import MemoryKube
+from support.objects import raw_lane, raw_pod, raw_run
+
+LOG = '{"type":"result","is_error":true,"api_error_status":529,"result":"Overloaded"}\n'
+STEP = {"lane": "local", "namespace": "team-a", "model": "smollm2"}
+
+
+class Logs(MemoryKube):
+    """Every pod has the same log."""
+
+    async def read_log(self, namespace: str, pod: str, **_: Any) -> str:
+        return LOG
+
+
+def status() -> AgentRunStatus:
+    """Attempt 1 holds a slot."""
+    told = {"status": "True", "reason": "SlotGranted", "message": "", "lastTransitionTime": "2026-03-01T12:00:00Z"}
+    return AgentRunStatus.model_validate(
+        {
+            "conditions": [{**told, "type": "Admitted", "observedGeneration": 1}],
+            "attempt": 1,
+            "attempts": [{"id": 1, "step": STEP, "admittedTime": "2026-03-01T12:00:00Z"}],
+            "step": STEP,
+        }
+    )
+
+
+def ended_pod(run: str) -> JsonObject:
+    ended = {"exitCode": 1, "startedAt": "2026-03-01T12:00:02Z", "finishedAt": "2026-03-01T12:00:10Z"}
+    pod = raw_pod(run, phase="Failed")
+    return {
+        **pod,
+        "status": {
+            **pod["status"],
+            "containerStatuses": [{"name": names.AGENT_CONTAINER, "state": {"terminated": ended}}],
+        },
+    }
+
+
+async def view_of(run: str, *, preset: str, parser: LogParser) -> RunView:
+    """The view of a run of a Direct lane whose agent has failed, with a preset of any name that reads logs in one way."""
+    kube: Any = Logs()
+    world = World(
+        Cache(lanes_of_run=lanes_of_run, chain_of_run=chain_of_run, dependencies_of_run=dependencies_of_run),
+        on_change=lambda change: None,
+    )
+
+    def add(resource: Resource, obj: JsonObject) -> None:
+        world.absorb(resource, kube.add(resource, obj))
+
+    add(MODEL_LANES, raw_lane())
+    add(AGENT_RUNS, raw_run(run, spec={"agent": {"preset": preset}}, status=status()))
+    add(PODS, ended_pod(run))
+    gatherer = Gatherer(
+        kube=kube,
+        world=world,
+        gateway=GatewayClient(url="http://127.0.0.1:9", secret="s", clock=StillClock()),
+        presets={preset: Preset(description="An agent.", image="agent:1", log_parser=parser)},
+        keys=TokenKeys(current="k", keys={"k": b"k" * 32}),
+        agent_image="laneway:test",
+        gateway_url="http://gateway",
+    )
+    found = world.run(Key("team-a", run))
+    assert found is not None
+    return await gatherer.run_view(found, None)
+
+
+@pytest.mark.row("S3.8")
+@pytest.mark.parametrize(
+    ("run", "preset"),
+    [
+        pytest.param("hello", "laneway", id="a shipped preset"),
+        pytest.param("renamed", "laneway", id="a run of another name"),
+        pytest.param("hello", "our-own-agent", id="a preset of another name"),
+    ],
+)
+async def test_the_log_is_read_as_the_preset_says_whatever_anything_is_called(run: str, preset: str) -> None:
+    view = await view_of(run, preset=preset, parser=LogParser.STREAM_JSON)
+    assert view.envelope is not None
+    found = trouble_of(view.envelope, sent=at(2), seen=at(10))
+    assert found is not None
+    assert found.cause is Cause.API_TRANSIENT
+
+
+@pytest.mark.row("S3.8")
+async def test_a_preset_without_a_parser_has_no_log_read_however_it_is_called() -> None:
+    assert (await view_of("hello", preset="laneway", parser=LogParser.NONE)).envelope is None
