@@ -165,7 +165,8 @@ class Reconciler:
     def _lane_view(self, key: Key, lane: Lane) -> LaneView:
         runs, pods, writes = self._world.runs_on_lane(key), self._world.pods_on_lane(key), self._unsettled.on_lane(key)
         known = {run.meta.uid for run in runs}
-        others = {pod.run_uid: Key(pod.namespace, pod.run) for pod in pods if pod.run_uid not in known}
+        holding = (pod for pod in pods if not pod.finished and pod.run_uid not in known)
+        others = {pod.run_uid: Key(pod.namespace, pod.run) for pod in holding}
         others |= {write.held.run_uid: write.run for write in writes if write.held.run_uid not in known}
         return LaneView(
             lane=lane,

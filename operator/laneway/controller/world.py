@@ -81,6 +81,7 @@ class World:
         self._on_change = on_change
         self._runs = _Parsed(_parse_run)
         self._lanes = _Parsed(_parse_lane)
+        self._pods: _Parsed[PodFacts | None] = _Parsed(read_pod)
 
     def run(self, key: Key) -> Run | None:
         """A run; None if it is not there. Raises UnreadableObject."""
@@ -125,12 +126,12 @@ class World:
 
     def pods_of_run(self, uid: str) -> tuple[PodFacts, ...]:
         """Pods of a run, oldest attempt first."""
-        facts = (read_pod(raw) for raw in self.cache.pods_of_run(uid))
+        facts = map(self._pods.of, self.cache.pods_of_run(uid))
         return tuple(sorted((pod for pod in facts if pod), key=lambda pod: pod.attempt))
 
     def pods_on_lane(self, key: Key) -> tuple[PodFacts, ...]:
         """Pods with a lane's labels, whoever owned them."""
-        facts = (read_pod(raw) for raw in self.cache.pods_on_lane(key))
+        facts = map(self._pods.of, self.cache.pods_on_lane(key))
         return tuple(pod for pod in facts if pod)
 
     def caller(self, key: Key, uid: str) -> Caller:
@@ -168,6 +169,7 @@ class World:
         """Drop what was parsed of an object that is gone."""
         self._runs.forget(uid)
         self._lanes.forget(uid)
+        self._pods.forget(uid)
 
 
 class _Parsed(Generic[T]):
