@@ -91,6 +91,13 @@ def wait_seconds(status: JsonObject) -> float:
     return (moment(status["nextAttemptTime"]) - moment(status["backoff"]["sinceTime"])).total_seconds()
 
 
+async def planned(stage: Stage, run: JsonObject, *, not_after: datetime) -> datetime:
+    """When a run looks again, once that is early enough: a lane that was not probed yet is not reckoned with at first."""
+    uid = run["metadata"]["uid"]
+    await stage.runs.until(lambda: moment(stage.last(uid)["status"]["nextAttemptTime"]) <= not_after)
+    return moment(stage.last(uid)["status"]["nextAttemptTime"])
+
+
 async def lane(stage: Stage, name: str = "local") -> JsonObject:
     return await stage.kube.get(MODEL_LANES, stage.namespace, name)
 
@@ -290,9 +297,8 @@ async def test_with_all_steps_cooling_a_run_waits_for_the_earliest(
     said = await stage.condition(agent.run, "Admitted", "AllModelsCooling")
     assert "first" in said["message"]
     assert "second" in said["message"]
-    next_attempt = moment((await stage.run())["status"]["nextAttemptTime"])
-    over = (next_attempt - times[1]).total_seconds()
-    assert 0 <= over <= _SPREAD[1]
+    next_attempt = await planned(stage, agent.run, not_after=times[1] + timedelta(seconds=_SPREAD[1]))
+    assert next_attempt >= times[1]
     assert not pods_of(stage.pods, agent.run["metadata"]["uid"])
     ahead.move_to(next_attempt)
     assert await agent.attempt() == 200
