@@ -12,7 +12,7 @@ from laneway.api.reasons import Cause, LaneCondition, LaneReason, Waiting
 from laneway.controller.presets import Preset
 from laneway.controller.views import DependencyState, DependencyView, Lane, Run
 from laneway.rules.chain import Link
-from laneway.rules.endpoint import SPOKEN
+from laneway.rules.endpoint import spoken
 
 REFUSED_AGAIN_AFTER = timedelta(seconds=30)
 """How long a run whose pod was refused leaves its place to others before it is tried again."""
@@ -142,12 +142,12 @@ def _wire_api(q: Question) -> Blocker | None:
     preset = q.presets.get(q.run.spec.agent.preset)
     if q.lane is None or preset is None or preset.wire_api is None:
         return None
-    server = q.lane.spec.endpoint.server
-    if preset.wire_api in SPOKEN[server]:
+    endpoint = q.lane.spec.endpoint
+    apis = spoken(endpoint)
+    if preset.wire_api in apis:
         return None
-    spoken = ", ".join(sorted(SPOKEN[server]))
     message = (
-        f"lane {'/'.join(q.lane_key)} ({server}) speaks {spoken}; the agent of preset {q.run.spec.agent.preset}"
+        f"lane {'/'.join(q.lane_key)} ({endpoint.server}) speaks {', '.join(sorted(apis))}; the agent of preset {q.run.spec.agent.preset}"
         f" speaks {preset.wire_api}"
     )
     return Blocker(Waiting.WIRE_API_UNSUPPORTED, message, cause=Cause.WIRE_API_UNSUPPORTED)

@@ -173,6 +173,13 @@ def test_what_shuts_a_step_is_its_reason_alone_and_no_obstacle_with_another_step
     assert (status.reason, where(status)) == ("WaitingForSlot", B)
 
 
+def test_a_lane_speaks_what_it_says_and_not_what_its_kind_of_server_does() -> None:
+    endpoint = {"url": "https://x.example", "server": "Anthropic", "apis": [{"name": "ChatCompletions"}]}
+    assert look(run_view(chained(A), lanes=[hosted(A, endpoint=endpoint)])).reason == "WaitingForSlot"
+    other = {"url": "https://x.example", "server": "OpenAI", "apis": [{"name": "Responses"}]}
+    assert look(run_view(chained(A), lanes=[hosted(A, endpoint=other)])).reason == "WireAPIUnsupported"
+
+
 def test_an_agent_whose_protocol_is_not_known_may_use_any_lane() -> None:
     generic = chained(A, agent={"preset": "generic", "image": "busybox"})
     assert look(run_view(generic, lanes=[WIRE])).reason == "WaitingForSlot"
