@@ -155,6 +155,7 @@ async def test_an_answer_passes_byte_for_byte_and_is_counted(
     model = "models/smollm2" if server == "Gemini" else "smollm2"
     assert server_.bodies == [{**BODY, **more, "model": model}]
     assert (state.totals.input_tokens, state.totals.output_tokens) == usage
+    assert state.totals.turns == int(api != "Embeddings")
     assert rows == [(api, 1)]
 
 

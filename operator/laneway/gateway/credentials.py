@@ -59,7 +59,7 @@ class Credentials:
         return key
 
 
-def auth_headers(lane: Lane, key: str | None) -> dict[str, str]:
+def lane_headers(lane: Lane, key: str | None) -> dict[str, str]:
     """What the lane adds to a request: its own headers, and the one that carries its key."""
     headers = {header.name: header.value for header in lane.spec.endpoint.headers}
     if key is None:

@@ -13,7 +13,7 @@ from aiohttp import web
 from laneway.api.gatewaystate import CallFailure
 from laneway.api.reasons import Cause
 from laneway.gateway import headers, metrics
-from laneway.gateway.credentials import CredentialMissing, Credentials, auth_headers
+from laneway.gateway.credentials import CredentialMissing, Credentials, lane_headers
 from laneway.gateway.evidence import LaneModel
 from laneway.gateway.ledger import CallEnd, CallStart, Ledger, LedgerError
 from laneway.gateway.refused import Refused
@@ -150,7 +150,7 @@ class Exchange:
         outgoing = Outgoing(
             method="POST",
             url=self._target.url(self._operation.path, query),
-            headers=headers.to_server(self._request.headers, auth_headers(self._target.lane, self._key)),
+            headers=headers.to_server(self._request.headers, lane_headers(self._target.lane, self._key)),
             body=self._prepared.body,
         )
         self._server_worked, self._status = True, None
@@ -274,7 +274,7 @@ class Exchange:
             status=self._status,
             cause=failure.cause.value if failure else None,
             finish_reason=reading.finish_reason,
-            turn=success,
+            turn=success and self._operation.wire.turns,
             metered=reading.usage_final or refused or not self._server_worked,
             usage=reading.usage,
             prices=self._target.prices,

@@ -15,7 +15,7 @@ from yarl import URL
 from laneway.api.endpoint import Server, WireAPI
 from laneway.api.gatewaystate import ModelState
 from laneway.api.reasons import LaneReason
-from laneway.gateway.credentials import CredentialMissing, Credentials, auth_headers
+from laneway.gateway.credentials import CredentialMissing, Credentials, lane_headers
 from laneway.gateway.upstream import Outgoing, Upstream, UpstreamError, time_limit
 from laneway.gateway.views import Lane
 from laneway.gateway.wire.base import parse_object
@@ -98,7 +98,7 @@ class _Visit:
     def __init__(self, lane: Lane, upstream: Upstream, key: str | None) -> None:
         self._lane = lane
         self._upstream = upstream
-        self._headers = {"Accept": "application/json", "Accept-Encoding": "identity", **auth_headers(lane, key)}
+        self._headers = {"Accept": "application/json", "Accept-Encoding": "identity", **lane_headers(lane, key)}
         self._root = root_url(lane.spec.endpoint, lane_namespace=lane.namespace)
 
     async def look(self) -> Served:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from laneway.gateway.credentials import CredentialMissing, Credentials, auth_headers
+from laneway.gateway.credentials import CredentialMissing, Credentials, lane_headers
 from laneway.gateway.views import Lane, Views
 from unit.gateway.kit import JsonObject, lane_object, secret_object
 
@@ -37,7 +37,7 @@ class Secrets:
 async def test_a_lane_without_a_credential_needs_no_secret() -> None:
     lane = await make_lane()
     assert await Credentials(Secrets(None)).key_of(lane) is None
-    assert auth_headers(lane, None) == {}
+    assert lane_headers(lane, None) == {}
 
 
 async def test_a_key_is_read_once_a_minute() -> None:
