@@ -6,19 +6,9 @@ from datetime import datetime
 
 from laneway.agent.envelope import RAW_LIMIT, EnvelopeSummary
 from laneway.api.gatewaystate import CallFailure
-from laneway.api.reasons import Cause
+from laneway.rules.chain import TRANSIENT_CAUSES
 from laneway.rules.classify import ErrorInfo, LimitEvent, Signals, judge
 
-_TROUBLE = frozenset(
-    {
-        Cause.RATE_LIMIT_ACCOUNT,
-        Cause.RATE_LIMIT_MODEL,
-        Cause.QUOTA_EXHAUSTED,
-        Cause.API_TRANSIENT,
-        Cause.API_TIMEOUT,
-    }
-)
-"""Everything else is the run's own affair, its key included (S3.6)."""
 _FIVE_HOUR = "five_hour"
 
 
@@ -39,7 +29,7 @@ def trouble_of(envelope: EnvelopeSummary, *, sent: datetime, seen: datetime) -> 
         event=LimitEvent(told[0].status, told[0].limit_type, told[0].resets_at) if told else None,
     )
     verdict = judge(signals, now=seen)
-    if verdict.cause not in _TROUBLE:
+    if verdict.cause not in TRANSIENT_CAUSES:  # everything else is the run's own affair, its key included (S3.6)
         return None
     return CallFailure(
         sent_time=sent,

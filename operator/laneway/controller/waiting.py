@@ -232,8 +232,10 @@ def queued(view: RunView, seen: Survey) -> RunDecision:
     queue = run.status.queue
     words = place.words if place else "its turn is being worked out"
     message = _with_cuts(seen, f"lane {namespace}/{name}: {words}")
-    told = _is_told(run, message)
-    if place is not None and queue is not None and not told and (later := _told_next(run, queue, seen.now)):
+    said = _said_in_line(run)
+    told = queue is not None and said == message
+    later = _told_next(run, seen.now) if said is not None else None
+    if place is not None and not told and later:
         return RunDecision(run.status, due=_first(later, _queue_due(run.status, run)))
     if place is not None and not told:
         since = queue.since if queue else seen.now
@@ -250,18 +252,16 @@ def queued(view: RunView, seen: Survey) -> RunDecision:
     return RunDecision(next_status, due=_queue_due(changed, run))
 
 
-def _is_told(run: Run, message: str) -> bool:
-    """Whether the run says this already, and has its place."""
-    return run.status.queue is not None and any(
-        c.type == RunCondition.ADMITTED and c.reason == Waiting.WAITING_FOR_SLOT and c.message == message
-        for c in run.status.conditions
-    )
+def _said_in_line(run: Run) -> str | None:
+    """What the run says of its place; None while it says that it waits for something else."""
+    waits = (c for c in run.status.conditions if c.type == RunCondition.ADMITTED)
+    return next((c.message for c in waits if c.reason == Waiting.WAITING_FOR_SLOT), None)
 
 
-def _told_next(run: Run, queue: Queue, now: datetime) -> datetime | None:
+def _told_next(run: Run, now: datetime) -> datetime | None:
     """When another place may be told; None: now."""
-    waits = any(c.type == RunCondition.ADMITTED and c.reason == Waiting.WAITING_FOR_SLOT for c in run.status.conditions)
-    if not waits or queue.shown_time is None or run.status.observed_generation != run.meta.generation:
+    queue = run.status.queue
+    if queue is None or queue.shown_time is None or run.status.observed_generation != run.meta.generation:
         return None
     later = queue.shown_time + PLACE_TOLD_EVERY
     return later if now < later else None

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from laneway.api.endpoint import WireAPI
 from laneway.controller.presets import SHIPPED, LogParser, PresetError, load_presets
-from laneway.rules.endpoint import WireAPI
 
 
 def test_the_shipped_presets_are_there() -> None:

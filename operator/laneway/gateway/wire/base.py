@@ -171,6 +171,11 @@ def replace_model(body: bytes, *, model: str) -> JsonText:
     return text
 
 
+def asks_for_stream(text: JsonText) -> bool:
+    """Whether a request wants a stream where that is not the default: ``stream`` is there, and neither false nor null."""
+    return any(member.value not in (False, None) for member in text.named("stream"))
+
+
 def parse_object(raw: bytes | bytearray) -> dict[str, object] | None:
     """A JSON object; None for anything else."""
     value = _parse(raw)

@@ -16,6 +16,7 @@ from laneway.gateway.wire.base import (
     Reading,
     Refusal,
     Wire,
+    asks_for_stream,
     error_in,
     json_answer,
     parse_object,
@@ -53,7 +54,7 @@ class ChatCompletions(Wire):
         """Replace the model; ask for usage in a stream when the client did not."""
         text = replace_model(body, model=model)
         limit = times(wanted(text, _limits(server)), _choices(text))
-        if all(member.value in (False, None) for member in text.named("stream")):
+        if not asks_for_stream(text):
             return Prepared(body=text.render(), streamed=False, output_tokens=limit)
         options = text.value("stream_options")
         options = dict(options) if isinstance(options, dict) else {}

@@ -16,6 +16,7 @@ from laneway.gateway.wire.base import (
     Reading,
     Refusal,
     Wire,
+    asks_for_stream,
     error_in,
     json_answer,
     replace_model,
@@ -52,8 +53,9 @@ class Messages(Wire):
     def prepare(self, body: bytes, *, model: str, server: Server) -> Prepared:
         """Replace the model; usage is always told."""
         text = replace_model(body, model=model)
-        streamed = any(member.value not in (False, None) for member in text.named("stream"))
-        return Prepared(body=text.render(), streamed=streamed, output_tokens=wanted(text, _LIMIT, least=_LEAST))
+        return Prepared(
+            body=text.render(), streamed=asks_for_stream(text), output_tokens=wanted(text, _LIMIT, least=_LEAST)
+        )
 
     def clamp(self, prepared: Prepared, *, tokens: int, server: Server) -> Prepared:
         """``max_tokens``, thinking included."""
