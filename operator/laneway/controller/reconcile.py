@@ -31,6 +31,8 @@ from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, Key
 log = logging.getLogger(__name__)
 
 GATEWAY_RETRY = timedelta(seconds=2)
+GRANT_RETRY = timedelta(milliseconds=50)
+"""After a grant was refused because its run had changed: the change is on its way to the cache."""
 SOONEST = timedelta(seconds=1)
 """A moment that has passed already must not turn into a busy loop."""
 
@@ -148,8 +150,11 @@ class Reconciler:
         decision = decide_lane(self._lane_view(key, lane), self._clock.now())
         for run in decision.take_back:
             await self._take_back(run)
-        for grant in decision.grants:
-            await self._grant(key, grant)
+        landed = [await self._grant(key, grant) for grant in decision.grants]
+        if not all(landed):
+            # The status would say that their callers were served, and so take their turn from them.
+            self._queue.add_at(WorkKey("lane", key), self._clock.now() + GRANT_RETRY)
+            return
         self._visited_lanes.add(lane.meta.uid)
         self._publish_places(key, decision)
         metrics.show_lane(lane, decision.status)
@@ -205,8 +210,8 @@ class Reconciler:
             self._known_outcomes = Outcomes(self._world.cache.items(AGENT_RUNS))
         return self._known_outcomes
 
-    async def _grant(self, lane: Key, grant: Grant) -> None:
-        """Write a grant. Without an answer the slot counts as held until a live read has settled it."""
+    async def _grant(self, lane: Key, grant: Grant) -> bool:
+        """Write a grant, and say whether it is known to be written. Without an answer the slot counts as held until a live read has settled it."""
         run = grant.run
         now = self._clock.now()
         write = Write(Key(*run.meta.key), Held(run.meta.uid, grant.attempt.id), now)
@@ -215,17 +220,17 @@ class Reconciler:
             status = granted_status(grant, now)
             await self._applier.write_status(AGENT_RUNS, run.meta, status, known={})
         except Unavailable:
-            self._queue.add_at(WorkKey("lane", lane), write.settles)
-            return
+            return False
         except (Conflict, NotFound):
-            self._queue.add_at(WorkKey("lane", lane), now + timedelta(milliseconds=50))
-        else:
-            self._queue.add(WorkKey("run", write.run))
-            self._served_times().note(lane, run.caller, now)
-            metrics.count_grant(run, now)
-            for event in granted_events(grant, now):
-                await self._applier.post(event, kind=AGENT_RUNS.kind, meta=run.meta)
+            self._unsettled.discard(lane, write.held)
+            return False
         self._unsettled.discard(lane, write.held)
+        self._queue.add(WorkKey("run", write.run))
+        self._served_times().note(lane, run.caller, now)
+        metrics.count_grant(run, now)
+        for event in granted_events(grant, now):
+            await self._applier.post(event, kind=AGENT_RUNS.kind, meta=run.meta)
+        return True
 
     async def _settle(self, lane: Key) -> None:
         """Read live what became of writes that had no answer."""

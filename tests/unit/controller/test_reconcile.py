@@ -159,6 +159,25 @@ async def test_a_grant_without_an_answer_holds_its_slot_until_it_is_read_live(de
     assert [verb for verb, name in desk.kube.writes if name == "hello"] == ["apply agentruns"] * (1 if lands else 2)
 
 
+@pytest.mark.row("S2.7", "C8")
+@pytest.mark.parametrize("refused", [None, NO_ANSWER], ids=["its run had changed", "there was no answer"])
+async def test_a_grant_that_was_not_written_takes_no_turn_from_its_caller(
+    desk: Desk, refused: KubeError | None
+) -> None:
+    ann, bob = ({"caller": caller} for caller in ("ann", "bob"))
+    desk.add(AGENT_RUNS, raw_run(version=2, spec=ann))
+    desk.add(AGENT_RUNS, raw_run("other", version=3, spec=bob))
+    changed = desk.kube.change(AGENT_RUNS, raw_run(spec=ann))
+    desk.kube.fails, desk.kube.lands = ({AGENT_RUNS: refused} if refused else {}), False
+    await desk.reconciler.reconcile(LANE)
+    desk.kube.fails = {}
+    desk.world.absorb(AGENT_RUNS, changed)
+    desk.clock.move(SETTLES_AFTER.total_seconds())
+    await desk.reconciler.reconcile(LANE)
+    assert desk.is_admitted(HELLO)
+    assert not desk.is_admitted(OTHER)
+
+
 @pytest.mark.row("S4.46")
 async def test_a_pass_that_is_done_twice_makes_one_pod(granted: Desk) -> None:
     await granted.reconciler.reconcile(HELLO)
