@@ -6,6 +6,7 @@ somebody did. What differs before that is our own patch that has not been made y
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -18,6 +19,7 @@ from laneway.controller.survey import Survey, survey
 from laneway.controller.views import Run, RunView
 from laneway.rules.chain import Chain, Identity
 
+_WRITTEN_OVER = "; spec.activeModel was written over"
 RESTORES_WITHIN = timedelta(minutes=10)
 """After so many restores (RESTORES_KEPT) in this time we leave the field alone."""
 
@@ -30,6 +32,14 @@ def wish(seen: Survey) -> int | None:
     number = _index(run, seen.chain)
     sent = number is not None and number != seen.current
     return number if sent and (number not in seen.shut or seen.steps[number].barred) else None
+
+
+def unsaid(view: RunView) -> RunView:
+    """The view without what an earlier pass said of the field: nobody else compares, keeps or repeats those words."""
+    if not view.run.status.active_model_restores:
+        return view
+    status = _with_message(view.run.status, lambda said: said.partition(_WRITTEN_OVER)[0])
+    return replace(view, run=replace(view.run, status=status))
 
 
 def attend(view: RunView, decision: RunDecision, now: datetime) -> RunDecision:
@@ -75,14 +85,17 @@ def _seen(decision: RunDecision) -> RunDecision:
 
 def _left_alone(view: RunView, decision: RunDecision, until: datetime) -> RunDecision:
     """Two managers that write against each other end here; the run goes on from its status."""
-    words = f"; spec.activeModel was written over {RESTORES_KEPT} times in 10 minutes and is left to {_others(view)}"
-    conditions = tuple(
-        c.model_copy(update={"message": c.message + words}) if c.type == RunCondition.ADMITTED else c
-        for c in decision.status.conditions
-    )
-    status = decision.status.model_copy(update={"conditions": conditions})
+    words = f"{_WRITTEN_OVER} {RESTORES_KEPT} times in 10 minutes and is left to {_others(view)}"
     due = min(moment for moment in (decision.due, until) if moment)
-    return replace(decision, status=status, due=due)
+    return replace(decision, status=_with_message(decision.status, lambda said: said + words), due=due)
+
+
+def _with_message(status: AgentRunStatus, change: Callable[[str], str]) -> AgentRunStatus:
+    conditions = tuple(
+        c.model_copy(update={"message": change(c.message)}) if c.type == RunCondition.ADMITTED else c
+        for c in status.conditions
+    )
+    return status.model_copy(update={"conditions": conditions})
 
 
 def _others(view: RunView) -> str:

@@ -31,9 +31,10 @@ Check = Callable[[RunView, datetime], RunDecision | None]
 
 def decide_run(view: RunView, now: datetime) -> RunDecision:
     """The next step of a run."""
+    if view.run.meta.deleting:
+        return RunDecision(view.run.status)
+    view = activemodel.unsaid(view)
     run = view.run
-    if run.meta.deleting:
-        return RunDecision(run.status)
     chain = _FINISHED if run.finished else _ADMITTED if run.admitted else _WAITING
     spoken = (decision for check in chain if (decision := check(view, now)))
     decision = activemodel.attend(view, next(spoken, RunDecision(run.status)), now)

@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import Coroutine
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from laneway import logs
 from laneway.controller import health, metrics
@@ -27,7 +27,7 @@ from laneway.kube.cache import Cache, Change
 from laneway.kube.client import Kube
 from laneway.kube.errors import Conflict, KubeError, NotFound, NotLeader, Unavailable
 from laneway.kube.feed import run_feed
-from laneway.kube.lease import Elector, LeaseLost
+from laneway.kube.lease import Elector
 from laneway.kube.resync import Resync, list_all
 from laneway.rules.token import TokenKeys, operator_secret
 from laneway.settings import OperatorSettings
@@ -193,7 +193,7 @@ class Leader:
         stopped = asyncio.create_task(stop.wait(), name="stop")
         done, _ = await asyncio.wait({*kept, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
-            return _give_up(done)
+            _give_up(done)
         await self._leave(kept - {holding}, workers)
         await self._elector.release()
         return 0
@@ -253,11 +253,13 @@ def _why(error: Exception) -> str:
     return error.message if isinstance(error, KubeError) else type(error).__name__
 
 
-def _give_up(done: set[asyncio.Task[Any]]) -> int:
-    """Something ended that must not: say what, and leave. A lost Lease leaves no time for anything else."""
+def _give_up(done: set[asyncio.Task[Any]]) -> NoReturn:
+    """Something ended that must not: say what, and leave at once.
+
+    The loop's own end waits for every task, and one that waits for another that is gone keeps a process that may not write and does not leave.
+    Nothing is lost: what the process knew is in the cluster.
+    """
     for task in done:
         error = task.exception() if not task.cancelled() else None
         log.error("giving up", extra={"task": task.get_name(), "error": repr(error)})
-        if isinstance(error, LeaseLost):
-            os._exit(1)
-    return 1
+    os._exit(1)

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from laneway.api.reasons import Cause
-from laneway.api.runstatus import AgentRunStatus, Fallback, NamedStep
+from laneway.api.runstatus import AgentRunStatus, Fallback, NamedStep, Queue
 from laneway.controller.activemodel import was_touched
 from laneway.controller.decide_run import decide_run
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import PatchActiveModel, PostEvent
 from laneway.controller.gather import spec_managers
-from laneway.controller.views import Lane
+from laneway.controller.views import Lane, Place, PodFacts
 from support.builders import NOW, at, call_failure, condition, run_view, running
 from support.chains import A, B, C, at_work, chained, cooled, failed_view, hosted, messages, on
 
@@ -198,6 +198,45 @@ def test_after_three_restores_in_ten_minutes_the_field_is_left_alone_and_the_oth
     again = look(moved(A, B, shown=True, restores=restores), now=at(100))
     assert patched(again) == value(B)
     assert again.status.active_model_restores == (at(-100), at(-50), at(100))
+
+
+OVERWRITTEN: dict[str, Any] = {"shown": True, "restores": (at(-500), at(-100), at(-50))}
+
+
+@pytest.mark.parametrize(
+    ("status", "pods"),
+    [
+        pytest.param(moved(A, B, **OVERWRITTEN), (), id="in line"),
+        pytest.param(
+            moved(A, B, **OVERWRITTEN).model_copy(
+                update={"queue": Queue(position=3, since=NOW, shown_time=NOW), "observed_generation": 1}
+            ),
+            (),
+            id="in line, and told its place just now",
+        ),
+        pytest.param(
+            at_work(
+                B,
+                step=on(B, shown=True),
+                fallback_history=moved(A, B).fallback_history,
+                active_model_restores=OVERWRITTEN["restores"],
+            ),
+            (running(),),
+            id="at work",
+        ),
+    ],
+)
+def test_that_it_is_left_alone_is_said_once_and_no_longer_than_it_is_true(
+    status: AgentRunStatus, pods: tuple[PodFacts, ...]
+) -> None:
+    def passed(status: AgentRunStatus, active: dict[str, Any] | None = None) -> AgentRunStatus:
+        run = chained(A, B, C, status=status, activeModel=active)
+        return decide_run(run_view(run, lanes=LANES, pods=pods, place=Place(2, 1, 1)), NOW).status
+
+    first = passed(status)
+    assert messages(first)["Admitted"].count("is left to") == 1
+    assert passed(passed(first)) == first
+    assert "is left to" not in messages(passed(first, value(B)))["Admitted"]
 
 
 def test_while_it_is_left_alone_the_run_still_moves() -> None:
