@@ -11,6 +11,7 @@ from aiohttp import web
 
 from laneway.gateway import listing
 from laneway.gateway.call import Call
+from laneway.gateway.doors import open_doors
 from laneway.gateway.exchange import Operation, Tools, call_failure
 from laneway.gateway.ledger import LedgerError
 from laneway.gateway.refused import Refused
@@ -59,6 +60,7 @@ class CallPort:
         self._tools = tools
         self._views = views
         self._authenticator = authenticator
+        self._doors = open_doors(views, tools.state, tools.clock)
 
     def app(self) -> web.Application:
         """The application; its runner needs ``handler_cancellation=True``, so that a client that leaves ends its call."""
@@ -135,7 +137,15 @@ class CallPort:
 
     async def _carry(self, operation: Operation, reply: Reply, caller: Caller) -> web.StreamResponse:
         body = await _read_body(reply.request)
-        call = Call(tools=self._tools, views=self._views, operation=operation, reply=reply, caller=caller, body=body)
+        call = Call(
+            tools=self._tools,
+            views=self._views,
+            doors=self._doors,
+            operation=operation,
+            reply=reply,
+            caller=caller,
+            body=body,
+        )
         try:
             return await call.run()
         except NotAnObject as error:

@@ -19,6 +19,7 @@ from laneway.api.reasons import Cause
 from laneway.gateway import headers, metrics
 from laneway.gateway.credentials import CredentialMissing, Credentials, lane_headers
 from laneway.gateway.evidence import LaneModel
+from laneway.gateway.hold import KEEP_ALIVE_SECONDS
 from laneway.gateway.ledger import CallEnd, CallStart, Ledger, LedgerError
 from laneway.gateway.refused import Refused
 from laneway.gateway.reply import Reply
@@ -66,6 +67,8 @@ class Tools:
     """Waits between tries, in seconds."""
     pick: Pick = random.randint
     """Chance."""
+    keep_alive_seconds: float = KEEP_ALIVE_SECONDS
+    """A held stream tells its client so often that it is alive."""
 
 
 class Watcher(Protocol):
@@ -122,7 +125,8 @@ class Exchange:
         self._status: int | None = None
         self._complete = False
         self._server_worked = False
-        self._failure: CallFailure | None = None
+        self.failure: CallFailure | None = None
+        """How the try failed, if it did."""
         self._settled = False
 
     async def run(self) -> web.StreamResponse | Failed:
@@ -277,14 +281,14 @@ class Exchange:
 
     def _fail(self, verdict: Verdict, message: str) -> CallFailure:
         """The try has failed, now."""
-        self._failure = call_failure(
+        self.failure = call_failure(
             verdict if verdict.status else replace(verdict, status=self._status),
             message if self._key is None else message.replace(self._key, "[key]"),
             sent=self._started,
             seen=self._tools.clock(),
             cut=self._reply.answering,
         )
-        return self._failure
+        return self.failure
 
     def _settle(self) -> None:
         """Count the call and write its row; once, and without waiting, so that a cancelled call is settled too."""
@@ -292,16 +296,16 @@ class Exchange:
             return
         self._settled = True
         reading = self._read_to_end()
-        if reading.error is not None and self._failure is None:
+        if reading.error is not None and self.failure is None:
             self._fail(judge(Signals(error=reading.error), now=self._tools.clock()), reading.error.message)
-        if self._failure is not None:
-            self._log(self._failure)
+        if self.failure is not None:
+            self._log(self.failure)
         if not self._operation.generates:
             return
         end = self._call_end(reading)
         self._tools.ledger.settle(self._start.id, end)
         model = LaneModel(*self._target.lane.key, self._target.model)
-        self._tools.state.settle(self._caller.attempt, end, model=model, sent=self._started, failure=self._failure)
+        self._tools.state.settle(self._caller.attempt, end, model=model, sent=self._started, failure=self.failure)
         metrics.count_tokens(self._start, end.usage)
 
     def _log(self, failure: CallFailure) -> None:
@@ -326,7 +330,7 @@ class Exchange:
 
     def _call_end(self, reading: Reading) -> CallEnd:
         answered = self._complete or reading.ended
-        failure = self._failure
+        failure = self.failure
         success = answered and failure is None
         refused = self._status is not None and self._status >= _FIRST_REDIRECT
         return CallEnd(

@@ -26,6 +26,13 @@ RETRIES = Counter(
     "Tries of calls after the first, by the class of the failure before.",
     ["lane", "namespace", "model", "reason"],
 )
+CALLS_IN_FLIGHT = Gauge("laneway_lane_calls", "Places of a lane's calls in use.", ["lane", "namespace"])
+CALLS_WAITING = Gauge("laneway_lane_waiting_calls", "Calls that wait for a place.", ["lane", "namespace"])
+HOLDS = Counter(
+    "laneway_holds",
+    "Times that a call was held: Busy, for a place; Throttled, for its model.",
+    ["lane", "namespace", "reason"],
+)
 REFUSALS = Counter("laneway_gateway_refusals", "Requests that the gateway itself refused.", ["reason"])
 OPEN_CALLS = Gauge("laneway_gateway_open_calls", "Calls that are open or held.")
 VIEW_AGE = Gauge("laneway_gateway_view_age_seconds", "Seconds since the API server was last heard.")
@@ -59,6 +66,12 @@ def count_call(target: Target, *, answered: int, seconds: float) -> None:
     labels = labels_of(target)
     REQUESTS.labels(*labels, str(answered)).inc()
     DURATION.labels(*labels, _status_class(answered)).observe(seconds)
+
+
+def forget_lane(lane: tuple[str, str]) -> None:
+    """A lane (namespace and name) is gone, and so are its places."""
+    for gauge in (CALLS_IN_FLIGHT, CALLS_WAITING):
+        gauge.remove(lane[1], lane[0])
 
 
 def labels_of(target: Target) -> tuple[str, str, str]:
