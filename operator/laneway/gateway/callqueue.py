@@ -10,7 +10,7 @@ import asyncio
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -51,14 +51,21 @@ class Place:
         return self.granted.done() and not self.left
 
 
-@dataclass(slots=True)
 class _Calls:
     """The calls of one lane."""
 
-    waiting: dict[Place, None] = field(default_factory=dict)
-    running: dict[Caller, int] = field(default_factory=dict)
-    in_flight: int = 0
-    served: OrderedDict[Caller, datetime] = field(default_factory=OrderedDict)
+    def __init__(self, lane: LaneKey) -> None:
+        self.waiting: dict[Place, None] = {}
+        self.running: dict[Caller, int] = {}
+        self.in_flight = 0
+        self.served: OrderedDict[Caller, datetime] = OrderedDict()
+        self._shown = metrics.CALLS_IN_FLIGHT.labels(lane[1], lane[0]), metrics.CALLS_WAITING.labels(lane[1], lane[0])
+
+    def show(self) -> None:
+        """Tell the metrics."""
+        in_flight, waiting = self._shown
+        in_flight.set(self.in_flight)
+        waiting.set(len(self.waiting))
 
 
 class CallQueue:
@@ -78,9 +85,12 @@ class CallQueue:
     def enter(self, lane: LaneKey, caller: Caller, *, priority: int, arrival: int) -> Place:
         """A place, held already if one is free; else wait for ``granted``. Whoever enters leaves, whatever happens."""
         place = Place(lane, caller, (-priority, float(arrival), ""), asyncio.get_running_loop().create_future())
-        self._lanes.setdefault(lane, _Calls()).waiting[place] = None
-        metrics.CALLS_WAITING.labels(lane[1], lane[0]).inc()
+        calls = self._lanes.get(lane)
+        if calls is None:
+            calls = self._lanes[lane] = _Calls(lane)
+        calls.waiting[place] = None
         self._deal(lane)
+        calls.show()
         return place
 
     def leave(self, place: Place) -> None:
@@ -94,18 +104,19 @@ class CallQueue:
             calls.running[place.caller] -= 1
             if not calls.running[place.caller]:
                 del calls.running[place.caller]
-            metrics.CALLS_IN_FLIGHT.labels(place.lane[1], place.lane[0]).dec()
         else:
             del calls.waiting[place]
             place.granted.cancel()
-            metrics.CALLS_WAITING.labels(place.lane[1], place.lane[0]).dec()
         self.changed(place.lane)
 
     def changed(self, lane: LaneKey) -> None:
         """A place came free, or the lane was edited."""
         self._deal(lane)
         calls = self._lanes.get(lane)
-        if calls is not None and not calls.waiting and not calls.in_flight and self._bound_of(lane).gone:
+        if calls is None:
+            return
+        calls.show()
+        if not calls.waiting and not calls.in_flight and self._bound_of(lane).gone:
             del self._lanes[lane]
             metrics.forget_lane(lane)
 
@@ -138,6 +149,4 @@ class CallQueue:
         calls.served.move_to_end(place.caller)
         if len(calls.served) > _SERVED_KEPT:
             calls.served.popitem(last=False)
-        metrics.CALLS_WAITING.labels(place.lane[1], place.lane[0]).dec()
-        metrics.CALLS_IN_FLIGHT.labels(place.lane[1], place.lane[0]).inc()
         place.granted.set_result(None)

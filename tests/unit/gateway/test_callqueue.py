@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from laneway.api.modellane import Share
 from laneway.gateway.callqueue import Bound, CallQueue, Place
@@ -196,3 +197,24 @@ async def test_callers_take_turns_however_many_calls_each_has(calls: list[int]) 
     for caller, count in zip(callers, calls, strict=True):
         last = max(place for place, who in enumerate(order) if who == caller)
         assert last < sum(min(other, count) for other in calls), "others had more turns in the same time"
+
+
+async def test_the_metrics_show_who_is_in_flight_and_who_waits() -> None:
+    lane = Lane(1)
+    first, second, third = lane.enter_many(A, 3)
+    assert shown() == (1, 2)
+    lane.queue.leave(third)
+    lane.queue.leave(first)
+    assert shown() == (1, 0)
+    lane.bound = Bound(gone=True)
+    lane.queue.leave(second)
+    assert shown() == (None, None)
+
+
+def shown() -> tuple[float | None, float | None]:
+    """Calls in flight and calls that wait, as a scrape shows them."""
+    labels = {"lane": LANE[1], "namespace": LANE[0]}
+    return (
+        REGISTRY.get_sample_value("laneway_lane_calls", labels),
+        REGISTRY.get_sample_value("laneway_lane_waiting_calls", labels),
+    )
