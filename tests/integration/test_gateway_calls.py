@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
+from prometheus_client import REGISTRY
 
 from laneway.rules.token import AttemptId
 from unit.gateway.kit import ATTEMPT, JsonObject, Kit, eventually, gateway, lane_object, pod_object, run_object
@@ -302,3 +305,50 @@ async def test_a_retry_keeps_its_place(tmp_path: Path) -> None:
         two = start(kit, 1, body={**CHAT, "who": "b"})
         assert await statuses([*one, *two]) == [200, 200]
     assert order == ["a", "a", "b", "b"]
+
+
+@pytest.mark.row("S0.9", "S2.3", "S2.10")
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_no_place_is_lost_whoever_leaves_whenever(tmp_path: Path, seed: int) -> None:
+    """Eighty calls on a lane of three: some clients leave at any moment, some answers are refusals or streams."""
+    chance = random.Random(seed)
+    most, now = 0, 0
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal most, now
+        now += 1
+        most = max(most, now)
+        try:
+            body = await request.json()
+            await asyncio.sleep(chance.random() * 0.01)
+            if body["ends"] != 200:
+                return web.json_response({"error": "no"}, status=body["ends"])
+            if body.get("stream"):
+                return web.Response(body=DELTA + END, headers={"Content-Type": "text/event-stream"})
+            return web.json_response(WHOLE)
+        finally:
+            now -= 1
+
+    async def client(kit: Kit) -> int:
+        body = {**CHAT, "stream": chance.random() < 0.5, "ends": chance.choice([200, 200, 400, 501])}
+        try:
+            async with asyncio.timeout(chance.choice([0.005, 0.02, 30])):
+                return int((await call(kit, body))[0])
+        except (TimeoutError, aiohttp.ClientError):
+            return 0
+
+    async with gateway(tmp_path, answer, lane=bounded(3, streamSlot="Whole")) as kit:
+        for _ in range(4):
+            ended = await asyncio.gather(*(client(kit) for _ in range(20)))
+            assert set(ended) <= {0, 200, 400, 501}
+            await eventually(lambda: not kit.state.open_calls())
+            assert places() == (0, 0)
+    assert 1 <= most <= 3
+
+
+def places() -> tuple[float | None, float | None]:
+    """Places in use, and calls that wait for one, as a scrape shows them."""
+    labels = {"lane": "lane", "namespace": "agents"}
+    names = ("laneway_lane_calls", "laneway_lane_waiting_calls")
+    in_use, waiting = (REGISTRY.get_sample_value(name, labels) for name in names)
+    return in_use, waiting

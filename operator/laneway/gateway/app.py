@@ -105,6 +105,7 @@ class CallPort:
         try:
             yield await self._authenticator.admit(attempt, plain_address(request.remote))
         except Refused as refused:
+            _log_refusal(attempt, refused)
             if refused.verdict is not None:
                 now = self._tools.clock()
                 failure = call_failure(refused.verdict, str(refused), sent=now, seen=now)
@@ -159,6 +160,13 @@ async def _read_body(request: web.Request) -> bytes:
         return await request.read()
     except web.HTTPRequestEntityTooLarge as error:
         raise Refused(Kind.TOO_LARGE, f"the body is larger than {BODY_LIMIT} bytes") from error
+
+
+def _log_refusal(attempt: AttemptId, refused: Refused) -> None:
+    """Whose call was refused and why; the words are the gateway's own (S2.23)."""
+    keys: dict[str, object] = {"run_uid": attempt.run_uid, "attempt": attempt.attempt}
+    why = {"kind": refused.refusal.kind.value, "class": refused.verdict and refused.verdict.cause.value}
+    log.warning("call refused", extra={**keys, **why, "words": str(refused)})
 
 
 def _no_ledger(error: LedgerError) -> Refused:
