@@ -88,6 +88,8 @@ class AgentSettings:
     parameters: str
     """JSON of spec.agent.parameters; ``{}`` when unset."""
     termination_log: Path
+    behind_gateway: bool = False
+    """Retries are the gateway's; without one the agent makes its own (S1.13)."""
 
 
 def operator_settings(env: Mapping[str, str] = os.environ) -> OperatorSettings:
@@ -132,6 +134,7 @@ def agent_settings(env: Mapping[str, str] = os.environ) -> AgentSettings:
         model=_need(env, "LANEWAY_MODEL"),
         parameters=env.get("LANEWAY_PARAMETERS", "{}"),
         termination_log=Path(env.get("LANEWAY_TERMINATION_LOG", "/dev/termination-log")),
+        behind_gateway=bool(env.get("LANEWAY_GATEWAY_URL")),
     )
 
 

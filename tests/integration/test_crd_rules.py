@@ -23,6 +23,8 @@ AUTH = "an auth other than None needs a credentialRef"
 NO_KEY = "a key is not a header of the lane; use credentialRef"
 OWN_HEADERS = "headers of the connection and of the body are the gateway's own"
 DIRECT = "a Direct lane has no credentialRef; the run brings its own key"
+DIRECT_CALLS = "a Direct lane has no capacity.calls; its runs call the server themselves"
+CALL_SECONDS = "callSeconds must be 0 or at least requestSeconds + 60, so that the limit of a request speaks first"
 PRICES = "inputUSDPerMillion and outputUSDPerMillion go together"
 LANE_NAME = "name must be at most 63 characters without dots; pods are labelled with it"
 RUN_NAME = "name must be at most 52 characters without dots; pods and labels are named after it"
@@ -107,6 +109,8 @@ REFUSED = [
     pytest.param(HEADER, headed("Content-length"), OWN_HEADERS, id="a header of the body"),
     pytest.param("spec.dependsOn", run({"dependsOn": [{"name": "other"}, {"name": "me"}]}, name="me"), SELF, id="a run that depends on itself"),
     pytest.param("spec", lane({"access": "Direct", "endpoint": {"credentialRef": {"name": "key"}}}), DIRECT, id="a Direct lane with a key"),
+    pytest.param("spec", lane({"access": "Direct", "capacity": {"calls": 2}}), DIRECT_CALLS, id="a Direct lane with places for calls"),
+    pytest.param("spec.timeouts", lane({"timeouts": {"requestSeconds": 30, "callSeconds": 89}}), CALL_SECONDS, id="a call that ends before its request", marks=pytest.mark.row("S2.17")),
     pytest.param("spec.fallback", lane({"fallback": [{"lane": "me", "model": "other"}]}, name="me"), NO_CIRCLE, id="a lane that falls back to itself"),
     pytest.param("spec.cooldowns", cooled("other", mode="Hold"), OWN_MODELS, id="a cooldown of a model that the lane does not have"),
     pytest.param(COOLDOWNS, cooled(mode="Clear"), CLEAR_TIME, id="a Clear that does not say when"),
@@ -143,6 +147,10 @@ REFUSED = [
 ]  # fmt: skip
 
 ACCEPTED = [
+    pytest.param("spec", lane({"access": "Gateway", "capacity": {"calls": 2}}), DIRECT_CALLS, id="a lane with places for calls"),
+    pytest.param("spec.timeouts", lane({"timeouts": {"requestSeconds": 30, "callSeconds": 90}}), CALL_SECONDS, id="a call that outlasts its request"),
+    pytest.param("spec.timeouts", lane({"timeouts": {"requestSeconds": 30, "callSeconds": 0}}), CALL_SECONDS, id="a call without a limit"),
+    pytest.param("spec.timeouts", lane({"timeouts": {"callSeconds": 10}}), CALL_SECONDS, id="a call limit alone"),
     pytest.param("metadata.name", lane(name="a" * 63), LANE_NAME, id="a lane whose name has 63 characters"),
     pytest.param(ENDPOINT, endpoint(url="https://host:8443/any/prefix/v1"), URL, id="a URL with port and prefix"),
     pytest.param(ENDPOINT, endpoint(url="http://[fd00::1]:8000"), URL, id="a URL with an IPv6 address"),

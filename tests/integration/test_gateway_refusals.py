@@ -14,6 +14,7 @@ from aiohttp import web
 from laneway.rules.token import AttemptId
 from unit.gateway.kit import (
     ATTEMPT,
+    OPERATOR,
     JsonObject,
     Kit,
     eventually,
@@ -109,6 +110,17 @@ async def test_the_operator_port_is_shut_to_agents(tmp_path: Path) -> None:
             async with kit.client.post(kit.operator_url + path, headers=headers) as answer:
                 assert answer.status == 401
         assert not kit.state.is_closed(ATTEMPT)
+
+
+@pytest.mark.parametrize("query", [{"since": "x"}, {"ahead": "soon"}, {"ahead": "1e9"}])
+async def test_a_poll_that_cannot_be_read_is_refused(tmp_path: Path, query: JsonObject) -> None:
+    async with (
+        gateway(tmp_path, never) as kit,
+        kit.client.get(
+            kit.operator_url + "/v1/state", params=query, headers={"Authorization": f"Bearer {OPERATOR}"}
+        ) as answer,
+    ):
+        assert answer.status == 400
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from laneway.agent.chat import Answer, AnswerReader, Call, ProtocolError, Server
 from laneway.api.reasons import Cause
 from laneway.rules.classify import ErrorInfo, classify
 from laneway.rules.resets import retry_after_seconds
-from laneway.rules.retry import Failure, RetryPolicy, wait_milliseconds
+from laneway.rules.retry import RETRIED_CAUSES, Failure, RetryPolicy, wait_milliseconds
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -138,6 +138,7 @@ class LLMClient:
             status=error.status,
             timed_out=isinstance(error, TimedOut),
             retry_after_seconds=retry_after_seconds(error.retry_after, now=self._waiting.now()),
+            lasting=error.cause not in RETRIED_CAUSES,
         )
         return wait_milliseconds(self._policy, failure, failures=failures, pick=self._waiting.pick)
 

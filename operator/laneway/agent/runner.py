@@ -89,6 +89,7 @@ def _work(settings: AgentSettings, said: Said) -> Ending:
     # Imported here, where SIGTERM is already heard: httpx takes most of the agent's start.
     from laneway.agent.llm import LLMClient, LLMError
     from laneway.agent.task import read_task
+    from laneway.rules.retry import NO_RETRIES, RetryPolicy
     from laneway.settings import SettingsError
 
     try:
@@ -96,7 +97,8 @@ def _work(settings: AgentSettings, said: Said) -> Ending:
     except SettingsError as error:
         return Ending(BAD_SETTINGS, str(error), str(error))
     try:
-        with LLMClient(base_url=settings.base_url, api_key=settings.api_key) as client:
+        policy = NO_RETRIES if settings.behind_gateway else RetryPolicy()
+        with LLMClient(base_url=settings.base_url, api_key=settings.api_key, policy=policy) as client:
             answer = client.complete(call, on_delta=said.delta)
     except LLMError as error:
         words = redact(error.said, prompt=call.prompt, api_key=settings.api_key)

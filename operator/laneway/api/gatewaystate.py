@@ -1,6 +1,7 @@
 """What the gateway tells the operator. State, not events: read twice or missed once, it changes nothing.
 
-``GET /v1/state?epoch=E&since=N`` answers a GatewayState with what changed after version N (everything on a new epoch).
+``GET /v1/state?epoch=E&since=N&ahead=M`` answers a GatewayState with what changed after version N (everything on a new epoch). ``ahead``
+is how many microseconds the operator's clock is before the gateway's: what stands in a lane's status was written by that clock.
 ``POST /v1/attempts/<run uid>/<attempt>/close`` ends an attempt and answers its final AttemptState; doing it again answers the same.
 Times are the gateway's clock, to the microsecond; each answer carries ``answered_time``, so that the operator can shift them to its own.
 Both want ``Authorization: Bearer <operator secret>`` (rules.token.operator_secret).

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import combinations
 
-from laneway.api.gatewaystate import CallFailure, ModelEvidence
 from laneway.api.modellane import ManualCooldown
 from laneway.api.reasons import Cause, LaneReason
 from laneway.controller import byhand
@@ -28,12 +27,10 @@ from laneway.rules.cooldown import (
     counts,
     current,
 )
+from laneway.rules.records import evidence_of, is_enough
 
-FAILURES_NEEDED = 3
-"""Requests that have to fail before trouble that may pass at once cools a model, unless one ended an attempt or was cut (C15)."""
 OVERLOADED_TOGETHER = timedelta(seconds=60)
 """Two overloaded models of one account in this time are an overloaded account (C16)."""
-_AT_ONCE = frozenset({Cause.RATE_LIMIT_MODEL, Cause.RATE_LIMIT_ACCOUNT, Cause.QUOTA_EXHAUSTED, Cause.AUTH_FAILED})
 
 
 @dataclass(frozen=True)
@@ -107,8 +104,8 @@ def _after(health: Health, heard: Iterable[Heard], lane: Lane, counted: list[Hea
 def _heard(view: LaneView) -> Iterable[Heard]:
     for known in view.evidence:
         failure = known.last_failure
-        if failure is not None and _is_enough(known, failure):
-            evidence = _evidence(failure, elsewhere=known.run_uid in view.elsewhere)
+        if failure is not None and is_enough(known, failure):
+            evidence = evidence_of(failure, elsewhere=known.run_uid in view.elsewhere)
             yield Heard(known.model, failure.seen_time, evidence, known.failures)
         if known.last_success_time is not None:
             yield Heard(known.model, known.last_success_time)
@@ -116,24 +113,6 @@ def _heard(view: LaneView) -> Iterable[Heard]:
         yield from (Heard(model, trouble.seen, trouble) for trouble in troubles)
     if view.lane.direct:
         yield from (Heard(model, moment) for model, moment in view.successes.items())
-
-
-def _is_enough(known: ModelEvidence, failure: CallFailure) -> bool:
-    """One refusal is enough where the server says what is wrong; a broken connection may be just that one."""
-    at_once = failure.cause in _AT_ONCE or failure.status == OVERLOADED
-    return at_once or failure.cut or known.failures >= FAILURES_NEEDED
-
-
-def _evidence(failure: CallFailure, *, elsewhere: bool) -> Evidence:
-    return Evidence(
-        cause=failure.cause,
-        sent=failure.sent_time,
-        seen=failure.seen_time,
-        status=failure.status,
-        reset=failure.reset_time,
-        source=failure.reset_source,
-        elsewhere=elsewhere,
-    )
 
 
 # ---- the account

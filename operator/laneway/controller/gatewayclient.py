@@ -96,7 +96,9 @@ class GatewayClient:
         """Ask once for what changed."""
         changes, asked = Changes(), self._clock.now()
         try:
-            body = await self._request("GET", f"/v1/state?epoch={self._epoch}&since={self._version}")
+            ahead = self._ahead // timedelta(microseconds=1)
+            path = f"/v1/state?epoch={self._epoch}&since={self._version}&ahead={ahead}"
+            body = await self._request("GET", path)
             state = GatewayState.model_validate_json(body)
         except (GatewayAway, ValidationError) as error:
             changes.turned = self._went_away(str(error))

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
-from laneway.api.modellane import AccountStatus, CooldownMode, Failures, LaneModelStatus, ManualCooldown
-from laneway.api.reasons import Cause, ResetSource
+from laneway.api.modellane import AccountStatus, Failures, LaneModelStatus, ManualCooldown
+from laneway.api.reasons import Cause
 from laneway.api.runstatus import Trouble
 from laneway.controller.views import Lane
+from laneway.rules import records
 from laneway.rules.backoff import Policy
-from laneway.rules.cooldown import Cooldown, Evidence, Health, Outcome, after_failure, counts, current
-
-_NEVER = datetime.max.replace(tzinfo=UTC)
+from laneway.rules.cooldown import Cooldown, Evidence, Health, Outcome, after_failure, counts
 
 
 def model_health(lane: Lane, model: str) -> Health:
     """What the lane's status knows of a model."""
-    known = next((one for one in lane.status.models if one.name == model), None)
-    if known is None:
-        return Health()
-    failures = known.failures or Failures()
-    by_cause = {
-        Cause.RATE_LIMIT_MODEL: failures.rate_limit_model,
-        Cause.API_TRANSIENT: failures.api_transient,
-        Cause.API_TIMEOUT: failures.api_timeout,
-    }
-    return Health(
-        cooldown=_cooldown(known.cooldown_reason, known.cooldown_source, known.cooldown_until),
-        counts={cause: count for cause, count in by_cause.items() if count},
-        last_failure=known.last_failure_time,
-        last_status=known.last_failure_status,
-        mark=known.settled_time,
-    )
+    return records.model_record(lane.status, model)
 
 
 def with_model_health(status: LaneModelStatus, health: Health) -> LaneModelStatus:
@@ -57,11 +41,7 @@ def with_model_health(status: LaneModelStatus, health: Health) -> LaneModelStatu
 
 def account_health(lane: Lane) -> Health:
     """What the lane's status knows of its account."""
-    known = lane.status.account
-    if known is None:
-        return Health()
-    cooldown = _cooldown(known.reason, known.source, known.cooldown_until)
-    return Health(cooldown=cooldown, last_failure=known.last_failure_time, mark=known.settled_time)
+    return records.account_record(lane.status)
 
 
 def with_account_health(health: Health) -> AccountStatus | None:
@@ -109,8 +89,7 @@ def said_by_hand(lane: Lane, model: str) -> ManualCooldown | None:
 
 def cleared_at(lane: Lane, model: str) -> datetime | None:
     """When a person cleared a model."""
-    entry = said_by_hand(lane, model)
-    return entry.set_time if entry and entry.mode is CooldownMode.CLEAR else None
+    return records.cleared_at(lane.spec, model)
 
 
 def forgotten_until(lane: Lane, model: str) -> datetime:
@@ -118,30 +97,17 @@ def forgotten_until(lane: Lane, model: str) -> datetime:
     return max(lane.meta.created, cleared_at(lane, model) or lane.meta.created)
 
 
-def longest_cooldown(lane: Lane, model: str, records: tuple[Health, ...], now: datetime) -> Cooldown | None:
-    """Of a model's own record (the first) and those of its account, on whichever lane that was learned, the cooldown that ends last.
-
-    A person who cleared the model is believed over what was learned of the account before.
-    """
-    own, *accounts = records
-    believed = (own, *(one for one in accounts if not is_forgotten(one, lane, model)))
-    holding = [known for record in believed if (known := current(record, now).cooldown)]
-    return max(holding, key=lambda one: one.until or _NEVER, default=None)
+def longest_cooldown(lane: Lane, model: str, known: tuple[Health, ...], now: datetime) -> Cooldown | None:
+    """Of a model's own record (the first) and those of its account, on whichever lane that was learned, the cooldown that ends last."""
+    own, *accounts = known
+    return records.longest_cooldown(own, accounts, cleared_at(lane, model), now)
 
 
 def is_forgotten(account: Health, lane: Lane, model: str) -> bool:
     """Whether a person cleared a model after what is known of its account was learned."""
-    cleared = cleared_at(lane, model)
-    return cleared is not None and account.mark is not None and account.mark <= cleared
+    return records.is_forgotten(account, cleared_at(lane, model))
 
 
 def account_key(lane: Lane) -> tuple[str, ...] | None:
     """Lanes of a namespace with the same key share their account; None: nothing to share."""
-    if lane.spec.account is not None:
-        return lane.meta.namespace, lane.spec.account
-    ref = lane.spec.endpoint.credential_ref
-    return (lane.meta.namespace, ref.name, ref.key) if ref else None
-
-
-def _cooldown(cause: Cause | None, source: ResetSource | None, until: datetime | None) -> Cooldown | None:
-    return Cooldown(cause, source, until) if cause and source else None
+    return records.account_key(lane.meta.namespace, lane.spec)

@@ -15,6 +15,7 @@ from laneway.controller.status import Said, merge_conditions
 from laneway.controller.throttle import throttled, throttled_until
 from laneway.controller.trial import Gate
 from laneway.controller.views import LaneView
+from laneway.rules.timeouts import effective
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def lane_status(
             "models": _models(view, health),
             "account": with_account_health(health.account),
             "throttled_until": throttled_until(gates),
+            "effective_timeouts": None if lane.direct else effective(lane.spec.endpoint.server, lane.spec.timeouts),
             "last_probe_time": probe.probed_time if probe else lane.status.last_probe_time,
         }
     )

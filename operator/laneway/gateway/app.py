@@ -9,15 +9,17 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from laneway.gateway import listing, metrics
-from laneway.gateway.exchange import BEGUN, Exchange, Operation, Tools, call_failure
+from laneway.gateway import listing
+from laneway.gateway.call import Call
+from laneway.gateway.doors import open_doors
+from laneway.gateway.exchange import Operation, Tools, call_failure
 from laneway.gateway.ledger import LedgerError
 from laneway.gateway.refused import Refused
+from laneway.gateway.reply import Reply
 from laneway.gateway.state import AttemptClosed, OpenCall, TooManyCalls
-from laneway.gateway.target import choose
 from laneway.gateway.tokens import Authenticator, Caller, plain_address, token_in
 from laneway.gateway.views import Views
-from laneway.gateway.wire.base import Answer, Kind, Wire
+from laneway.gateway.wire.base import Kind, Wire
 from laneway.gateway.wire.chat_completions import ChatCompletions
 from laneway.gateway.wire.embeddings import Embeddings
 from laneway.gateway.wire.generate_content import GenerateContent
@@ -25,7 +27,6 @@ from laneway.gateway.wire.jsontext import NotAnObject
 from laneway.gateway.wire.messages import Messages
 from laneway.gateway.wire.ollama_chat import OllamaChat
 from laneway.gateway.wire.responses import Responses
-from laneway.rules.classify import Verdict
 from laneway.rules.endpoint import GEMINI_STABLE, PATHS
 from laneway.rules.token import AttemptId
 
@@ -59,6 +60,7 @@ class CallPort:
         self._tools = tools
         self._views = views
         self._authenticator = authenticator
+        self._doors = open_doors(views, tools.state, tools.clock)
 
     def app(self) -> web.Application:
         """The application; its runner needs ``handler_cancellation=True``, so that a client that leaves ends its call."""
@@ -73,44 +75,48 @@ class CallPort:
 
     def _handler(self, operation: Operation) -> listing.Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
+            reply = Reply(request, operation.wire)
             try:
-                async with self._seat(request) as caller:
-                    return await self._carry(operation, request, caller)
+                async with self._seat(reply) as caller:
+                    return await self._carry(operation, reply, caller)
             except Refused as refused:
-                return _refuse(operation.wire, refused)
+                return await reply.refuse(refused)
 
         return handle
 
     def _lister(self, answer: listing.Lister) -> listing.Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
+            reply = Reply(request, _wire_of(request))
             try:
-                async with self._seat(request) as caller:
-                    return _respond(answer(request, caller.run, self._views))
+                async with self._seat(reply) as caller:
+                    return await reply.give(answer(request, caller.run, self._views))
             except Refused as refused:
-                return _refuse(_wire_of(request), refused)
+                return await reply.refuse(refused)
 
         return handle
 
     @asynccontextmanager
-    async def _seat(self, request: web.Request) -> AsyncIterator[Caller]:
+    async def _seat(self, reply: Reply) -> AsyncIterator[Caller]:
         """A place among the run's open calls, for a caller who proved who it is. Raises Refused."""
+        request = reply.request
         token = token_in(request.headers, request.query.get("key"))
         attempt = await self._authenticator.identify(token)
         call = await self._open(attempt)
         try:
             yield await self._authenticator.admit(attempt, plain_address(request.remote))
         except Refused as refused:
-            if refused.cause is not None:
+            _log_refusal(attempt, refused)
+            if refused.verdict is not None:
                 now = self._tools.clock()
-                failure = call_failure(Verdict(refused.cause), str(refused), sent=now, seen=now)
+                failure = call_failure(refused.verdict, str(refused), sent=now, seen=now)
                 self._tools.state.fail(attempt, failure)
             raise
         except asyncio.CancelledError:
-            if call.was_cut and BEGUN not in request:
+            if call.was_cut and reply.response is None:
                 call.task.uncancel()
                 raise Refused(Kind.UNAUTHENTICATED, "the attempt was closed") from None
-            if call.was_cut and request.transport is not None:
-                request.transport.abort()
+            if call.was_cut:
+                reply.break_off()
             raise
         finally:
             self._tools.state.leave(attempt, call)
@@ -130,20 +136,19 @@ class CallPort:
         except LedgerError as error:
             raise _no_ledger(error) from error
 
-    async def _carry(self, operation: Operation, request: web.Request, caller: Caller) -> web.StreamResponse:
-        target = choose(caller.run, self._views, operation.wire.api)
-        body = await _read_body(request)
+    async def _carry(self, operation: Operation, reply: Reply, caller: Caller) -> web.StreamResponse:
+        body = await _read_body(reply.request)
+        call = Call(
+            tools=self._tools,
+            views=self._views,
+            doors=self._doors,
+            operation=operation,
+            reply=reply,
+            caller=caller,
+            body=body,
+        )
         try:
-            prepared = operation.wire.prepare(body, model=target.model, server=target.lane.spec.endpoint.server)
-            exchange = Exchange(
-                tools=self._tools,
-                operation=operation,
-                request=request,
-                caller=caller,
-                target=target,
-                prepared=prepared,
-            )
-            return await exchange.run()
+            return await call.run()
         except NotAnObject as error:
             raise Refused(Kind.BAD_REQUEST, str(error)) from error
         except LedgerError as error:
@@ -157,18 +162,16 @@ async def _read_body(request: web.Request) -> bytes:
         raise Refused(Kind.TOO_LARGE, f"the body is larger than {BODY_LIMIT} bytes") from error
 
 
+def _log_refusal(attempt: AttemptId, refused: Refused) -> None:
+    """Whose call was refused and why; the words are the gateway's own (S2.23)."""
+    keys: dict[str, object] = {"run_uid": attempt.run_uid, "attempt": attempt.attempt}
+    why = {"kind": refused.refusal.kind.value, "class": refused.verdict and refused.verdict.cause.value}
+    log.warning("call refused", extra={**keys, **why, "words": str(refused)})
+
+
 def _no_ledger(error: LedgerError) -> Refused:
     log.error("call refused without a ledger", extra={"error": str(error)})
     return Refused(Kind.UNAVAILABLE, "the gateway cannot write its ledger", retry_after_seconds=5)
-
-
-def _respond(answer: Answer) -> web.Response:
-    return web.Response(status=answer.status, body=answer.body, headers=dict(answer.headers))
-
-
-def _refuse(wire: Wire, refused: Refused) -> web.Response:
-    metrics.REFUSALS.labels(refused.refusal.kind.value).inc()
-    return _respond(wire.refuse(refused.refusal))
 
 
 def _wire_of(request: web.Request) -> Wire:
@@ -186,5 +189,6 @@ async def _greet(request: web.Request) -> web.Response:
     return web.Response(text="Laneway gateway")
 
 
-async def _unknown_path(request: web.Request) -> web.Response:
-    return _refuse(_wire_of(request), Refused(Kind.NOT_FOUND, "the gateway does not serve this path"))
+async def _unknown_path(request: web.Request) -> web.StreamResponse:
+    refused = Refused(Kind.NOT_FOUND, "the gateway does not serve this path")
+    return await Reply(request, _wire_of(request)).refuse(refused)

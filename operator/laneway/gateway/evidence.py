@@ -52,6 +52,10 @@ class Evidence:
             changes |= {"failures": 0, "last_failure": None, "run_uid": None}
         self._put(model, known.model_copy(update=changes))
 
+    def of(self, model: LaneModel) -> ModelEvidence | None:
+        """What is known of a model."""
+        return self._models.get(model)
+
     def keep(self, namespace: str, lane: str, models: Collection[str]) -> None:
         """Drop what is known of all other models of the lane."""
         for key in [key for key in self._models if key[:2] == (namespace, lane) and key.model not in models]:

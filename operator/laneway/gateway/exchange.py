@@ -1,12 +1,16 @@
-"""One call with a model server: sent with the lane's key, relayed as it comes, read on the side, settled whatever happens."""
+"""One try of a call with a model server: sent with the lane's key, relayed as it comes, read on the side, settled whatever happens."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import random
 import uuid
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 from aiohttp import web
 
@@ -15,24 +19,26 @@ from laneway.api.reasons import Cause
 from laneway.gateway import headers, metrics
 from laneway.gateway.credentials import CredentialMissing, Credentials, lane_headers
 from laneway.gateway.evidence import LaneModel
+from laneway.gateway.hold import KEEP_ALIVE_SECONDS
 from laneway.gateway.ledger import CallEnd, CallStart, Ledger, LedgerError
 from laneway.gateway.refused import Refused
+from laneway.gateway.reply import Reply
 from laneway.gateway.state import MESSAGE_LIMIT, Clock, State
 from laneway.gateway.target import Target
 from laneway.gateway.tokens import Caller
 from laneway.gateway.upstream import BrokenOff, Incoming, Outgoing, TooLate, Upstream, UpstreamError, time_limit
 from laneway.gateway.views import Lane
-from laneway.gateway.wire.base import Kind, Prepared, Reader, Reading, Wire, read_error
+from laneway.gateway.wire.base import Answer, Kind, Prepared, Reader, Reading, Wire, read_error
 from laneway.rules.classify import Signals, Verdict, judge
-from laneway.rules.endpoint import answer_seconds, request_seconds
 from laneway.rules.pricing import cost_micro_usd
+from laneway.rules.retry import RETRIED_CAUSES, Failure, Pick
+from laneway.rules.timeouts import effective
+
+log = logging.getLogger(__name__)
 
 _ERROR_LIMIT = 1024 * 1024
 _FIRST_REDIRECT, _FIRST_ERROR = 300, 400
 _UNAUTHORIZED = 401
-_CLIENT_LEFT = 499
-BEGUN = web.RequestKey("laneway-begun", bool)
-"""Key of a request whose answer has begun to go out."""
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
 
 
@@ -48,7 +54,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Tools:
-    """What every exchange works with."""
+    """What every call works with."""
 
     upstream: Upstream
     credentials: Credentials
@@ -57,61 +63,85 @@ class Tools:
     clock: Clock
     key_changed: Callable[[Lane], None] = lambda lane: None
     """Told when a lane's key turned out to be another than before."""
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    """Waits between tries, in seconds."""
+    pick: Pick = random.randint
+    """Chance."""
+    keep_alive_seconds: float = KEEP_ALIVE_SECONDS
+    """A held stream tells its client so often that it is alive."""
+
+
+class Watcher(Protocol):
+    """Who is told how a try goes."""
+
+    def first_byte(self, *, streamed: bool) -> None:
+        """The server's answer has begun."""
+
+    def answered(self) -> None:
+        """All of the answer went out; the agent does not know yet that it was all."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A try that ended before the agent got a byte of the model's."""
+
+    failure: CallFailure
+    retry: Failure
+    """What the rule of retries wants to know of it."""
+    answer: Answer | Refused
+    """What the agent gets if nothing else is tried: the server's refusal, or the gateway's words for none."""
 
 
 class Exchange:
-    """One call. ``run`` is called once."""
+    """One try. ``run`` is called once."""
 
     def __init__(
         self,
         *,
         tools: Tools,
         operation: Operation,
-        request: web.Request,
+        reply: Reply,
         caller: Caller,
         target: Target,
         prepared: Prepared,
+        watcher: Watcher,
+        seconds_left: float | None = None,
     ) -> None:
+        """``seconds_left``: what all tries of the call may still take; None: no limit."""
         self._tools = tools
         self._operation = operation
-        self._request = request
+        self._reply = reply
         self._caller = caller
         self._target = target
         self._prepared = prepared
+        self._watcher = watcher
+        self._seconds_left = seconds_left
+        self._limits = effective(target.lane.spec.endpoint.server, target.lane.spec.timeouts)
         self._started = tools.clock()
         self._start = _call_start(operation, caller, target, self._started)
         self._key: str | None = None
         self._incoming: Incoming | None = None
         self._reader: Reader | None = None
         self._status: int | None = None
-        self._answered = _CLIENT_LEFT
         self._complete = False
         self._server_worked = False
-        self._failure: CallFailure | None = None
-        self._response: web.StreamResponse | None = None
+        self.failure: CallFailure | None = None
+        """How the try failed, if it did."""
         self._settled = False
 
-    async def run(self) -> web.StreamResponse:
-        """Carry the call. Raises Refused when the server could not be had before the first byte went to the client."""
+    async def run(self) -> web.StreamResponse | Failed:
+        """Carry the try. Raises Refused when the lane has no key, and LedgerError."""
         self._key = await self._read_key()
         try:
             await self._begin()
             return await self._carry()
         except UpstreamError as error:
-            self._fail(Verdict(error.cause), str(error))
             self._server_worked = error.sent
-            if self._response is not None:
-                self._break_off()
-                return self._response
-            late = isinstance(error, TooLate)
-            self._answered = 504 if late else 502
-            raise Refused(
-                Kind.TIMEOUT if late else Kind.UPSTREAM, f"the model server did not answer: {error}"
-            ) from error
-        except ConnectionResetError:
-            if self._response is None:
-                raise
-            return self._response  # the client has left
+            failure = self._fail(Verdict(error.cause), str(error))
+            if self._reply.answering and self._reply.response is not None:
+                self._reply.break_off()
+                return self._reply.response
+            return self._unanswered(error, failure)
         finally:
             if self._incoming is not None:
                 self._incoming.close()
@@ -127,30 +157,40 @@ class Exchange:
             self._settled = True
             raise
 
-    async def _carry(self) -> web.StreamResponse:
-        lane = self._target.lane.spec
-        whole: AbstractAsyncContextManager[None] = nullcontext()
-        seconds = request_seconds(lane.endpoint.server, lane.timeouts)
+    async def _carry(self) -> web.StreamResponse | Failed:
+        """A stream has a limit for its first byte only, a whole answer one for all of it."""
         if not self._prepared.streamed:
-            seconds = answer_seconds(lane.endpoint.server, lane.timeouts)
-            whole = time_limit(seconds, "the answer")
-        async with whole:
-            async with time_limit(seconds, "the first byte"):
-                incoming = await self._send()
-                if incoming.status == _UNAUTHORIZED and self._key is not None:
-                    incoming = await self._send_with_new_key(incoming)
-                first = await incoming.read_some() if incoming.status < _FIRST_REDIRECT else b""
-            if incoming.status >= _FIRST_REDIRECT:
-                return await self._pass_on_error(incoming)
-            return await self._relay(incoming, first)
+            async with self._limit(self._limits.answer_seconds, "the answer"):
+                return await self._pass_on(*await self._open())
+        async with self._limit(self._limits.request_seconds, "the first byte"):
+            opened = await self._open()
+        return await self._pass_on(*opened)
+
+    def _limit(self, seconds: int | None, what: str) -> AbstractAsyncContextManager[None]:
+        left = self._seconds_left
+        if left is None or (seconds is not None and seconds <= left):
+            return time_limit(seconds, what)
+        return time_limit(left, f"{what}, in what was left of callSeconds,")
+
+    async def _open(self) -> tuple[Incoming, bytes]:
+        """The answer's head and its first bytes; those of a refusal are not read yet."""
+        incoming = await self._send()
+        if incoming.status == _UNAUTHORIZED and self._key is not None:
+            incoming = await self._send_with_new_key(incoming)
+        return incoming, await incoming.read_some() if incoming.status < _FIRST_REDIRECT else b""
+
+    async def _pass_on(self, incoming: Incoming, first: bytes) -> web.StreamResponse | Failed:
+        if incoming.status >= _FIRST_REDIRECT:
+            return await self._refused(incoming)
+        return await self._relay(incoming, first)
 
     async def _send(self) -> Incoming:
         """The answer's head."""
-        query = headers.without_key(self._request.rel_url.raw_query_string)
+        query = headers.without_key(self._reply.request.rel_url.raw_query_string)
         outgoing = Outgoing(
             method="POST",
             url=self._target.url(self._operation.path, query),
-            headers=headers.to_server(self._request.headers, lane_headers(self._target.lane, self._key)),
+            headers=headers.to_server(self._reply.request.headers, lane_headers(self._target.lane, self._key)),
             body=self._prepared.body,
         )
         self._server_worked, self._status = True, None
@@ -175,7 +215,7 @@ class Exchange:
         except CredentialMissing as error:
             raise Refused(Kind.UNAVAILABLE, f"the lane has no key: {error}", cause=Cause.AUTH_FAILED) from error
 
-    async def _pass_on_error(self, incoming: Incoming) -> web.StreamResponse:
+    async def _refused(self, incoming: Incoming) -> Failed:
         """A refusal of the server, without the lane's key if the server repeats it. Its status stands even if its words break off."""
         if incoming.status < _FIRST_ERROR:
             raise BrokenOff(f"the server answers with a redirect ({incoming.status})")
@@ -185,35 +225,47 @@ class Exchange:
             body = b""
         if self._key is not None:
             body = body.replace(self._key.encode(), b"[key]")
-        error = read_error(body)
-        signals = Signals(status=incoming.status, error=error, headers=incoming.headers)
-        verdict = judge(signals, now=self._tools.clock())
-        self._fail(verdict, error.message or f"the server answers {incoming.status}")
+        error, now = read_error(body), self._tools.clock()
+        verdict = judge(Signals(status=incoming.status, error=error, headers=incoming.headers), now=now)
+        failure = self._fail(verdict, error.message or f"the server answers {incoming.status}")
         self._complete = True
-        self._answered = incoming.status
-        return web.Response(
-            status=incoming.status, body=body, headers=headers.to_client(incoming.headers, same_length=False)
+        wait = (verdict.reset_time - now).total_seconds() if verdict.reset_time else 0.0
+        retry = Failure(
+            status=incoming.status,
+            retry_after_seconds=wait if wait > 0 else None,
+            lasting=verdict.cause not in RETRIED_CAUSES,
         )
+        passed = headers.to_client(incoming.headers, same_length=False)
+        return Failed(failure, retry, Answer(status=incoming.status, body=body, headers=passed))
+
+    def _unanswered(self, error: UpstreamError, failure: CallFailure) -> Failed:
+        """No answer, or one that ended before its first byte."""
+        late = isinstance(error, TooLate)
+        redirect = self._status is not None and self._status >= _FIRST_REDIRECT
+        retry = Failure(
+            status=self._status if redirect else None,
+            timed_out=late and error.sent,
+            lasting=error.cause not in RETRIED_CAUSES,
+        )
+        kind = Kind.TIMEOUT if late else Kind.UPSTREAM
+        return Failed(failure, retry, Refused(kind, f"the model server did not answer: {error}"))
 
     async def _relay(self, incoming: Incoming, data: bytes) -> web.StreamResponse:
         """Bytes as they come, what the reader leaves out excepted."""
         streamed = _is_stream(incoming, self._prepared)
+        if self._reply.response is not None and not streamed:
+            raise BrokenOff("the server gives a whole answer to a call that asked for a stream")
+        self._watcher.first_byte(streamed=streamed)
         wire = self._operation.wire
         reader = self._reader = wire.stream_reader(self._prepared) if streamed else wire.whole_reader()
         same_length = not incoming.decoded and not self._prepared.asked_usage
-        self._answered = incoming.status
-        response = web.StreamResponse(
-            status=incoming.status, headers=headers.to_client(incoming.headers, same_length=same_length)
-        )
-        self._response = response
-        self._request[BEGUN] = True
-        await response.prepare(self._request)
-        idle = self._target.lane.spec.timeouts.stream_idle_seconds
+        passed = headers.to_client(incoming.headers, same_length=same_length)
+        response = await self._reply.begin(incoming.status, passed)
         while data:
             self._tools.state.saw_activity(self._caller.attempt)
             if kept := reader.feed(data):
                 await response.write(kept)
-            async with time_limit(idle, "the next part of the stream"):
+            async with time_limit(self._limits.stream_idle_seconds, "the next part of the stream"):
                 data = await incoming.read_some()
         self._complete = not streamed
         if rest := reader.close():
@@ -223,24 +275,20 @@ class Exchange:
             raise BrokenOff("the stream ended before its last event")
         self._complete = True
         self._settle()
+        self._watcher.answered()
         await response.write_eof()
         return response
 
-    def _fail(self, verdict: Verdict, message: str) -> None:
-        """The call has failed, now."""
-        self._failure = call_failure(
+    def _fail(self, verdict: Verdict, message: str) -> CallFailure:
+        """The try has failed, now."""
+        self.failure = call_failure(
             verdict if verdict.status else replace(verdict, status=self._status),
             message if self._key is None else message.replace(self._key, "[key]"),
             sent=self._started,
             seen=self._tools.clock(),
-            cut=self._response is not None,
+            cut=self._reply.answering,
         )
-
-    def _break_off(self) -> None:
-        """The client sees a broken answer, not one that only looks complete."""
-        transport = self._request.transport
-        if transport is not None:
-            transport.abort()
+        return self.failure
 
     def _settle(self) -> None:
         """Count the call and write its row; once, and without waiting, so that a cancelled call is settled too."""
@@ -248,15 +296,31 @@ class Exchange:
             return
         self._settled = True
         reading = self._read_to_end()
-        if reading.error is not None and self._failure is None:
+        if reading.error is not None and self.failure is None:
             self._fail(judge(Signals(error=reading.error), now=self._tools.clock()), reading.error.message)
-        end = self._call_end(reading)
+        if self.failure is not None:
+            self._log(self.failure)
         if not self._operation.generates:
             return
+        end = self._call_end(reading)
         self._tools.ledger.settle(self._start.id, end)
         model = LaneModel(*self._target.lane.key, self._target.model)
-        self._tools.state.settle(self._caller.attempt, end, model=model, sent=self._started, failure=self._failure)
-        metrics.count_call(self._start, end, answered=self._answered)
+        self._tools.state.settle(self._caller.attempt, end, model=model, sent=self._started, failure=self.failure)
+        metrics.count_tokens(self._start, end.usage)
+
+    def _log(self, failure: CallFailure) -> None:
+        """Whose call failed, where and how; never the server's words, for they may quote the prompt (S2.23)."""
+        keys: dict[str, object] = {
+            "namespace": self._caller.run.namespace,
+            "run": self._caller.run.name,
+            "run_uid": self._caller.attempt.run_uid,
+            "attempt": self._caller.attempt.attempt,
+            "lane": "/".join(self._target.lane.key),
+            "model": self._target.model,
+            "class": failure.cause.value,
+            "status": failure.status,
+        }
+        log.warning("model call failed", extra=keys)
 
     def _read_to_end(self) -> Reading:
         if self._reader is None:
@@ -266,7 +330,7 @@ class Exchange:
 
     def _call_end(self, reading: Reading) -> CallEnd:
         answered = self._complete or reading.ended
-        failure = self._failure
+        failure = self.failure
         success = answered and failure is None
         refused = self._status is not None and self._status >= _FIRST_REDIRECT
         return CallEnd(

@@ -128,7 +128,7 @@ class _Gateway:
         credentials = Credentials(self._cluster.read_secret)
         prober = Prober(upstream=upstream, credentials=credentials, state=state, clock=self._clock)
         stack.push_async_callback(prober.close)
-        self._views.on_lane = prober.take
+        self._views.on_lane.append(prober.take)
         return Tools(
             upstream=upstream,
             credentials=credentials,

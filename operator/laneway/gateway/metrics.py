@@ -7,7 +7,9 @@ from collections.abc import Callable
 from prometheus_client import Counter, Gauge, Histogram, Info
 
 from laneway import __version__
-from laneway.gateway.ledger import CallEnd, CallStart
+from laneway.gateway.ledger import CallStart
+from laneway.gateway.target import Target
+from laneway.rules.usage import Usage
 
 REQUESTS = Counter(
     "laneway_requests", "Model calls, by the status that the client got.", ["lane", "namespace", "model", "code"]
@@ -15,9 +17,21 @@ REQUESTS = Counter(
 TOKENS = Counter("laneway_tokens", "Tokens of model calls.", ["lane", "namespace", "model", "token_type"])
 DURATION = Histogram(
     "laneway_request_duration_seconds",
-    "Seconds from a call's start to the end of its answer.",
+    "Seconds from a call's arrival to the end of its answer, waits included.",
     ["lane", "namespace", "model", "status"],
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800),
+)
+RETRIES = Counter(
+    "laneway_retries",
+    "Tries of calls after the first, by the class of the failure before.",
+    ["lane", "namespace", "model", "reason"],
+)
+CALLS_IN_FLIGHT = Gauge("laneway_lane_calls", "Places of a lane's calls in use.", ["lane", "namespace"])
+CALLS_WAITING = Gauge("laneway_lane_waiting_calls", "Calls that wait for a place.", ["lane", "namespace"])
+HOLDS = Counter(
+    "laneway_holds",
+    "Times that a call was held: Busy, for a place; Throttled, for its model.",
+    ["lane", "namespace", "reason"],
 )
 REFUSALS = Counter("laneway_gateway_refusals", "Requests that the gateway itself refused.", ["reason"])
 OPEN_CALLS = Gauge("laneway_gateway_open_calls", "Calls that are open or held.")
@@ -34,12 +48,8 @@ def watch_gauges(*, open_calls: Callable[[], float], view_age: Callable[[], floa
     VIEW_AGE.set_function(view_age)
 
 
-def count_call(start: CallStart, end: CallEnd, *, answered: int) -> None:
-    """Count a call that has ended; ``answered`` is the status that the client got (S1 1.17)."""
-    labels = (start.lane, start.lane_namespace, start.model)
-    REQUESTS.labels(*labels, str(answered)).inc()
-    DURATION.labels(*labels, _status_class(answered)).observe((end.ended_ms - start.started_ms) / 1000)
-    usage = end.usage
+def count_tokens(start: CallStart, usage: Usage) -> None:
+    """Count what one try used."""
     counts = {
         "input": usage.input_tokens,
         "output": usage.output_tokens,
@@ -48,7 +58,25 @@ def count_call(start: CallStart, end: CallEnd, *, answered: int) -> None:
     }
     for kind, number in counts.items():
         if number:
-            TOKENS.labels(*labels, kind).inc(number)
+            TOKENS.labels(start.lane, start.lane_namespace, start.model, kind).inc(number)
+
+
+def count_call(target: Target, *, answered: int, seconds: float) -> None:
+    """Count a call that has ended; ``answered`` is the status that the client got (S1 1.17)."""
+    labels = labels_of(target)
+    REQUESTS.labels(*labels, str(answered)).inc()
+    DURATION.labels(*labels, _status_class(answered)).observe(seconds)
+
+
+def forget_lane(lane: tuple[str, str]) -> None:
+    """A lane (namespace and name) is gone, and so are its places."""
+    for gauge in (CALLS_IN_FLIGHT, CALLS_WAITING):
+        gauge.remove(lane[1], lane[0])
+
+
+def labels_of(target: Target) -> tuple[str, str, str]:
+    """Lane, its namespace, and model."""
+    return target.lane.name, target.lane.namespace, target.model
 
 
 def _status_class(status: int) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from datetime import timedelta
 
 from aiohttp import web
 
@@ -17,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _CUT_SECONDS = 5.0
 _MILLISECONDS = 1000
+_MICROSECONDS = re.compile(r"-?[0-9]{1,17}", re.ASCII)
 
 
 class OperatorPort:
@@ -39,6 +42,10 @@ class OperatorPort:
         since = request.query.get("since", "0")
         if not since.isascii() or not since.isdigit():
             return _refuse(400, "since must be a version number")
+        if (ahead := request.query.get("ahead")) is not None:
+            if not _MICROSECONDS.fullmatch(ahead):
+                return _refuse(400, "ahead must be a number of microseconds")
+            self._tools.state.operator_ahead = timedelta(microseconds=int(ahead))
         return _answer(self._tools.state.since(epoch=request.query.get("epoch"), version=int(since)))
 
     async def _close_attempt(self, request: web.Request) -> web.Response:

@@ -9,7 +9,15 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from laneway.api.gatewaystate import AttemptState, CallFailure, GatewayState, LaneState, Totals, known_cause
+from laneway.api.gatewaystate import (
+    AttemptState,
+    CallFailure,
+    GatewayState,
+    LaneState,
+    ModelEvidence,
+    Totals,
+    known_cause,
+)
 from laneway.api.reasons import ResetSource
 from laneway.gateway.evidence import Evidence, LaneModel
 from laneway.gateway.ledger import CallEnd
@@ -106,6 +114,8 @@ class State:
         self.epoch = uuid.uuid4().hex
         self._started = clock()
         self.version = 0
+        self.operator_ahead = timedelta(0)
+        """How far the operator's clock is before ours: lane status is written by it."""
         self._clock = clock
         self._attempts: OrderedDict[AttemptId, _Attempt] = OrderedDict()
         self._lanes: OrderedDict[_LaneKey, LaneState] = OrderedDict()
@@ -234,6 +244,10 @@ class State:
     def keep_models(self, namespace: str, name: str, models: Collection[str]) -> None:
         """The models that a lane lists now; what is known of others is dropped."""
         self._evidence.keep(namespace, name, models)
+
+    def evidence_of(self, model: LaneModel) -> ModelEvidence | None:
+        """How the calls of a model went."""
+        return self._evidence.of(model)
 
     def lane_state(self, namespace: str, name: str) -> LaneState | None:
         """The last result of a lane's probe."""

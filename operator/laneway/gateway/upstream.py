@@ -174,8 +174,8 @@ async def open_upstream(policy: AddressPolicy = strict) -> AsyncIterator[Upstrea
 
 
 @asynccontextmanager
-async def time_limit(seconds: float, what: str) -> AsyncIterator[None]:
-    """A time limit around waiting for a model server. Raises TooLate."""
+async def time_limit(seconds: float | None, what: str) -> AsyncIterator[None]:
+    """A time limit around waiting for a model server; None: no limit. Raises TooLate."""
     try:
         async with asyncio.timeout(seconds):
             yield

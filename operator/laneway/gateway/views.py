@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
-from laneway.api.modellane import AllowedFrom, ModelLaneSpec
+from laneway.api.agentrun import OnTransientError
+from laneway.api.modellane import AllowedFrom, ModelLaneSpec, ModelLaneStatus
 from laneway.api.names import ATTEMPT_LABEL, RUN_LABEL, RUN_UID_LABEL
 from laneway.api.reasons import RunCondition
+from laneway.rules.cooldown import Health
+from laneway.rules.records import account_key, account_record, model_record
 from laneway.rules.token import AttemptId
 
 log = logging.getLogger(__name__)
@@ -21,8 +25,10 @@ LaneKey: TypeAlias = tuple[str, str]
 """Namespace and name."""
 JsonObject: TypeAlias = Mapping[str, Any]
 
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _ENDED_PHASES = frozenset({"Succeeded", "Failed"})
 _GONE_KEPT = 10_000
+_UNHARMED = Health()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,10 @@ class Run:
     finished: bool
     lane: LaneKey | None
     model: str | None
+    caller: str = ""
+    priority: int = 0
+    skips: bool = False
+    """It ignores our own estimates of when a model is usable again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,11 @@ class Lane:
     version: int
     generation: int
     spec: ModelLaneSpec
+    created: datetime = _LONG_AGO
+    records: Mapping[str, Health] = field(default_factory=dict)
+    """What its status knows of each model that has failed."""
+    account: Health = _UNHARMED
+    """What its status knows of its account."""
 
     @property
     def key(self) -> LaneKey:
@@ -139,12 +154,13 @@ class Views:
         self.runs: Table[Run] = Table(_run, self._run_changed)
         self.lanes: Table[Lane] = Table(_lane, self._lane_changed)
         self.pods: Table[Pod] = Table(_pod, self._pod_changed)
-        self.on_lane: Callable[[LaneKey, Lane | None], None] = lambda key, lane: None
+        self.on_lane: list[Callable[[LaneKey, Lane | None], None]] = []
         """Told of every change of a lane; None: it is gone."""
         self._by_uid: dict[str, Run] = {}
         self._gone: dict[str, None] = {}
         self._by_attempt: dict[AttemptId, dict[str, Pod]] = {}
         self._by_address: dict[str, dict[str, Pod]] = {}
+        self._by_account: dict[tuple[str, ...], dict[LaneKey, Lane]] = {}
         self._change = asyncio.Event()
 
     @property
@@ -168,6 +184,11 @@ class Views:
         """The pods that have an address now."""
         return list(self._by_address.get(address, {}).values())
 
+    def peers(self, lane: Lane) -> list[Lane]:
+        """The lanes that share a lane's account, itself among them."""
+        account = account_key(lane.namespace, lane.spec)
+        return [lane] if account is None else list(self._by_account.get(account, {lane.key: lane}).values())
+
     async def wait_for_change(self) -> None:
         """Until anything changes."""
         await self._change.wait()
@@ -187,9 +208,20 @@ class Views:
         self._notify()
 
     def _lane_changed(self, old: Lane | None, new: Lane | None) -> None:
+        for lane, is_new in ((old, False), (new, True)):
+            account = account_key(lane.namespace, lane.spec) if lane is not None else None
+            if lane is not None and account is not None:
+                sharing = self._by_account.setdefault(account, {})
+                if is_new:
+                    sharing[lane.key] = lane
+                else:
+                    sharing.pop(lane.key, None)
+                if not sharing:
+                    del self._by_account[account]
         known = new or old
         if known is not None:
-            self.on_lane(known.key, new)
+            for tell in self.on_lane:
+                tell(known.key, new)
         self._notify()
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
@@ -224,7 +256,7 @@ def _version(item: JsonObject) -> int:
 
 
 def _run(item: JsonObject) -> Run | None:
-    meta, status = item["metadata"], item.get("status") or {}
+    meta, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
     step = status.get("step")
     finished = any(
         one.get("type") == RunCondition.FINISHED and one.get("status") == "True"
@@ -239,6 +271,9 @@ def _run(item: JsonObject) -> Run | None:
         finished=finished,
         lane=(step["namespace"], step["lane"]) if step else None,
         model=step.get("model") if step else None,
+        caller=spec.get("caller") or "",
+        priority=spec.get("priority") or 0,
+        skips=spec.get("onTransientError") == OnTransientError.SKIP,
     )
 
 
@@ -249,6 +284,7 @@ def _lane(item: JsonObject) -> Lane | None:
     except ValidationError as error:
         log.error("lane cannot be read", extra={"lane": "/".join(_key(item)), "fields": error.error_count()})
         return None
+    status = _lane_status(item)
     return Lane(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -256,7 +292,18 @@ def _lane(item: JsonObject) -> Lane | None:
         version=_version(item),
         generation=meta.get("generation", 0),
         spec=spec,
+        created=datetime.fromisoformat(meta["creationTimestamp"]) if "creationTimestamp" in meta else _LONG_AGO,
+        records={one.name: record for one in status.models if (record := model_record(status, one.name)) != _UNHARMED},
+        account=account_record(status),
     )
+
+
+def _lane_status(item: JsonObject) -> ModelLaneStatus:
+    """A lane's status; one of another version tells nothing."""
+    try:
+        return ModelLaneStatus.model_validate(item.get("status") or {})
+    except ValidationError:
+        return ModelLaneStatus()
 
 
 def _pod(item: JsonObject) -> Pod | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from urllib.parse import urlsplit, urlunsplit
 
 from laneway.api.endpoint import Auth, Endpoint, Server, WireAPI
-from laneway.api.modellane import LaneTimeouts
 
 PATHS = {
     WireAPI.CHAT_COMPLETIONS: "/v1/chat/completions",
@@ -32,10 +31,6 @@ SPOKEN = {
 """What a kind of server speaks, unless the lane says otherwise."""
 
 _AUTH = {Server.ANTHROPIC: Auth.X_API_KEY, Server.GEMINI: Auth.X_GOOG_API_KEY}
-_LOADS_MODELS = frozenset({Server.VLLM, Server.OLLAMA})
-_SLOW_SECONDS = 1800
-_FAST_REQUEST_SECONDS = 30
-_FAST_ANSWER_SECONDS = 600
 
 
 def spoken(endpoint: Endpoint) -> frozenset[WireAPI]:
@@ -76,13 +71,3 @@ def auth_of(endpoint: Endpoint) -> Auth:
     if endpoint.auth is not None:
         return endpoint.auth
     return _AUTH.get(endpoint.server, Auth.BEARER)
-
-
-def request_seconds(server: Server, timeouts: LaneTimeouts) -> int:
-    """Seconds to connect, and until the first byte of a stream (design section 4; C18)."""
-    return timeouts.request_seconds or (_SLOW_SECONDS if server in _LOADS_MODELS else _FAST_REQUEST_SECONDS)
-
-
-def answer_seconds(server: Server, timeouts: LaneTimeouts) -> int:
-    """Seconds until a whole answer is there (design section 4; C18)."""
-    return timeouts.answer_seconds or (_SLOW_SECONDS if server in _LOADS_MODELS else _FAST_ANSWER_SECONDS)

@@ -267,6 +267,21 @@ async def test_wrong_settings_end_with_2_and_a_sentence(pod: Pod, changes: dict[
     assert changes.get("OPENAI_API_KEY", "schlüssel") not in ended.log + ended.errors + ended.note
 
 
+@pytest.mark.row("S1.13")
+@pytest.mark.parametrize(
+    ("gateway", "requests"),
+    [
+        pytest.param("http://gateway:8080", 1, id="behind the gateway the lane tries again, not the agent"),
+        pytest.param(None, 3, id="on a Direct lane the agent does it itself"),
+    ],
+)
+async def test_who_tries_again(pod: Pod, server: ModelServer, gateway: str | None, requests: int) -> None:
+    server.play([Step(status=503), Step(status=503), Step(status=503)])
+    ended = await pod.run(LANEWAY_GATEWAY_URL=gateway)
+    assert ended.code == 1
+    assert len(server.requests) == requests
+
+
 @pytest.mark.row("S0.22")
 @pytest.mark.parametrize("name", ["OPENAI_BASE_URL", "LANEWAY_MODEL", "LANEWAY_PROMPT_FILE"])
 async def test_a_variable_that_must_be_set_is_named(pod: Pod, name: str) -> None:

@@ -165,6 +165,7 @@ def test_columns_and_selectable_fields_name_fields_that_exist(kind: crds.Kind) -
                 "access",
                 "capacity",
                 "allowedNamespaces",
+                "retry",
                 "timeouts",
                 "backoff",
                 "cooldownSeconds",

@@ -413,3 +413,29 @@ def test_readiness_is_told_once_for_each_change() -> None:
     assert [e.reason for e in first.effects if isinstance(e, PostEvent)] == ["LaneReady"]
     settled = replace(view.lane, status=ModelLaneStatus.model_validate(first.status))
     assert decide_lane(replace(view, lane=settled), at(5)).effects == ()
+
+
+@pytest.mark.row("S2.15", "C18")
+@pytest.mark.parametrize(
+    ("spec", "limits"),
+    [
+        pytest.param(
+            {"endpoint": {"url": "http://a", "server": "Ollama"}}, (1800, 1800, 1860, 1200, 60), id="slow servers"
+        ),
+        pytest.param({"timeouts": {"requestSeconds": 0, "holdSeconds": 0}}, (None, 600, None, 1200, 0), id="no limit"),
+        pytest.param({"access": "Direct"}, None, id="a Direct lane has none: its runs call the server themselves"),
+    ],
+)
+def test_the_limits_of_a_call_that_hold_stand_in_status(
+    spec: dict[str, Any], limits: tuple[int | None, ...] | None
+) -> None:
+    given_lane = lane(spec={"endpoint": {"url": "http://a", "server": "OpenAI"}, **spec})
+    found = decide_lane(lane_view(lane=given_lane), NOW).status.effective_timeouts
+    told = found and (
+        found.request_seconds,
+        found.answer_seconds,
+        found.call_seconds,
+        found.stream_idle_seconds,
+        found.hold_seconds,
+    )
+    assert told == limits

@@ -98,7 +98,7 @@ async def test_a_poll_asks_for_what_came_after_the_last_one(gateway: Gateway, cl
     gateway.tells(version=7)
     await client.poll()
     await client.poll()
-    assert gateway.asked == ["GET /v1/state?epoch=&since=0", "GET /v1/state?epoch=e1&since=7"]
+    assert gateway.asked == ["GET /v1/state?epoch=&since=0&ahead=0", "GET /v1/state?epoch=e1&since=7&ahead=0"]
 
 
 async def test_what_is_not_told_again_stays_known(gateway: Gateway, client: GatewayClient) -> None:

@@ -87,8 +87,9 @@ def pod_object(
 
 
 def lane_object(url: str, *, server: str = "vLLM", version: int = 1, generation: int = 1, **spec: Any) -> JsonObject:
+    """A lane that tries each call once, unless ``retry`` says otherwise."""
     endpoint = {"url": url, "server": server, **spec.pop("endpoint", {})}
-    whole = {"endpoint": endpoint, "models": [{"name": "smollm2"}], **spec}
+    whole = {"endpoint": endpoint, "models": [{"name": "smollm2"}], "retry": {"maxRetries": 0}, **spec}
     meta = {"namespace": "agents", "name": "lane", "uid": "lane-uid", "resourceVersion": str(version)}
     return {"metadata": {**meta, "generation": generation}, "spec": whole}
 
@@ -197,8 +198,9 @@ async def gateway(
     seen: bool = True,
     lane: Mapping[str, Any] | None = None,
     clock: Clock = utc_now,
+    **tools_used: Any,
 ) -> AsyncIterator[Kit]:
-    """A gateway whose lane leads to ``server``. ``seen=False``: the views know the lane only."""
+    """A gateway whose lane leads to ``server``. ``seen=False``: the views know the lane only. ``tools_used``: ways to wait, and chance."""
     async with AsyncExitStack() as stack:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", server)
@@ -216,7 +218,7 @@ async def gateway(
 
         views, state, keys = Views(), State(clock=clock, past=past), KeyRing(read_keys)
         credentials = Credentials(read_secret)
-        tools = Tools(upstream=upstream, credentials=credentials, ledger=ledger, state=state, clock=clock)
+        tools = Tools(upstream=upstream, credentials=credentials, ledger=ledger, state=state, clock=clock, **tools_used)
         kit: Kit
 
         async def ask(attempt: AttemptId) -> bool:

@@ -68,7 +68,7 @@ async def test_pods_without_our_labels_are_not_ours() -> None:
 
 async def test_changes_of_lanes_are_told_and_a_lane_that_cannot_be_read_is_left_out() -> None:
     views, told = Views(), []
-    views.on_lane = lambda key, lane: told.append((key, lane and lane.generation))
+    views.on_lane.append(lambda key, lane: told.append((key, lane and lane.generation)))
     views.lanes.put(lane_object("http://a"))
     views.lanes.put(lane_object("http://b", version=2, generation=2))
     broken = lane_object("http://b", version=3, generation=3)

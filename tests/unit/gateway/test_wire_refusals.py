@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from laneway.api.endpoint import Server
 from laneway.gateway.app import CHAT, EMBEDDINGS, GEMINI, MESSAGES, OLLAMA, RESPONSES
-from laneway.gateway.wire.base import Kind, Refusal, Wire
+from laneway.gateway.wire.base import Kind, Reading, Refusal, Wire
 
 WIRES = (CHAT, RESPONSES, EMBEDDINGS, MESSAGES, OLLAMA, GEMINI)
 CODE, TYPE, WORDS, STATUS = ("error", "code"), ("error", "type"), ("error",), ("error", "status")
@@ -86,3 +87,27 @@ def test_gemini_cli_finds_the_wait_in_the_details() -> None:
     assert error["code"] == 429
     assert error["details"] == [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3s"}]
     assert "details" not in json.loads(GEMINI.refuse(Refusal(Kind.BUSY, "why")).body)["error"]
+
+
+@pytest.mark.parametrize("wire", [CHAT, RESPONSES, MESSAGES], ids=lambda wire: wire.api)
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(None, id="a refusal of the gateway's own"),
+        pytest.param(b'{"error": {"message": "why", "type": "overloaded_error"}}', id="an error of a server"),
+        pytest.param(b'{"error": "why"}', id="an error in one word"),
+        pytest.param(b"why", id="an error that is no JSON"),
+    ],
+)
+def test_an_error_in_a_stream_that_was_kept_alive_is_read_as_one(wire: Wire, body: bytes | None) -> None:
+    server = Server.VLLM
+    reader = wire.stream_reader(wire.prepare(b'{"stream": true}', model="m", server=server))
+    reader.feed(wire.keep_alive * 3)
+    assert reader.reading == Reading()
+    reader.feed(wire.in_stream(body or wire.refuse(Refusal(Kind.BUSY, "why")).body))
+    assert reader.reading.error is not None
+    assert reader.reading.error.message == "why"
+
+
+def test_only_streams_of_events_can_be_kept_alive() -> None:
+    assert {wire.api for wire in WIRES if wire.keep_alive} == {CHAT.api, RESPONSES.api, MESSAGES.api}

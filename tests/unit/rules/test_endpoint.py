@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from laneway.api.endpoint import Auth, Endpoint, Server, WireAPI
-from laneway.api.modellane import LaneTimeouts
-from laneway.rules.endpoint import PATHS, SPOKEN, answer_seconds, auth_of, path_of, request_seconds, root_url, spoken
+from laneway.rules.endpoint import PATHS, SPOKEN, auth_of, path_of, root_url, spoken
 
 
 @pytest.mark.parametrize(
@@ -63,23 +62,6 @@ KEY = {"credentialRef": {"name": "key"}}
 )
 def test_auth(given: Endpoint, auth: Auth) -> None:
     assert auth_of(given) is auth
-
-
-@pytest.mark.row("C18")
-@pytest.mark.parametrize(
-    ("server", "given", "request_limit", "answer_limit"),
-    [
-        pytest.param(Server.VLLM, {}, 1800, 1800, id="vLLM loads models"),
-        pytest.param(Server.OLLAMA, {}, 1800, 1800, id="Ollama loads models"),
-        pytest.param(Server.OPENAI, {}, 30, 600, id="a hosted API answers soon"),
-        pytest.param(Server.OTHER, {}, 30, 600, id="an unknown server is taken for a hosted one"),
-        pytest.param(Server.OLLAMA, {"requestSeconds": 5, "answerSeconds": 7}, 5, 7, id="what the lane says wins"),
-    ],
-)
-def test_time_limits(server: Server, given: dict[str, int], request_limit: int, answer_limit: int) -> None:
-    timeouts = LaneTimeouts.model_validate(given)
-    assert request_seconds(server, timeouts) == request_limit
-    assert answer_seconds(server, timeouts) == answer_limit
 
 
 def test_every_server_speaks_some_api_and_every_api_has_a_path() -> None:

@@ -85,6 +85,42 @@ def test_what_may_pass_soon_is_tried_again(failure: Failure, tries: int) -> None
 def test_time_outs_are_tried_again_where_the_policy_says_so() -> None:
     assert len(waits(Failure(timed_out=True), RetryPolicy(timeouts=True))) == 2
 
+    assert len(waits(Failure(status=408), RetryPolicy(timeouts=True))) == 2
+
+
+@pytest.mark.row("S0.4", "S0.5", "S0.7")
+def test_the_numbers_of_s0_are_reachable() -> None:
+    policy = RetryPolicy(
+        max_retries=10,
+        initial_backoff_milliseconds=1000,
+        max_backoff_seconds=300,
+        jitter=False,
+        rate_limits=True,
+    )
+    found = waits(Failure(status=429), policy)
+    assert [wait / 1000 for wait in found] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]
+    assert len(waits(Failure(status=429), RetryPolicy(max_retries=3, rate_limits=True))) == 3
+
+
+@pytest.mark.row("C4", "C6", "S0.6")
+@pytest.mark.parametrize(
+    ("failure", "tries"),
+    [
+        pytest.param(Failure(status=429), 3, id="429 without a hint"),
+        pytest.param(Failure(status=529, retry_after_seconds=60), 3, id="529 for a minute"),
+        pytest.param(Failure(status=503, retry_after_seconds=60), 3, id="503 for a minute"),
+        pytest.param(Failure(status=429, retry_after_seconds=61), 1, id="429 for longer"),
+        pytest.param(Failure(status=429, lasting=True), 1, id="a quota that is used up"),
+    ],
+)
+def test_a_lane_may_try_rate_limits_again(failure: Failure, tries: int) -> None:
+    assert len(waits(failure, RetryPolicy(rate_limits=True))) + 1 == tries
+
+
+def test_what_lasts_is_not_tried_again_whatever_its_status() -> None:
+    assert waits(Failure(status=503, lasting=True)) == []
+    assert waits(Failure(status=429, retry_after_seconds=1, lasting=True)) == []
+
 
 @pytest.mark.parametrize(
     ("hint", "wait"),

@@ -103,6 +103,8 @@ class Wire(ABC):
     api: ClassVar[WireAPI]
     turns: ClassVar[bool] = True
     """Whether an answered call is a turn, and a failed one may be tried again (design section 4, S1 1.10)."""
+    keep_alive: ClassVar[bytes] = b""
+    """What may stand in a stream before its first event; empty: this API has nothing for it (wire facts 9.7)."""
 
     @abstractmethod
     def prepare(self, body: bytes, *, model: str, server: Server) -> Prepared:
@@ -126,6 +128,10 @@ class Wire(ABC):
     @abstractmethod
     def refuse(self, refusal: Refusal) -> Answer:
         """The refusal in the words of this API, so that official clients raise their typed error."""
+
+    def in_stream(self, body: bytes) -> bytes:
+        """The body of an error answer as the last part of a stream that was kept alive."""
+        return body
 
     def whole_reader(self) -> Reader:
         """A reader of an answer that is one JSON object."""
@@ -205,6 +211,12 @@ def error_in(answer: Mapping[str, object]) -> ErrorInfo:
         message=_text(error.get("message")),
         body=answer,
     )
+
+
+def error_object(body: bytes) -> dict[str, object]:
+    """The body of an error answer as an object, whatever a server wrote."""
+    found = parse_object(body)
+    return found if found and "error" in found else {"error": {"message": read_error(body).message}}
 
 
 def text_or_none(value: object) -> str | None:

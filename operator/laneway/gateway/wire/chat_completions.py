@@ -18,6 +18,7 @@ from laneway.gateway.wire.base import (
     Wire,
     asks_for_stream,
     error_in,
+    error_object,
     json_answer,
     parse_object,
     replace_model,
@@ -49,6 +50,7 @@ class ChatCompletions(Wire):
     """``POST /v1/chat/completions``."""
 
     api = WireAPI.CHAT_COMPLETIONS
+    keep_alive = frames.COMMENT
 
     def prepare(self, body: bytes, *, model: str, server: Server) -> Prepared:
         """Replace the model; ask for usage in a stream when the client did not."""
@@ -80,6 +82,10 @@ class ChatCompletions(Wire):
     def stream_reader(self, prepared: Prepared) -> Reader:
         """A reader of ``data:`` events, without the usage that only the gateway asked for."""
         return _StreamReader(drop_usage=prepared.asked_usage)
+
+    def in_stream(self, body: bytes) -> bytes:
+        """The error, then the end mark, as vLLM does it."""
+        return frames.event(error_object(body)) + b"data: [DONE]\n\n"
 
     def refuse(self, refusal: Refusal) -> Answer:
         """As all older APIs of OpenAI."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,8 @@ from laneway.gateway.wire.base import BUFFER_LIMIT, Reader, parse_object
 _EVENT_END = re.compile(rb"\n\r?\n|\r\r")
 _LINE_END = re.compile(rb"\n")
 _ANY_LINE_END = re.compile(rb"\r\n|\n|\r")
+COMMENT = b": waiting\n\n"
+"""An event that every client leaves out."""
 _OVERLAP = 2  # an end may be cut in two by a chunk
 
 
@@ -55,6 +58,11 @@ def data_of(event: bytes) -> bytes:
     """The data of a server-sent event, its ``data:`` lines joined."""
     parts = [line[5:].removeprefix(b" ") for line in _ANY_LINE_END.split(event) if line.startswith(b"data:")]
     return b"\n".join(parts)
+
+
+def event(value: Mapping[str, object], name: str = "") -> bytes:
+    """A server-sent event with a JSON object for its data."""
+    return (f"event: {name}\n" if name else "").encode() + f"data: {json.dumps(value)}\n\n".encode()
 
 
 class PartReader(Reader):

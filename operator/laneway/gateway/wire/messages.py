@@ -18,6 +18,7 @@ from laneway.gateway.wire.base import (
     Wire,
     asks_for_stream,
     error_in,
+    error_object,
     json_answer,
     replace_model,
     text_or_none,
@@ -49,6 +50,7 @@ class Messages(Wire):
     """``POST /v1/messages``."""
 
     api = WireAPI.MESSAGES
+    keep_alive = frames.event({"type": "ping"}, "ping")
 
     def prepare(self, body: bytes, *, model: str, server: Server) -> Prepared:
         """Replace the model; usage is always told."""
@@ -77,6 +79,10 @@ class Messages(Wire):
     def stream_reader(self, prepared: Prepared) -> Reader:
         """A reader that changes nothing."""
         return _StreamReader(_WORTH_READING)
+
+    def in_stream(self, body: bytes) -> bytes:
+        """``event: error``."""
+        return frames.event({"type": "error", **error_object(body)}, "error")
 
     def refuse(self, refusal: Refusal) -> Answer:
         """``{"type": "error", "error": {"type", "message"}}``."""

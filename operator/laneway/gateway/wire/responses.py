@@ -18,6 +18,7 @@ from laneway.gateway.wire.base import (
     Wire,
     asks_for_stream,
     error_in,
+    error_object,
     json_answer,
     replace_model,
     text_or_none,
@@ -54,6 +55,7 @@ class Responses(Wire):
     """``POST /v1/responses``."""
 
     api = WireAPI.RESPONSES
+    keep_alive = frames.COMMENT
 
     def prepare(self, body: bytes, *, model: str, server: Server) -> Prepared:
         """Replace the model; usage is always told."""
@@ -75,6 +77,13 @@ class Responses(Wire):
     def stream_reader(self, prepared: Prepared) -> Reader:
         """A reader that changes nothing."""
         return _StreamReader(_WORTH_READING)
+
+    def in_stream(self, body: bytes) -> bytes:
+        """``event: error`` with its own fields; OpenAI's clients raise their error for ``error``."""
+        error = error_object(body)
+        told = error_in(error)
+        own = {"type": "error", "code": told.code or told.type or None, "message": told.message, "param": None}
+        return frames.event({**own, "sequence_number": 0, **error}, "error")
 
     def refuse(self, refusal: Refusal) -> Answer:
         """``{"error": {"message", "type", "param", "code"}}``."""
