@@ -9,11 +9,22 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from laneway.api.gatewaystate import AttemptState, CallFailure, GatewayState, LaneState, Totals, known_cause
-from laneway.api.reasons import ResetSource
+from laneway.api.gatewaystate import (
+    AttemptState,
+    CallFailure,
+    GatewayState,
+    LaneState,
+    ModelInUse,
+    Totals,
+    Wish,
+    known_cause,
+)
+from laneway.api.reasons import Cause, ResetSource
+from laneway.api.runstatus import StepStatus
 from laneway.gateway.evidence import Evidence, LaneModel
 from laneway.gateway.ledger import CallEnd
 from laneway.gateway.ledgersql import Past
+from laneway.gateway.whereabouts import Whereabouts
 from laneway.rules.token import AttemptId
 
 MESSAGE_LIMIT = 200
@@ -60,6 +71,7 @@ class _Attempt:
     last_activity: datetime | None = None
     finish_reason: str | None = None
     failure: CallFailure | None = None
+    where: Whereabouts = field(default_factory=Whereabouts)
     closed: bool = False
     version: int = 0
 
@@ -78,6 +90,8 @@ class _Attempt:
             last_activity_time=self.last_activity,
             finish_reason=self.finish_reason,
             failure=self.failure,
+            model=self.where.model,
+            wish=self.where.wish,
             closed=self.closed,
             version=self.version,
         )
@@ -155,11 +169,13 @@ class State:
         entry.calls += 1
         entry.unpriced = entry.unpriced or (end.prices is None and _worked(end))
         entry.totals = _add(entry.totals, end, unpriced=entry.unpriced)
+        step = StepStatus(namespace=model.namespace, lane=model.lane, model=model.model)
         if failure is not None:
-            entry.failure = failure
+            entry.failure = failure.model_copy(update={"step": step})
             self._evidence.failed(model, failure, run_uid=attempt.run_uid)
         elif end.turn:
             entry.failure, entry.finish_reason = None, end.finish_reason
+            entry.where.served(step)
             self._evidence.succeeded(model, sent=sent)
         self._touch(entry)
 
@@ -168,6 +184,29 @@ class State:
         entry = self._entry(attempt)
         entry.failure = failure
         self._touch(entry)
+
+    def model_in_use(self, attempt: AttemptId) -> ModelInUse | None:
+        """The model that the attempt's calls go to, as far as this process has seen."""
+        entry = self._attempts.get(attempt)
+        return entry.where.model if entry else None
+
+    def move(self, attempt: AttemptId, left: StepStatus, to: str, cause: Cause) -> None:
+        """The attempt's calls go to another model of their lane from now on. Of parallel calls the first one moves it."""
+        entry = self._entry(attempt)
+        if entry.where.move(left, to, cause, self._clock()):
+            self._touch(entry)
+
+    def ask(self, attempt: AttemptId, call: object, wish: Wish) -> None:
+        """A call is held for a slot of another lane. The same wish again changes nothing."""
+        entry = self._entry(attempt)
+        if entry.where.ask(call, wish):
+            self._touch(entry)
+
+    def withdraw(self, attempt: AttemptId, call: object) -> None:
+        """The call is held no longer."""
+        entry = self._entry(attempt)
+        if entry.where.withdraw(call):
+            self._touch(entry)
 
     def is_closed(self, attempt: AttemptId) -> bool:
         """Whether the attempt's token is dead."""
