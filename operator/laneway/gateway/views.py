@@ -10,9 +10,11 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
+from laneway.api.gatewaystate import known_cause
 from laneway.api.modellane import AllowedFrom, ModelLaneSpec
 from laneway.api.names import ATTEMPT_LABEL, RUN_LABEL, RUN_UID_LABEL
 from laneway.api.reasons import RunCondition
+from laneway.rules.chain import Link
 from laneway.rules.token import AttemptId
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,11 @@ class Run:
     attempt: int
     finished: bool
     lane: LaneKey | None
+    """Of the step that its attempt is on, whose slot it holds."""
     model: str | None
+    generation: int = 0
+    chain: tuple[Link, ...] = ()
+    """As the operator worked it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,7 @@ class Views:
         self._by_attempt: dict[AttemptId, dict[str, Pod]] = {}
         self._by_address: dict[str, dict[str, Pod]] = {}
         self._change = asyncio.Event()
+        self._run_changes: dict[str, asyncio.Event] = {}
 
     @property
     def listed(self) -> bool:
@@ -172,6 +179,10 @@ class Views:
         """Until anything changes."""
         await self._change.wait()
 
+    async def wait_for_run(self, uid: str) -> None:
+        """Until a run of that uid changes or goes. Nobody else's change wakes who waits here."""
+        await self._run_changes.setdefault(uid, asyncio.Event()).wait()
+
     def _notify(self) -> None:
         self._change.set()
         self._change = asyncio.Event()
@@ -184,6 +195,9 @@ class Views:
                 del self._gone[next(iter(self._gone))]
         if new is not None:
             self._by_uid[new.uid] = new
+        for uid in {run.uid for run in (old, new) if run is not None}:
+            if (change := self._run_changes.pop(uid, None)) is not None:
+                change.set()
         self._notify()
 
     def _lane_changed(self, old: Lane | None, new: Lane | None) -> None:
@@ -225,7 +239,7 @@ def _version(item: JsonObject) -> int:
 
 def _run(item: JsonObject) -> Run | None:
     meta, status = item["metadata"], item.get("status") or {}
-    step = status.get("step")
+    step = _step_in_use(status)
     finished = any(
         one.get("type") == RunCondition.FINISHED and one.get("status") == "True"
         for one in status.get("conditions") or ()
@@ -239,7 +253,23 @@ def _run(item: JsonObject) -> Run | None:
         finished=finished,
         lane=(step["namespace"], step["lane"]) if step else None,
         model=step.get("model") if step else None,
+        generation=meta.get("generation", 0),
+        chain=tuple(_link(one) for one in status.get("chain") or ()),
     )
+
+
+def _step_in_use(status: JsonObject) -> JsonObject | None:
+    """The step of the attempt that holds the slot; ``status.step`` where the run goes next, if it has none."""
+    for attempt in status.get("attempts") or ():
+        if attempt.get("id") == status.get("attempt") and "endTime" not in attempt:
+            step: JsonObject = attempt["step"]
+            return step
+    return status.get("step")
+
+
+def _link(step: JsonObject) -> Link:
+    causes = tuple(known_cause(word) for word in step.get("causes") or ())
+    return Link(step["namespace"], step["lane"], step.get("model"), causes)
 
 
 def _lane(item: JsonObject) -> Lane | None:
