@@ -200,7 +200,7 @@ class Attempt(Model):
 
     @property
     def slot_time(self) -> datetime | None:
-        """When it got the slot of the step that it is on."""
+        """When it came to its step: with a slot of that lane, or by a move within the lane."""
         return self.moved_time or self.admitted_time
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from laneway.api.reasons import Cause, EventReason, Waiting
 from laneway.api.runstatus import (
@@ -12,6 +13,7 @@ from laneway.api.runstatus import (
     CurrentStep,
     Fallback,
     NamedStep,
+    StepStatus,
 )
 from laneway.controller import wording
 from laneway.controller.effects import Effect, EventType, PostEvent
@@ -54,6 +56,34 @@ def moved(survey: Survey, to: int, cause: Cause, *, asked: bool = False) -> tupl
     history = (*status.fallback_history, entry)[-HISTORY_KEPT:]
     changed = status.model_copy(update={"step": step, "fallback_history": history})
     return replace(run, status=changed), (_told(survey, before, to, cause),)
+
+
+def moved_live(run: Run, to: StepStatus, cause: Cause, time: datetime) -> tuple[Run, PostEvent]:
+    """The run whose attempt has gone on to another step in the middle; and the Event. Only ever down the chain (S4.2)."""
+    status, attempt = run.status, run.current
+    if attempt is None:
+        raise ValueError("only an attempt that holds a slot moves live")
+    left, names = attempt.step, {"lane": to.lane, "namespace": to.namespace, "model": to.model}
+    entry = Fallback(
+        time=time,
+        attempt=attempt.id,
+        from_=NamedStep(lane=left.lane, namespace=left.namespace, model=left.model),
+        to=NamedStep(**names),
+        cause=cause,
+        live=True,
+    )
+    changed = status.model_copy(
+        update={
+            "attempts": (*status.attempts[:-1], attempt.model_copy(update={"step": to, "moved_time": time})),
+            "step": CurrentStep(**names, cause=cause, time=time),
+            "fallback_history": (*status.fallback_history, entry)[-HISTORY_KEPT:],
+        }
+    )
+    home = run.meta.namespace
+    before, after = (wording.step_name(one.namespace, one.lane, one.model, home=home) for one in (left, to))
+    message = f"moved from {before} to {after} ({wording.CAUSES[cause]}); attempt {attempt.id} goes on"
+    event = PostEvent(EventReason.STEPPED_DOWN, message, key=f"moved-live-{attempt.id}-{after}")
+    return replace(run, status=changed), event
 
 
 def unknown_models(survey: Survey) -> tuple[Effect, ...]:
