@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from laneway.api.reasons import End, EventReason, Outcome, Phase, Waiting
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller import activemodel, aftermath, endings, livewalk, pods, status, waiting, wording
+from laneway.controller import activemodel, aftermath, endings, livewalk, moves, pods, status, waiting, wording
 from laneway.controller.decision import RunDecision
 from laneway.controller.diagnosis import Obstacle, find_obstacle
 from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, Effect, EnsureConfigMap, LabelPod, PostEvent
@@ -245,6 +245,9 @@ def _active(view: RunView, now: datetime, phase: Phase, reason: str, message: st
     """The status of a run that holds a slot, with its pod recorded."""
     run, attempt, pod = view.run, view.run.current, view.pod
     next_status = run.status.model_copy(update={"queue": None})
+    if not run.status.chain and view.chain.links:
+        # Its lane was quicker than its own first look; the gateway needs the chain while the agent runs.
+        next_status = next_status.model_copy(update=moves.chain_said(view.chain.links))
     if attempt and pod:
         seen = attempt.model_copy(
             update={"pod": pod.name, "pod_uid": pod.uid, "start_time": attempt.start_time or pod.started}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -30,13 +31,15 @@ def with_chain(survey: Survey) -> AgentRunStatus:
         step = CurrentStep(**_names(links[0]))
     elif survey.current is not None and step.model is None:
         step = step.model_copy(update={"model": links[survey.current].model})
-    return status.model_copy(
-        update={
-            "chain": tuple(ChainStep(**_names(link), causes=link.causes) for link in links),
-            "requested_model": NamedStep(**_names(links[0])),
-            "step": step,
-        }
-    )
+    return status.model_copy(update={**chain_said(links), "step": step})
+
+
+def chain_said(links: Sequence[Link]) -> dict[str, object]:
+    """The fields of a status that show the chain."""
+    return {
+        "chain": tuple(ChainStep(**_names(link), causes=link.causes) for link in links),
+        "requested_model": NamedStep(**_names(links[0])),
+    }
 
 
 def moved(survey: Survey, to: int, cause: Cause, *, asked: bool = False) -> tuple[Run, tuple[Effect, ...]]:
