@@ -190,6 +190,11 @@ class State:
         entry = self._attempts.get(attempt)
         return entry.where.model if entry else None
 
+    def answered_steps(self, attempt: AttemptId) -> frozenset[StepStatus]:
+        """The steps that have answered a call of the attempt, as far as this process has seen."""
+        entry = self._attempts.get(attempt)
+        return frozenset(entry.where.answered) if entry else frozenset()
+
     def move(self, attempt: AttemptId, left: StepStatus, to: str, cause: Cause) -> None:
         """The attempt's calls go to another model of their lane from now on. Of parallel calls the first one moves it."""
         entry = self._entry(attempt)

@@ -1,14 +1,15 @@
 """Where a call goes when its step fails: to another model of its lane at once, or to another lane once the operator has granted a slot there.
 
-``shut_steps`` and ``where_next`` say where. Within the lane the call goes on by itself (``State.move``). For another lane it waits in ``granted``,
-which says so in the gateway's state (``AttemptState.wish``) for as long as the call is held and returns when the run shows the new step.
+``Walker`` takes one call from step to step. ``shut_steps`` and ``where_next`` say where. Within the lane the call goes on by itself
+(``State.move``). For another lane it waits in ``granted``, which says so in the gateway's state (``AttemptState.wish``) for as long as the call is
+held and returns when the run shows the new step.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from laneway.api.endpoint import WireAPI
@@ -21,6 +22,8 @@ from laneway.gateway.views import Lane, LaneKey, Run, Views
 from laneway.rules.chain import Chain, Link, Shut, walk
 from laneway.rules.endpoint import spoken
 from laneway.rules.token import AttemptId
+
+_UNSUITABLE_STATUSES = frozenset({400, 422})
 
 Cools = Callable[[LaneKey, str], Cause | None]
 """Why a model of a lane must not be called now; None: it may be."""
@@ -108,6 +111,49 @@ async def granted(held: Held, state: State, views: Views) -> Run | None:
     finally:
         state.withdraw(held.attempt, held)
     return run if run is not None and _is_at_work(run, held.attempt) and _moved(run, held) else None
+
+
+class Walker:
+    """One call on its way along the chain of its run."""
+
+    def __init__(self, *, state: State, views: Views, attempt: AttemptId, api: WireAPI, cools: Cools) -> None:
+        self._state = state
+        self._views = views
+        self._attempt = attempt
+        self._api = api
+        self._cools = cools
+
+    def on_its_step(self, run: Run) -> Run:
+        """The run with the lane and model that the attempt's calls go to now: what ``target.choose`` judges."""
+        step = step_of(run, self._state, self._attempt)
+        return run if step is None else replace(run, lane=(step.namespace, step.lane), model=step.model)
+
+    async def go_on(self, failed: StepStatus, failure: CallFailure, *, hold_seconds: float) -> bool:
+        """Whether the call may be tried again, on the step that ``on_its_step`` shows then; it is held for a slot of another lane meanwhile.
+
+        To be asked when the tries with one model are used up, before the first byte. False: it is answered with its failure.
+        """
+        run, lane = self._views.run(self._attempt.run_uid), self._views.lanes.get((failed.namespace, failed.lane))
+        if run is None or lane is None or back_soon(failure, lane):
+            return False
+        if step_of(run, self._state, self._attempt) != failed:
+            return True  # another call of the attempt was quicker
+        cause = self._cause(failed, failure)
+        shut = shut_steps(run, self._views, self._api, self._cools)
+        found = where_next(run, failed, Shut(cause, lane.spec.advance_on_permanent), shut)
+        if found is None or found.link.model is None:
+            return False
+        if not found.needs_slot:
+            self._state.move(self._attempt, failed, found.link.model, cause)
+            return True
+        held = Held(self._attempt, failed, cause, self._api, failure.seen_time, hold_seconds)
+        return await granted(held, self._state, self._views) is not None
+
+    def _cause(self, failed: StepStatus, failure: CallFailure) -> Cause:
+        """A 400 or 422 is the step's own fault if another one has answered this attempt and this one never has (design section 6)."""
+        refused = failure.cause is Cause.TASK_FAILURE and failure.status in _UNSUITABLE_STATUSES
+        answered = self._state.answered_steps(self._attempt)
+        return Cause.UNSUITABLE if refused and answered and failed not in answered else failure.cause
 
 
 def _is_at_work(run: Run, attempt: AttemptId) -> bool:

@@ -16,6 +16,8 @@ class Whereabouts:
 
     model: ModelInUse | None = None
     """None before the first success and the first move."""
+    answered: set[StepStatus] = field(default_factory=set)
+    """The steps that have answered a call."""
     _wishes: dict[object, Wish] = field(default_factory=dict)
     """By the held call."""
 
@@ -26,6 +28,7 @@ class Whereabouts:
 
     def served(self, step: StepStatus) -> None:
         """A call succeeded. One of a model of the same lane that was left meanwhile changes nothing."""
+        self.answered.add(step)
         known = self.model
         if known is None or not _same_lane(known.step, step):
             self.model = ModelInUse(step=step, served=True)

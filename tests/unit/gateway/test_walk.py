@@ -12,11 +12,12 @@ from laneway.api.endpoint import WireAPI
 from laneway.api.gatewaystate import CallFailure
 from laneway.api.reasons import Cause, ResetSource
 from laneway.api.runstatus import StepStatus
+from laneway.gateway.evidence import LaneModel
 from laneway.gateway.state import State
 from laneway.gateway.views import LaneKey, Run, Views
-from laneway.gateway.walk import Held, Next, back_soon, granted, shut_steps, step_of, where_next
+from laneway.gateway.walk import Held, Next, Walker, back_soon, granted, shut_steps, step_of, where_next
 from laneway.rules.chain import Link, Shut
-from unit.gateway.kit import ATTEMPT, eventually, lane_object, run_object
+from unit.gateway.kit import ATTEMPT, call_end, eventually, lane_object, run_object
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
 LIMITED = Shut(Cause.RATE_LIMIT_MODEL)
@@ -267,3 +268,76 @@ async def test_an_agent_that_leaves_takes_its_wish_with_it() -> None:
     hold.task.cancel()
     await asyncio.wait({hold.task})
     assert hold.generation is None
+
+
+# ---- one call from step to step
+
+
+def walker(views: Views, state: State) -> Walker:
+    return Walker(state=state, views=views, attempt=ATTEMPT, api=WireAPI.CHAT_COMPLETIONS, cools=none_cool)
+
+
+def refusal(status: int = 503, **changes: Any) -> CallFailure:
+    plain = CallFailure(sent_time=START, seen_time=START, cause=Cause.API_TRANSIENT, status=status)
+    return plain.model_copy(update=changes)
+
+
+def on_step(one: Walker, views: Views) -> tuple[LaneKey | None, str | None]:
+    run = views.run(ATTEMPT.run_uid)
+    assert run is not None
+    placed = one.on_its_step(run)
+    return placed.lane, placed.model
+
+
+@pytest.mark.row("S1.14", "S2.32")
+async def test_a_call_goes_on_to_the_next_model_of_its_lane_and_so_do_the_calls_after_it() -> None:
+    views, state = Views(), State(clock=lambda: START)
+    seen(views, "a/1", "a/2", "b/1")
+    first, second = walker(views, state), walker(views, state)
+    assert await first.go_on(step("a", "1"), refusal(), hold_seconds=60)
+    assert on_step(first, views) == (("agents", "a"), "2")
+    used = state.attempt_state(ATTEMPT).model
+    assert used is not None
+    assert [(move.from_, move.to, move.cause) for move in used.moves] == [("1", "2", Cause.API_TRANSIENT)]
+    assert await second.go_on(step("a", "1"), refusal(), hold_seconds=60), "a parallel call goes where the first one is"
+    assert on_step(second, views) == (("agents", "a"), "2")
+    assert state.attempt_state(ATTEMPT).model == used
+
+
+@pytest.mark.row("S2.32")
+async def test_a_call_whose_next_step_is_on_another_lane_is_held_until_the_run_shows_it() -> None:
+    views, state = Views(), State(clock=lambda: START)
+    seen(views, "a/1", "b/1")
+    one = walker(views, state)
+    going = asyncio.ensure_future(one.go_on(step("a", "1"), refusal(), hold_seconds=60))
+    await eventually(lambda: state.attempt_state(ATTEMPT).wish is not None)
+    seen(views, "a/1", "b/1", on=1, version=2)
+    assert await asyncio.wait_for(going, 5)
+    assert on_step(one, views) == (("agents", "b"), "1")
+    assert not await one.go_on(step("b", "1"), refusal(), hold_seconds=60), "there is no step below"
+
+
+@pytest.mark.row("C10")
+async def test_a_call_does_not_go_on_while_its_model_is_back_soon() -> None:
+    views, state = Views(), State(clock=lambda: START)
+    seen(views, "a/1", "a/2")
+    near = refusal(429, reset_time=START + timedelta(seconds=30), reset_source=ResetSource.RETRY_AFTER)
+    assert not await walker(views, state).go_on(step("a", "1"), near, hold_seconds=60)
+    assert state.attempt_state(ATTEMPT).model is None
+
+
+@pytest.mark.parametrize(
+    ("answered", "goes_on"),
+    [
+        pytest.param([], False, id="of the first step ends the call"),
+        pytest.param(["1", "2"], False, id="of a step that has answered before ends the call"),
+        pytest.param(["1"], True, id="of a step that never has, after another did, leads on"),
+    ],
+)
+async def test_a_bad_request(answered: list[str], *, goes_on: bool) -> None:
+    views, state = Views(), State(clock=lambda: START)
+    seen(views, "a/1", "a/2", "a/3", on=1)
+    for model in answered:
+        state.settle(ATTEMPT, call_end(), model=LaneModel("agents", "a", model), sent=START, failure=None)
+    bad = refusal(400, cause=Cause.TASK_FAILURE)
+    assert await walker(views, state).go_on(step("a", "2"), bad, hold_seconds=60) is goes_on
