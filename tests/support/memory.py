@@ -72,9 +72,13 @@ class MemoryKube:
         wanted = body["metadata"]
         if (now["metadata"]["resourceVersion"], now["metadata"]["uid"]) != (wanted["resourceVersion"], wanted["uid"]):
             raise Conflict(f"{name} has changed", status=409)
+        labels = {**(now["metadata"].get("labels") or {}), **wanted.get("labels", {})}
+        meta = {**now["metadata"], **({"labels": labels} if labels else {})}
+        if "spec" not in body:
+            return self._done(resource, {**copy.deepcopy(now), "metadata": meta})
         given = {**now["spec"], **body["spec"]}
         spec = {key: value for key, value in given.items() if value is not None}
-        meta = {**now["metadata"], "generation": now["metadata"].get("generation", 0) + 1}
+        meta["generation"] = meta.get("generation", 0) + 1
         return self._done(resource, {**copy.deepcopy(now), "metadata": meta, "spec": spec})
 
     async def delete(

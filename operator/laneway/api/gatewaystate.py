@@ -5,6 +5,24 @@ is how many microseconds the operator's clock is before the gateway's: what stan
 ``POST /v1/attempts/<run uid>/<attempt>/close`` ends an attempt and answers its final AttemptState; doing it again answers the same.
 Times are the gateway's clock, to the microsecond; each answer carries ``answered_time``, so that the operator can shift them to its own.
 Both want ``Authorization: Bearer <operator secret>`` (rules.token.operator_secret).
+
+How a running attempt moves along its chain (design section 6):
+
+- Within the lane whose slot it holds the gateway moves by itself and says so in ``AttemptState.model``; the operator records it.
+- For a step on another lane the gateway holds the call and says what it wants in ``AttemptState.wish``. The answer is the AgentRun itself:
+  ``status.attempts[]`` of this attempt names another step. The gateway sees it in its own watch and goes on there; nobody calls it.
+
+The operator writes in this order: the run's status (the attempt's step, ``status.step``, ``fallbackHistory`` with ``live``, all in one write), the
+pod's lane label, ``spec.activeModel``. The status is the record; what follows is worked out from it again at every pass. So:
+
+- The operator dies before the status is written: nothing has happened; the wish is read again from the gateway's state.
+- It dies before the label is patched: the attempt's step holds a slot of the new lane, the pod's label one of the old lane. Never neither.
+- It dies before ``spec.activeModel`` is patched: the spec only shows the step; the next pass patches it.
+- The gateway restarts while it holds a call: the call is cut, the wish is gone with the process, and the agent sees a broken connection. If the
+  step was granted meanwhile, the agent's next call goes there.
+- The agent leaves: its call ends, and its wish with it. If the step was granted meanwhile, the attempt holds a slot of the new lane until its pod ends.
+- The wish is stale: it names a step that the attempt is no longer on, a generation that is not the cached one, or a time that is over. The
+  operator does nothing; as long as the call is held the gateway tells its wish anew with the generation that it sees.
 """
 
 from __future__ import annotations
@@ -14,18 +32,27 @@ from typing import Annotated
 from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer
 
 from laneway.api.base import Model, Time
+from laneway.api.endpoint import WireAPI
 from laneway.api.reasons import Cause, LaneReason, ResetSource
+from laneway.api.runstatus import StepStatus
 
 Moment = Annotated[AwareDatetime, PlainSerializer(lambda moment: moment.isoformat(), return_type=str)]
 """A time to the microsecond: what is compared must not be rounded."""
 
 
+MOVES_KEPT = 8
 _CAUSES = {cause.value: cause for cause in Cause}
+_WIRE_APIS = {api.value: api for api in WireAPI}
 
 
 def known_cause(word: object) -> Cause:
     """A class as another version may have written it; what this one does not know is Unknown (B6)."""
     return _CAUSES.get(str(word), Cause.UNKNOWN)
+
+
+def known_api(word: object) -> WireAPI | None:
+    """A wire API; None for one that this version does not know."""
+    return _WIRE_APIS.get(str(word))
 
 
 class Totals(Model):
@@ -59,6 +86,42 @@ class CallFailure(Model):
     reset_source: ResetSource | None = None
     cut: bool = False
     """The answer had begun: nothing could try the call again before anybody saw it (C9)."""
+    step: StepStatus | None = None
+    """What was called. None: no server was asked, or an older gateway does not say."""
+
+
+class ModelMove(Model):
+    """The gateway went on to another model of the same lane, before the first byte of an answer."""
+
+    from_: str = Field(alias="from")
+    to: str
+    cause: Annotated[Cause, BeforeValidator(known_cause)]
+    time: Moment
+
+
+class ModelInUse(Model):
+    """The lane and model that the calls of an attempt go to now, as the gateway last saw it."""
+
+    step: StepStatus
+    served: bool = False
+    """Whether it has answered a call of this attempt."""
+    moves: tuple[ModelMove, ...] = ()
+    """Moves within this lane since the attempt came to it, oldest first; the last 8."""
+
+
+class Wish(Model):
+    """A call is held: its step failed, and the next one that is free is on another lane, where the attempt needs a slot."""
+
+    step: StepStatus
+    """The step that failed."""
+    cause: Annotated[Cause, BeforeValidator(known_cause)]
+    api: Annotated[WireAPI | None, BeforeValidator(known_api)] = None
+    """What the held call speaks: the next step has to speak it too."""
+    since_time: Moment
+    until_time: Moment
+    """When the call is refused if no slot was granted."""
+    generation: int
+    """The run's metadata.generation that was judged; the operator acts on no other."""
 
 
 class AttemptState(Model):
@@ -73,6 +136,10 @@ class AttemptState(Model):
     finish_reason: str | None = None
     failure: CallFailure | None = None
     """The last call that failed, if no call after it succeeded."""
+    model: ModelInUse | None = None
+    """None: no call has succeeded, and the gateway has moved nowhere."""
+    wish: Wish | None = None
+    """None: no call waits for a slot of another lane."""
     answered_time: Moment | None = None
     """Of an answer that holds this attempt alone."""
     closed: bool = False

@@ -403,7 +403,12 @@ class ModelLaneStatus(Model):
     active_runs: int | None = Field(
         default=None, ge=0, le=1_000_000, description="Slots held now, ending pods and unsettled grants included."
     )
-    queued_runs: int | None = Field(default=None, ge=0, le=1_000_000, description="Runs that wait for a slot.")
+    queued_runs: int | None = Field(
+        default=None,
+        ge=0,
+        le=1_000_000,
+        description="Runs that wait for a slot, running attempts of other lanes that ask for one among them.",
+    )
     backing_off_runs: int | None = Field(
         default=None, ge=0, le=1_000_000, description="Runs that wait for a model of the lane to be usable again."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -134,7 +135,11 @@ class Fallback(Model):
     """One move along the chain."""
 
     time: Time = Field(description="When.")
-    attempt: int = Field(ge=0, le=1_000_000, description="The attempt that ended before it; 0 before the first.")
+    attempt: int = Field(
+        ge=0,
+        le=1_000_000,
+        description="The attempt that ended before it, or of a live move the one that made it; 0 before the first.",
+    )
     from_: NamedStep = Field(alias="from", description="The step that was left.")
     to: NamedStep = Field(description="The step that was taken.")
     cause: Cause = Field(description="Why.")
@@ -180,7 +185,8 @@ class Attempt(Model):
     """One pod of the run."""
 
     id: int = Field(ge=1, le=1_000_000, description="Number of the attempt, from 1.")
-    step: StepStatus = Field(description="Lane and model that it began on.")
+    step: StepStatus = Field(description="Lane and model that it uses, or used last; it holds a slot of this lane.")
+    moved_time: Time | None = Field(default=None, description="When it came to this step. Absent: it began on it.")
     pod: str | None = Field(default=None, max_length=253, description="Name of its pod.")
     pod_uid: str | None = Field(default=None, max_length=64, description="Uid of its pod.")
     admitted_time: Time | None = Field(default=None, description="When it got its slot.")
@@ -191,6 +197,11 @@ class Attempt(Model):
     message: str | None = Field(default=None, max_length=1024, description="How it ended, in a sentence.")
     trouble: Trouble | None = Field(default=None, description="The failed call, if trouble of the model ended it.")
     usage: Usage | None = Field(default=None, description="What its calls used.")
+
+    @property
+    def slot_time(self) -> datetime | None:
+        """When it came to its step: with a slot of that lane, or by a move within the lane."""
+        return self.moved_time or self.admitted_time
 
 
 class Result(Model):

@@ -6,10 +6,11 @@ from datetime import datetime
 
 from laneway.api.reasons import EventReason, Phase
 from laneway.api.runstatus import ATTEMPTS_KEPT, AgentRunStatus, CurrentStep
-from laneway.controller import status, wording
+from laneway.controller import moves, status, wording
 from laneway.controller.decide_lane import Grant
 from laneway.controller.effects import PostEvent
 from laneway.controller.endings import shown
+from laneway.controller.views import Walk
 
 
 def granted_status(grant: Grant, now: datetime) -> AgentRunStatus:
@@ -28,6 +29,15 @@ def granted_status(grant: Grant, now: datetime) -> AgentRunStatus:
     lane = f"{attempt.step.namespace}/{attempt.step.lane}"
     said = status.active_conditions(Phase.STARTING, "Starting", "its pod is being made", lane=lane)
     return status.with_conditions(run, changed, said, phase=Phase.STARTING, reason="Starting", now=now)
+
+
+def walked(walk: Walk, now: datetime) -> tuple[AgentRunStatus, PostEvent]:
+    """The next status of a running attempt that gets a slot of another lane: it holds that one from now on; and the Event."""
+    run, event = moves.moved_live(walk.run, walk.step, walk.cause, now)
+    lane = f"{walk.step.namespace}/{walk.step.lane}"
+    said = status.active_conditions(Phase.RUNNING, "Running", "the agent is at work", lane=lane)
+    changed = status.with_conditions(run, run.status, said, phase=Phase.RUNNING, reason="Running", now=now)
+    return changed, event
 
 
 def granted_events(grant: Grant, now: datetime) -> tuple[PostEvent, ...]:

@@ -57,10 +57,21 @@ class _Failed:
 
 def follow(view: RunView, now: datetime, verdict: Verdict, failure: CallFailure) -> RunDecision:
     """What follows a verdict of model trouble."""
+    view = _where_it_failed(view, failure)
     failed = _close(view, now, verdict, failure)
     if failed.cause in TRANSIENT_CAUSES:
         return _passing(failed, failure, now)
     return _lasting(failed, now)
+
+
+def _where_it_failed(view: RunView, failure: CallFailure) -> RunView:
+    """The view with the attempt on the step whose call failed last: it may have been sent to another one just before it ended."""
+    step, attempts = failure.step, view.run.status.attempts
+    if step is None or step == attempts[-1].step:
+        return view
+    there = (*attempts[:-1], attempts[-1].model_copy(update={"step": step}))
+    run = replace(view.run, status=view.run.status.model_copy(update={"attempts": there}))
+    return replace(view, run=run, lane=view.lanes.get((step.namespace, step.lane)))
 
 
 def _close(view: RunView, now: datetime, verdict: Verdict, failure: CallFailure) -> _Failed:
@@ -97,8 +108,18 @@ def _cause(view: RunView, verdict: Verdict, failure: CallFailure) -> Cause:
         return cause
     *_, current = view.run.status.attempts
     served = {attempt.step for attempt in view.run.status.attempts[:-1] if attempt.usage and attempt.usage.turns}
-    here = endings.final_usage(view, current).turns
-    return Cause.UNSUITABLE if not here and served and current.step not in served else cause
+    turns = endings.final_usage(view, current).turns
+    here = turns and _has_served(view, current)
+    elsewhere = served or (turns and not here)
+    return Cause.UNSUITABLE if not here and elsewhere and current.step not in served else cause
+
+
+def _has_served(view: RunView, attempt: Attempt) -> bool:
+    """Whether the turns of an attempt came, at least in part, from the step that it is on."""
+    used = view.gateway.state.model if view.gateway.state else None
+    if used is not None and used.step == attempt.step:
+        return used.served
+    return attempt.moved_time is None
 
 
 def has_other_step(view: RunView, now: datetime) -> bool:
@@ -240,6 +261,8 @@ def _is_any_left(failed: _Failed) -> bool:
 
 
 def _move_on(failed: _Failed, to: int) -> RunDecision:
+    if to == failed.seen.current:
+        return _told(failed, waiting.queued(replace(failed.view, place=None), failed.seen))
     run, told = moves.moved(failed.seen, to, failed.cause)
     decision = waiting.queued(replace(failed.view, place=None), replace(failed.seen, run=run))
     return _told(failed, replace(decision, effects=(*decision.effects, *told)))

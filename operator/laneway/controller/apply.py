@@ -15,6 +15,7 @@ from laneway.controller.effects import (
     DeletePod,
     Effect,
     EnsureConfigMap,
+    LabelPod,
     PatchActiveModel,
     PostEvent,
 )
@@ -24,7 +25,7 @@ from laneway.controller.views import Meta, PodRefusal
 from laneway.controller.world import World
 from laneway.kube.client import Kube
 from laneway.kube.errors import AlreadyExists, Forbidden, Invalid, KubeError, NotFound, Unavailable
-from laneway.kube.resources import AGENT_RUNS, CONFIG_MAPS, EVENTS, PODS, JsonObject, Resource
+from laneway.kube.resources import AGENT_RUNS, CONFIG_MAPS, EVENTS, PODS, JsonObject, Key, Resource, uid_of
 
 log = logging.getLogger(__name__)
 
@@ -65,14 +66,19 @@ class Applier:
                     applied = Applied(refusal=refusal, look_again=refusal is None)
                 case CloseAttempt():
                     applied = await self._close(effect)
-                case DeletePod() | PostEvent() | PatchActiveModel():
+                case DeletePod() | LabelPod() | PostEvent() | PatchActiveModel():
                     continue
         return applied
 
     async def finish(self, effects: tuple[Effect, ...], *, kind: str, meta: Meta) -> None:
-        """Effects that come after the status: the spec shows the step, pods are stopped, people are told. ``meta``: as the status was written."""
+        """Effects that come after the status: pods count where it says, the spec shows the step, pods are stopped, people are told.
+
+        ``meta``: as the status was written.
+        """
         for effect in effects:
-            if isinstance(effect, PatchActiveModel):
+            if isinstance(effect, LabelPod):
+                await self._label_pod(effect)
+            elif isinstance(effect, PatchActiveModel):
                 await self._patch_active_model(effect, meta)
             elif isinstance(effect, DeletePod):
                 await self._delete_pod(effect)
@@ -129,6 +135,20 @@ class Applier:
 
     async def _delete_pod(self, effect: DeletePod) -> None:
         await self._kube.delete(PODS, effect.namespace, effect.name, uid=effect.uid, grace_seconds=effect.grace_seconds)
+
+    async def _label_pod(self, effect: LabelPod) -> None:
+        """Only on the very pod that is known: what was decided for an older one must not land late."""
+        known = self._world.cache.get(PODS, Key(effect.namespace, effect.name))
+        if known is None or uid_of(known) != effect.uid:
+            return
+        namespace, lane = effect.lane
+        meta = {
+            "uid": effect.uid,
+            "resourceVersion": known["metadata"]["resourceVersion"],
+            "labels": {names.LANE_NAMESPACE_LABEL: namespace, names.LANE_LABEL: lane},
+        }
+        answer = await self._kube.merge_patch(PODS, effect.namespace, effect.name, {"metadata": meta})
+        self._world.absorb(PODS, answer)
 
     async def _patch_active_model(self, effect: PatchActiveModel, meta: Meta) -> None:
         """Only on the very object that the status was written to: whoever changed it since is heard first."""

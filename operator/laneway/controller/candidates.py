@@ -11,15 +11,15 @@ from datetime import datetime
 
 from laneway.controller.eligibility import Blocker, Question, find_blocker
 from laneway.controller.trial import Gate, wanted_model
-from laneway.controller.views import LaneView, Run, Wish
+from laneway.controller.views import LaneView, Run, Walk, Wish
 
 
 @dataclass(frozen=True)
 class Candidates:
     """The runs that want a slot of the lane."""
 
-    runs: tuple[Run, ...]
-    """Those that lack nothing but a slot, in no order."""
+    runs: tuple[Run | Walk, ...]
+    """Those that lack nothing but a slot, in no order; running attempts of other lanes among them."""
     backing_off: int
     """How many wait for a model to be usable again."""
     due: datetime | None
@@ -28,7 +28,7 @@ class Candidates:
 
 def find_candidates(view: LaneView, gates: Mapping[str, Gate], now: datetime) -> Candidates:
     """Sort the runs of a lane."""
-    runs: list[Run] = []
+    runs: list[Run | Walk] = list(_walks(view, gates))
     backing_off = 0
     moments: list[datetime] = []
     judge = _Judge(view, now)
@@ -49,11 +49,11 @@ def find_candidates(view: LaneView, gates: Mapping[str, Gate], now: datetime) ->
     return Candidates(tuple(runs), backing_off, due=min(moments, default=None))
 
 
-def past_trials(line: Iterable[Run], view: LaneView, gates: Mapping[str, Gate]) -> list[Run]:
+def past_trials(line: Iterable[Run | Walk], view: LaneView, gates: Mapping[str, Gate]) -> list[Run | Walk]:
     """Those of a line that no trial holds back: of the runs that want a model on trial the first, if none tries it yet."""
     if not any(gate.trial for gate in gates.values()):
         return list(line)
-    free: list[Run] = []
+    free: list[Run | Walk] = []
     taken: set[str] = set()
     for run in line:
         trial = gates[wanted_model(run, view)].trial
@@ -69,6 +69,15 @@ def _waiting_here(view: LaneView) -> Iterable[Run]:
     unsettled = {held.run_uid for held in view.unsettled}
     key = view.lane.meta.key
     return [run for run in view.runs if run.waits and run.lane_key == key and run.meta.uid not in unsettled]
+
+
+def _walks(view: LaneView, gates: Mapping[str, Gate]) -> Iterable[Walk]:
+    """Attempts that may come here now. Never to a cooled step: its run looks for another one when the lane says that it cools."""
+    unsettled = {held.run_uid for held in view.unsettled}
+    for walk in view.walks:
+        gate = gates.get(walk.model)
+        if gate is not None and gate.cooldown is None and walk.meta.uid not in unsettled:
+            yield walk
 
 
 def _looks_first(run: Run) -> bool:

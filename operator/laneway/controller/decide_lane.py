@@ -19,8 +19,9 @@ from laneway.controller.effects import Effect
 from laneway.controller.laneevents import health_events, readiness_event
 from laneway.controller.lanestatus import Counts, gateway_given_up, lane_status
 from laneway.controller.lineup import callers_shown, in_fair_order, place, served_times, slots_by_caller
+from laneway.controller.place import Place
 from laneway.controller.trial import Gate, gates, wanted_model
-from laneway.controller.views import Held, LaneView, Place, Run, granted_step
+from laneway.controller.views import Held, LaneView, Run, Walk, granted_step
 from laneway.rules.fairshare import Caller
 
 
@@ -38,6 +39,8 @@ class LaneDecision:
 
     status: ModelLaneStatus
     grants: tuple[Grant, ...] = ()
+    walks: tuple[Walk, ...] = ()
+    """Running attempts that get a slot here in place of their old one."""
     take_back: tuple[Run, ...] = ()
     """Grants over capacity, without a pod, found at start; youngest first."""
     places: Mapping[str, Place] = field(default_factory=dict)
@@ -52,8 +55,8 @@ class LaneDecision:
 class _Line:
     """Who gets a slot now, and who waits for one, in order."""
 
-    granted: list[Run]
-    queued: list[Run]
+    granted: list[Run | Walk]
+    queued: list[Run | Walk]
 
 
 def decide_lane(view: LaneView, now: datetime) -> LaneDecision:
@@ -79,7 +82,8 @@ def decide_lane(view: LaneView, now: datetime) -> LaneDecision:
     status = lane_status(view, now, counts=counts, health=health, gates=gated)
     return LaneDecision(
         status=status,
-        grants=tuple(Grant(run, _attempt(run, view, now)) for run in line.granted),
+        grants=tuple(Grant(run, _attempt(run, view, now)) for run in line.granted if isinstance(run, Run)),
+        walks=tuple(walk for walk in line.granted if isinstance(walk, Walk)),
         take_back=take_back,
         places=_places(view, line, gated, used=used),
         effects=(*readiness_event(view, status), *health_events(view.lane, health, now)),
@@ -89,7 +93,7 @@ def decide_lane(view: LaneView, now: datetime) -> LaneDecision:
 
 
 def held_slots(view: LaneView) -> frozenset[Held]:
-    """Every slot in use. A run counts on the lane that its attempt began on, wherever its spec points now."""
+    """Every slot in use. A run counts on the lane of its attempt's step, wherever its spec points now; its pod on that of its label."""
     runs = {Held(run.meta.uid, attempt.id) for run, attempt in view.active}
     pods = {Held(pod.run_uid, pod.attempt) for pod in view.pods if not pod.finished}
     return frozenset(runs | pods | view.unsettled)

@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 
 from laneway.api.reasons import End, EventReason, Outcome, Phase, Waiting
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller import activemodel, aftermath, endings, pods, status, waiting
+from laneway.controller import activemodel, aftermath, endings, livewalk, moves, pods, status, waiting, wording
 from laneway.controller.decision import RunDecision
 from laneway.controller.diagnosis import Obstacle, find_obstacle
-from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, Effect, EnsureConfigMap, PostEvent
+from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, Effect, EnsureConfigMap, LabelPod, PostEvent
 from laneway.controller.podfacts import PodFacts
-from laneway.controller.views import RunView
+from laneway.controller.views import RunView, Walk
 
 STOP_GRACE_SECONDS = 15
 """What an agent has to leave on SIGTERM (design section 5)."""
@@ -25,6 +25,8 @@ LIVE_USAGE_EVERY = timedelta(seconds=15)
 RECORDED_AFTER = timedelta(seconds=2)
 """A pod that starts sooner is recorded together with its start: one write less for each run. One that is lost before has done nothing."""
 
+WALK_TOLD_AFTER = timedelta(seconds=2)
+"""A slot of another lane that is granted sooner is not said to be waited for: two writes less."""
 
 Check = Callable[[RunView, datetime], RunDecision | None]
 
@@ -33,12 +35,21 @@ def decide_run(view: RunView, now: datetime) -> RunDecision:
     """The next step of a run."""
     if view.run.meta.deleting:
         return RunDecision(view.run.status)
-    view = activemodel.unsaid(view)
+    view, told = livewalk.with_moves(activemodel.unsaid(view))
     run = view.run
     chain = _FINISHED if run.finished else _ADMITTED if run.admitted else _WAITING
     spoken = (decision for check in chain if (decision := check(view, now)))
     decision = activemodel.attend(view, next(spoken, RunDecision(run.status)), now)
-    return replace(decision, effects=(*decision.effects, *_leftovers(view)))
+    return replace(decision, effects=(*_counted_anew(view), *decision.effects, *told, *_leftovers(view)))
+
+
+def _counted_anew(view: RunView) -> tuple[Effect, ...]:
+    """The pod of an attempt that has moved to another lane counts there, by its label. Its run's status says so already."""
+    attempt, pod = view.run.current, view.pod
+    if attempt is None or pod is None or pod.finished:
+        return ()
+    lane = attempt.step.namespace, attempt.step.lane
+    return () if pod.lane == lane else (LabelPod(pod.namespace, pod.name, pod.uid, lane),)
 
 
 def _leftovers(view: RunView) -> tuple[Effect, ...]:
@@ -202,18 +213,41 @@ def _running(view: RunView, now: datetime) -> RunDecision | None:
     pod = view.pod
     if pod is None:
         return None
-    next_status = _active(view, now, Phase.RUNNING, "Running", "the agent is at work")
+    walk = livewalk.find_walk(view, now)
+    next_status = _active(view, now, Phase.RUNNING, "Running", _at_work(view, walk, now))
     state = view.gateway.state
     shown = view.run.status.last_activity_time
     if state and state.last_activity_time and (shown is None or state.last_activity_time - shown >= LIVE_USAGE_EVERY):
         next_status = endings.live_usage(view, next_status, state)
-    return RunDecision(next_status, _started_event(view, pod))
+    return RunDecision(next_status, _started_event(view, pod), due=_walk_due(view, walk, now), walk=walk)
+
+
+def _at_work(view: RunView, walk: Walk | None, now: datetime) -> str:
+    """What a running attempt does; if a call of it is held for a slot of another lane, that."""
+    if walk is None or now < walk.since + WALK_TOLD_AFTER:
+        return "the agent is at work"
+    step = walk.run.status.attempts[-1].step
+    failed = wording.step_name(step.namespace, step.lane, step.model, home=view.run.meta.namespace)
+    lane = "/".join(walk.lane_key)
+    return f"a call waits for a slot of lane {lane}: {failed} failed ({wording.CAUSES[walk.cause]})"
+
+
+def _walk_due(view: RunView, walk: Walk | None, now: datetime) -> datetime | None:
+    """When what is said of a held call changes by itself."""
+    wish = livewalk.current_wish(view, now)
+    if wish is None or walk is None:
+        return None
+    told = walk.since + WALK_TOLD_AFTER
+    return told if now < told else wish.until_time
 
 
 def _active(view: RunView, now: datetime, phase: Phase, reason: str, message: str) -> AgentRunStatus:
     """The status of a run that holds a slot, with its pod recorded."""
     run, attempt, pod = view.run, view.run.current, view.pod
     next_status = run.status.model_copy(update={"queue": None})
+    if not run.status.chain and view.chain.links:
+        # Its lane was quicker than its own first look; the gateway needs the chain while the agent runs.
+        next_status = next_status.model_copy(update=moves.chain_said(view.chain.links))
     if attempt and pod:
         seen = attempt.model_copy(
             update={"pod": pod.name, "pod_uid": pod.uid, "start_time": attempt.start_time or pod.started}

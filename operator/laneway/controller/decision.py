@@ -7,6 +7,7 @@ from datetime import datetime
 
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.effects import Effect
+from laneway.controller.views import Walk
 
 
 @dataclass(frozen=True)
@@ -16,3 +17,5 @@ class RunDecision:
     status: AgentRunStatus
     effects: tuple[Effect, ...] = ()
     due: datetime | None = None
+    walk: Walk | None = None
+    """The slot of another lane that the running attempt asks for."""

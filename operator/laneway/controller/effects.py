@@ -44,6 +44,17 @@ class DeletePod:
 
 
 @dataclass(frozen=True)
+class LabelPod:
+    """Count a pod on the lane that its attempt has moved to, after the run's status says so."""
+
+    namespace: str
+    name: str
+    uid: str
+    lane: tuple[str, str]
+    """Namespace and name."""
+
+
+@dataclass(frozen=True)
 class CloseAttempt:
     """End an attempt at the gateway: its token dies, its calls are cut, its totals are final."""
 
@@ -68,4 +79,4 @@ class PatchActiveModel:
     value: ActiveModel | None
 
 
-Effect = EnsureConfigMap | CreatePod | DeletePod | CloseAttempt | PostEvent | PatchActiveModel
+Effect = EnsureConfigMap | CreatePod | DeletePod | LabelPod | CloseAttempt | PostEvent | PatchActiveModel

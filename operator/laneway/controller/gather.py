@@ -12,9 +12,11 @@ from laneway.api import names
 from laneway.controller.activemodel import was_touched
 from laneway.controller.aftermath import has_other_step
 from laneway.controller.gatewayclient import GatewayClient
+from laneway.controller.livewalk import find_walk
+from laneway.controller.place import Place
 from laneway.controller.podfacts import PodFacts, parse_time, read_pod
 from laneway.controller.presets import LogParser, Preset
-from laneway.controller.views import Lane, Place, PodRefusal, Run, RunView, Surroundings
+from laneway.controller.views import Lane, PodRefusal, Run, RunView, Surroundings, Walk
 from laneway.controller.world import World
 from laneway.kube.client import Kube
 from laneway.kube.errors import Forbidden, Invalid, NotFound, Unavailable
@@ -96,6 +98,22 @@ class Gatherer:
             presets=self._presets,
         )
         return has_other_step(view, now)
+
+    def walk(self, run: Run, now: datetime) -> Walk | None:
+        """The slot of another lane that a running attempt asks for, as far as the cache and the gateway's last word tell."""
+        chain, lanes = self._world.chain(run)
+        view = RunView(
+            run=run,
+            surroundings=self._surroundings(run),
+            lane=self._world.lane(self._lane_key(run)),
+            chain=chain,
+            lanes=lanes,
+            peers={key: self._world.peers(lane) for key, lane in lanes.items()},
+            pods=self._world.pods_of_run(run.meta.uid),
+            gateway=self._gateway.attempt_view(run.meta.uid, run.status.attempt),
+            presets=self._presets,
+        )
+        return find_walk(view, now)
 
     async def _other_managers(self, run: Run) -> tuple[str, ...]:
         """Read live: the cache leaves managers out."""

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from laneway.api.modellane import CALLERS_SHOWN, LaneCaller
-from laneway.controller.views import Held, LaneView, Place, Run
+from laneway.controller.place import Place
+from laneway.controller.views import Held, LaneView, Run, Walk
 from laneway.rules.fairshare import Caller, Shares, fair_order
 from laneway.rules.positions import EXACT_UP_TO, position_range
 
@@ -24,8 +25,8 @@ def slots_by_caller(view: LaneView, held: Iterable[Held]) -> Counter[Caller]:
 
 
 def in_fair_order(
-    view: LaneView, waiting: Iterable[Run], *, active: Mapping[Caller, int], served: Mapping[Caller, datetime]
-) -> list[Run]:
+    view: LaneView, waiting: Iterable[Run | Walk], *, active: Mapping[Caller, int], served: Mapping[Caller, datetime]
+) -> list[Run | Walk]:
     """Runs that lack nothing but a slot, in the order in which they get one."""
     weights = {share.namespace: share.weight for share in view.lane.spec.shares}
     return fair_order(waiting, Shares(running=active, served=served, weights=weights))
@@ -37,7 +38,7 @@ def served_times(view: LaneView) -> dict[Caller, datetime]:
     known = [(Caller(one.namespace, one.caller), one.last_served_time) for one in lane.status.callers]
     known += view.served.items()
     known += [
-        (run.caller, attempt.admitted_time)
+        (run.caller, attempt.slot_time)
         for run in view.runs
         for attempt in run.status.attempts
         if (attempt.step.namespace, attempt.step.lane) == lane.meta.key

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from laneway.api.reasons import Cause, EventReason, Waiting
 from laneway.api.runstatus import (
@@ -12,6 +14,7 @@ from laneway.api.runstatus import (
     CurrentStep,
     Fallback,
     NamedStep,
+    StepStatus,
 )
 from laneway.controller import wording
 from laneway.controller.effects import Effect, EventType, PostEvent
@@ -28,13 +31,15 @@ def with_chain(survey: Survey) -> AgentRunStatus:
         step = CurrentStep(**_names(links[0]))
     elif survey.current is not None and step.model is None:
         step = step.model_copy(update={"model": links[survey.current].model})
-    return status.model_copy(
-        update={
-            "chain": tuple(ChainStep(**_names(link), causes=link.causes) for link in links),
-            "requested_model": NamedStep(**_names(links[0])),
-            "step": step,
-        }
-    )
+    return status.model_copy(update={**chain_said(links), "step": step})
+
+
+def chain_said(links: Sequence[Link]) -> dict[str, object]:
+    """The fields of a status that show the chain."""
+    return {
+        "chain": tuple(ChainStep(**_names(link), causes=link.causes) for link in links),
+        "requested_model": NamedStep(**_names(links[0])),
+    }
 
 
 def moved(survey: Survey, to: int, cause: Cause, *, asked: bool = False) -> tuple[Run, tuple[Effect, ...]]:
@@ -54,6 +59,34 @@ def moved(survey: Survey, to: int, cause: Cause, *, asked: bool = False) -> tupl
     history = (*status.fallback_history, entry)[-HISTORY_KEPT:]
     changed = status.model_copy(update={"step": step, "fallback_history": history})
     return replace(run, status=changed), (_told(survey, before, to, cause),)
+
+
+def moved_live(run: Run, to: StepStatus, cause: Cause, time: datetime) -> tuple[Run, PostEvent]:
+    """The run whose attempt has gone on to another step in the middle; and the Event. Only ever down the chain (S4.2)."""
+    status, attempt = run.status, run.current
+    if attempt is None:
+        raise ValueError("only an attempt that holds a slot moves live")
+    left, names = attempt.step, {"lane": to.lane, "namespace": to.namespace, "model": to.model}
+    entry = Fallback(
+        time=time,
+        attempt=attempt.id,
+        from_=NamedStep(lane=left.lane, namespace=left.namespace, model=left.model),
+        to=NamedStep(**names),
+        cause=cause,
+        live=True,
+    )
+    changed = status.model_copy(
+        update={
+            "attempts": (*status.attempts[:-1], attempt.model_copy(update={"step": to, "moved_time": time})),
+            "step": CurrentStep(**names, cause=cause, time=time),
+            "fallback_history": (*status.fallback_history, entry)[-HISTORY_KEPT:],
+        }
+    )
+    home = run.meta.namespace
+    before, after = (wording.step_name(one.namespace, one.lane, one.model, home=home) for one in (left, to))
+    message = f"moved from {before} to {after} ({wording.CAUSES[cause]}); attempt {attempt.id} goes on"
+    event = PostEvent(EventReason.STEPPED_DOWN, message, key=f"moved-live-{attempt.id}-{after}")
+    return replace(run, status=changed), event
 
 
 def unknown_models(survey: Survey) -> tuple[Effect, ...]:

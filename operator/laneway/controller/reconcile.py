@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from laneway.api import names
+from laneway.api.runstatus import AgentRunStatus
 from laneway.controller import endings, metrics
-from laneway.controller.admission import granted_events, granted_status
+from laneway.controller.admission import granted_events, granted_status, walked
 from laneway.controller.apply import Applied, Applier
 from laneway.controller.clock import Clock
 from laneway.controller.decide_lane import Grant, LaneDecision, decide_lane
@@ -18,12 +20,14 @@ from laneway.controller.effects import CreatePod, Effect
 from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.gather import Gatherer
 from laneway.controller.outcomes import Outcomes
+from laneway.controller.place import Place
 from laneway.controller.presets import Preset
 from laneway.controller.queue import Queue
 from laneway.controller.served import Served
 from laneway.controller.unsettled import Unsettled, Write
-from laneway.controller.views import Held, Lane, LaneView, Place, PodRefusal, Run
-from laneway.controller.world import World
+from laneway.controller.views import Held, Lane, LaneView, PodRefusal, Run, Walk
+from laneway.controller.walks import Walks
+from laneway.controller.world import UnreadableObject, World
 from laneway.kube.client import Kube
 from laneway.kube.errors import Conflict, KubeError, NotFound, Unavailable
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, Key
@@ -68,6 +72,7 @@ class Reconciler:
         self._presets = presets
         self._clock = clock
         self._unsettled = Unsettled()
+        self._walks = Walks()
         self._visited_lanes: set[str] = set()
         self._served: Served | None = None
         self._known_outcomes: Outcomes | None = None
@@ -84,6 +89,7 @@ class Reconciler:
     async def _reconcile_run(self, key: Key, refusal: PodRefusal | None = None) -> None:
         run = self._world.run(key)
         if run is None:
+            self._note_walk(key, None)
             return
         view = await self._gatherer.run_view(run, refusal)
         decision = decide_run(view, self._clock.now())
@@ -94,6 +100,7 @@ class Reconciler:
         known = self._world.raw_status(AGENT_RUNS, key)
         written = await self._applier.write_status(AGENT_RUNS, run.meta, decision.status, known=known)
         self._note_outcomes(key)
+        self._note_walk(key, decision.walk)
         if written and decision.status.completion_time and not run.finished:
             metrics.count_end(run, decision.status.reason or "")
         if written:
@@ -130,6 +137,11 @@ class Reconciler:
         for lane in self._outcomes().note(raw) if raw else ():
             self._queue.add(WorkKey("lane", lane))
 
+    def _note_walk(self, key: Key, walk: Walk | None) -> None:
+        """Let the lane look that a running attempt asks for a slot now, and the one that it asks no longer."""
+        for lane in self._walks.note(key, Key(*walk.lane_key) if walk else None):
+            self._queue.add(WorkKey("lane", lane))
+
     def _look_again(self, work: WorkKey, due: datetime | None, applied: Applied) -> None:
         if due is not None:
             self._queue.add_at(work, max(due, self._clock.now() + SOONEST))
@@ -151,6 +163,7 @@ class Reconciler:
         for run in decision.take_back:
             await self._take_back(run)
         landed = [await self._grant(key, grant) for grant in decision.grants]
+        landed += [await self._grant_walk(key, walk) for walk in decision.walks]
         if not all(landed):
             # The status would say that their callers were served, and so take their turn from them.
             self._queue.add_at(WorkKey("lane", key), self._clock.now() + GRANT_RETRY)
@@ -178,6 +191,7 @@ class Reconciler:
             runs=runs,
             pods=pods,
             unsettled=frozenset(write.held for write in writes),
+            walks=tuple(self._walks_to(key)),
             holders={uid: self._world.caller(run, uid) for uid, run in others.items()},
             served=self._served_times().on_lane(key),
             dependencies={run.meta.uid: self._world.dependencies(run) for run in runs if run.spec.depends_on},
@@ -192,11 +206,26 @@ class Reconciler:
             first_pass=lane.meta.uid not in self._visited_lanes,
         )
 
-    def _elsewhere(self, key: Key, runs: tuple[Run, ...]) -> frozenset[str]:
-        """Which of the runs whose calls failed last could go on on another step. Nobody else's chain is looked at: it is not asked for."""
-        failed = {one.run_uid for one in self._gateway.evidence(key) if one.last_failure}
+    def _walks_to(self, lane: Key) -> Iterator[Walk]:
+        """The attempts that ask a lane for a slot, each looked at again: what one asked for a moment ago may be over."""
         now = self._clock.now()
-        return frozenset(run.meta.uid for run in runs if run.meta.uid in failed and self._gatherer.elsewhere(run, now))
+        for key in self._walks.on_lane(lane):
+            with contextlib.suppress(UnreadableObject):
+                run = self._world.run(key)
+                walk = self._gatherer.walk(run, now) if run else None
+                if walk is not None and walk.lane_key == lane:
+                    yield walk
+
+    def _elsewhere(self, key: Key, runs: tuple[Run, ...]) -> frozenset[str]:
+        """Which of the runs whose calls failed last could go on on another step, or have gone there in the middle of their attempt.
+
+        Nobody else's chain is looked at: it is not asked for.
+        """
+        failed = {one.run_uid for one in self._gateway.evidence(key) if one.last_failure and one.run_uid}
+        now = self._clock.now()
+        here = {run.meta.uid: run for run in runs}
+        left = {uid for uid in failed - here.keys() if any(not pod.finished for pod in self._world.pods_of_run(uid))}
+        return frozenset(left | {uid for uid in failed & here.keys() if self._gatherer.elsewhere(here[uid], now)})
 
     def _served_times(self) -> Served:
         """Read from the cache at the first pass over a lane: everything is listed by then."""
@@ -211,13 +240,32 @@ class Reconciler:
         return self._known_outcomes
 
     async def _grant(self, lane: Key, grant: Grant) -> bool:
-        """Write a grant, and say whether it is known to be written. Without an answer the slot counts as held until a live read has settled it."""
-        run = grant.run
-        now = self._clock.now()
-        write = Write(Key(*run.meta.key), Held(run.meta.uid, grant.attempt.id), now)
+        """Write a grant, and say whether it is known to be written."""
+        run, now = grant.run, self._clock.now()
+        if not await self._hold(lane, run, grant.attempt.id, granted_status(grant, now)):
+            return False
+        self._served_times().note(lane, run.caller, now)
+        metrics.count_grant(run, now)
+        for event in granted_events(grant, now):
+            await self._applier.post(event, kind=AGENT_RUNS.kind, meta=run.meta)
+        return True
+
+    async def _grant_walk(self, lane: Key, walk: Walk) -> bool:
+        """The same for a running attempt of another lane. Its pod counts there until its label says otherwise."""
+        run, now = walk.run, self._clock.now()
+        status, event = walked(walk, now)
+        if not await self._hold(lane, run, run.status.attempt or 0, status):
+            return False
+        self._served_times().note(lane, run.caller, now)
+        metrics.count_moves(run, status)
+        await self._applier.post(event, kind=AGENT_RUNS.kind, meta=run.meta)
+        return True
+
+    async def _hold(self, lane: Key, run: Run, attempt: int, status: AgentRunStatus) -> bool:
+        """Write a status that takes a slot. Without an answer the slot counts as held until a live read has settled it."""
+        write = Write(Key(*run.meta.key), Held(run.meta.uid, attempt), self._clock.now())
         self._unsettled.add(lane, write)
         try:
-            status = granted_status(grant, now)
             await self._applier.write_status(AGENT_RUNS, run.meta, status, known={})
         except Unavailable:
             return False
@@ -226,10 +274,6 @@ class Reconciler:
             return False
         self._unsettled.discard(lane, write.held)
         self._queue.add(WorkKey("run", write.run))
-        self._served_times().note(lane, run.caller, now)
-        metrics.count_grant(run, now)
-        for event in granted_events(grant, now):
-            await self._applier.post(event, kind=AGENT_RUNS.kind, meta=run.meta)
         return True
 
     async def _settle(self, lane: Key) -> None:

@@ -39,6 +39,6 @@ class Served:
     def _read(self, run: JsonObject) -> None:
         caller = Caller(run["metadata"]["namespace"], str((run.get("spec") or {}).get("caller") or ""))
         for attempt in (run.get("status") or {}).get("attempts") or ():
-            step, admitted = attempt.get("step") or {}, attempt.get("admittedTime")
-            if admitted and "lane" in step and "namespace" in step:
-                self.note(Key(step["namespace"], step["lane"]), caller, parse_time(admitted))
+            step, got = attempt.get("step") or {}, attempt.get("movedTime") or attempt.get("admittedTime")
+            if got and "lane" in step and "namespace" in step:
+                self.note(Key(step["namespace"], step["lane"]), caller, parse_time(got))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from laneway.api.gatewaystate import AttemptState, CallFailure, LaneState, ModelEvidence
+from laneway.api.gatewaystate import AttemptState, CallFailure, LaneState, ModelEvidence, ModelInUse, Wish
 
 NO_SKEW = timedelta(0)
 
@@ -37,8 +37,24 @@ def moved_attempt(
     failure = told.failure and moved_failure(told.failure, ahead)
     if before is not None and before[0].failure == told.failure:
         failure = before[1].failure
-    times = {"last_activity_time": moved(told.last_activity_time, ahead), "answered_time": None}
-    return told.model_copy(update={**times, "failure": failure})
+    changes = {
+        "last_activity_time": moved(told.last_activity_time, ahead),
+        "answered_time": None,
+        "failure": failure,
+        "model": told.model and _moved_model(told.model, ahead),
+        "wish": told.wish and _moved_wish(told.wish, ahead),
+    }
+    return told.model_copy(update=changes)
+
+
+def _moved_model(model: ModelInUse, ahead: timedelta) -> ModelInUse:
+    moves = tuple(one.model_copy(update={"time": one.time + ahead}) for one in model.moves)
+    return model.model_copy(update={"moves": moves})
+
+
+def _moved_wish(wish: Wish, ahead: timedelta) -> Wish:
+    times = {"since_time": wish.since_time + ahead, "until_time": wish.until_time + ahead}
+    return wish.model_copy(update=times)
 
 
 def moved_evidence(

@@ -15,7 +15,7 @@ from laneway.api.agentrun import OnTransientError
 from laneway.api.runstatus import Attempt
 from laneway.controller.cooling import LaneHealth
 from laneway.controller.lanehealth import account_health, is_forgotten, longest_cooldown
-from laneway.controller.views import LaneView, Run
+from laneway.controller.views import LaneView, Run, Walk
 from laneway.rules.cooldown import Cooldown
 
 TRIAL_LASTS = timedelta(seconds=60)
@@ -73,9 +73,13 @@ def _trial(
     trying = [
         attempt
         for attempt in active
-        if (not of or attempt.step.model == of) and attempt.admitted_time and attempt.admitted_time >= failed
+        if (not of or attempt.step.model == of) and attempt.slot_time and attempt.slot_time >= failed
     ]
-    ends = [attempt.start_time + TRIAL_LASTS for attempt in trying if attempt.start_time]
+    ends = [
+        max(attempt.start_time, attempt.moved_time or attempt.start_time) + TRIAL_LASTS
+        for attempt in trying
+        if attempt.start_time
+    ]
     first = min(ends, default=None)
     if first is not None and first <= now:
         return None
@@ -91,9 +95,12 @@ def _unsettled(view: LaneView) -> dict[str, int]:
         if run.meta.uid in in_doubt and run.current is None:
             model = wanted_model(run, view)
             found[model] = found.get(model, 0) + 1
+    for walk in view.walks:
+        if walk.meta.uid in in_doubt:
+            found[walk.model] = found.get(walk.model, 0) + 1
     return found
 
 
-def wanted_model(run: Run, view: LaneView) -> str:
-    """The model of the lane that a waiting run is about to use."""
+def wanted_model(run: Run | Walk, view: LaneView) -> str:
+    """The model of the lane that a run which asks for a slot is about to use."""
     return run.model or view.lane.spec.models[0].name

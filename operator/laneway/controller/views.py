@@ -25,13 +25,14 @@ from laneway.api.agentrun import AgentRunSpec
 from laneway.api.base import Condition
 from laneway.api.gatewaystate import AttemptState, LaneState, ModelEvidence
 from laneway.api.modellane import Access, LaneModel, ModelLaneSpec, ModelLaneStatus
-from laneway.api.reasons import LaneCondition, RunCondition, Waiting
+from laneway.api.reasons import Cause, LaneCondition, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, Attempt, StepStatus
+from laneway.controller.place import Place
 from laneway.controller.podfacts import PodFacts
 from laneway.controller.presets import Preset
 from laneway.rules.chain import Chain, LaneSteps
 from laneway.rules.cooldown import Evidence
-from laneway.rules.fairshare import Caller, Turn, turn
+from laneway.rules.fairshare import Caller, Turn, first_turn, turn
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -144,6 +145,43 @@ class Run:
         return self.status.attempts[-1] if self.admitted and self.status.attempts else None
 
 
+@dataclass(frozen=True)
+class Walk:
+    """A running attempt that asks for a slot of another lane: a call of it is held until then. It keeps its old slot as long."""
+
+    run: Run
+    step: StepStatus
+    """Where it would go."""
+    cause: Cause
+    """Why its own step failed."""
+    since: datetime
+
+    @property
+    def meta(self) -> Meta:
+        """Who the run is."""
+        return self.run.meta
+
+    @property
+    def lane_key(self) -> Key:
+        """The lane that it asks."""
+        return self.step.namespace, self.step.lane
+
+    @property
+    def model(self) -> str:
+        """The model that it would use."""
+        return self.step.model
+
+    @property
+    def caller(self) -> Caller:
+        """Whom it counts for in fair shares."""
+        return self.run.caller
+
+    @cached_property
+    def turn(self) -> Turn:
+        """First of its caller."""
+        return first_turn(self.since, self.run.meta.name)
+
+
 class DependencyState(StrEnum):
     """How far a run is that another one depends on."""
 
@@ -201,29 +239,6 @@ class Lane:
     def served(self, model: str) -> bool | None:
         """Whether the server lists the model; None when that is not known."""
         return next((m.served for m in self.status.models if m.name == model), None)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a waiting run stands in its lane's queue, as it is shown."""
-
-    position: int
-    """1 is next; the last place of a range where ``first`` is less."""
-    used: int
-    slots: int
-    first: int | None = None
-    on_trial: str = ""
-    """The model whose cooldown is over, and that another run tries first."""
-
-    @property
-    def words(self) -> str:
-        """Slots and place for people."""
-        if self.on_trial:
-            return f"position {self.position}; {self.on_trial} was cooling, and another run tries it first"
-        if self.first is None or self.first == self.position:
-            return f"{self.used} of {self.slots} slots used, position {self.position}"
-        used = f"all {self.slots}" if self.used >= self.slots else f"{self.used} of {self.slots}"
-        return f"{used} slots used, position {self.first} to {self.position}"
 
 
 @dataclass(frozen=True)
@@ -320,6 +335,8 @@ class LaneView:
     """Pods that carry this lane's labels, whoever owned them."""
     unsettled: frozenset[Held] = frozenset()
     """Grants whose write had no answer yet."""
+    walks: tuple[Walk, ...] = ()
+    """Attempts on other lanes that ask for a slot of this one."""
     holders: Mapping[str, Caller] = field(default_factory=dict)
     """Whom a slot counts for whose run is not among ``runs``, by run uid."""
     served: Mapping[Caller, datetime] = field(default_factory=dict)
@@ -356,7 +373,7 @@ class LaneView:
 
 
 def is_on(attempt: Attempt, lane: Lane) -> bool:
-    """Whether an attempt holds a slot of a lane, wherever its run's spec points now."""
+    """Whether an attempt holds a slot of a lane: by the step that it is on, wherever its run's spec points now."""
     return (attempt.step.namespace, attempt.step.lane) == lane.meta.key
 
 

@@ -15,13 +15,17 @@ from laneway.api.gatewaystate import (
     GatewayState,
     LaneState,
     ModelEvidence,
+    ModelInUse,
     Totals,
+    Wish,
     known_cause,
 )
-from laneway.api.reasons import ResetSource
+from laneway.api.reasons import Cause, ResetSource
+from laneway.api.runstatus import StepStatus
 from laneway.gateway.evidence import Evidence, LaneModel
 from laneway.gateway.ledger import CallEnd
 from laneway.gateway.ledgersql import Past
+from laneway.gateway.whereabouts import Whereabouts
 from laneway.rules.token import AttemptId
 
 MESSAGE_LIMIT = 200
@@ -68,6 +72,7 @@ class _Attempt:
     last_activity: datetime | None = None
     finish_reason: str | None = None
     failure: CallFailure | None = None
+    where: Whereabouts = field(default_factory=Whereabouts)
     closed: bool = False
     version: int = 0
 
@@ -86,6 +91,8 @@ class _Attempt:
             last_activity_time=self.last_activity,
             finish_reason=self.finish_reason,
             failure=self.failure,
+            model=self.where.model,
+            wish=self.where.wish,
             closed=self.closed,
             version=self.version,
         )
@@ -165,11 +172,13 @@ class State:
         entry.calls += 1
         entry.unpriced = entry.unpriced or (end.prices is None and _worked(end))
         entry.totals = _add(entry.totals, end, unpriced=entry.unpriced)
+        step = StepStatus(namespace=model.namespace, lane=model.lane, model=model.model)
         if failure is not None:
-            entry.failure = failure
+            entry.failure = failure.model_copy(update={"step": step})
             self._evidence.failed(model, failure, run_uid=attempt.run_uid)
         elif end.turn:
             entry.failure, entry.finish_reason = None, end.finish_reason
+            entry.where.served(step)
             self._evidence.succeeded(model, sent=sent)
         self._touch(entry)
 
@@ -178,6 +187,34 @@ class State:
         entry = self._entry(attempt)
         entry.failure = failure
         self._touch(entry)
+
+    def model_in_use(self, attempt: AttemptId) -> ModelInUse | None:
+        """The model that the attempt's calls go to, as far as this process has seen."""
+        entry = self._attempts.get(attempt)
+        return entry.where.model if entry else None
+
+    def answered_steps(self, attempt: AttemptId) -> frozenset[StepStatus]:
+        """The steps that have answered a call of the attempt, as far as this process has seen."""
+        entry = self._attempts.get(attempt)
+        return frozenset(entry.where.answered) if entry else frozenset()
+
+    def move(self, attempt: AttemptId, left: StepStatus, to: str, cause: Cause) -> None:
+        """The attempt's calls go to another model of their lane from now on. Of parallel calls the first one moves it."""
+        entry = self._entry(attempt)
+        if entry.where.move(left, to, cause, self._clock()):
+            self._touch(entry)
+
+    def ask(self, attempt: AttemptId, call: object, wish: Wish) -> None:
+        """A call is held for a slot of another lane. The same wish again changes nothing."""
+        entry = self._entry(attempt)
+        if entry.where.ask(call, wish):
+            self._touch(entry)
+
+    def withdraw(self, attempt: AttemptId, call: object) -> None:
+        """The call is held no longer."""
+        entry = self._entry(attempt)
+        if entry.where.withdraw(call):
+            self._touch(entry)
 
     def is_closed(self, attempt: AttemptId) -> bool:
         """Whether the attempt's token is dead."""

@@ -12,9 +12,11 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from pydantic import ValidationError
 
 from laneway.api.agentrun import OnTransientError
+from laneway.api.gatewaystate import known_cause
 from laneway.api.modellane import AllowedFrom, ModelLaneSpec, ModelLaneStatus
 from laneway.api.names import ATTEMPT_LABEL, RUN_LABEL, RUN_UID_LABEL
 from laneway.api.reasons import RunCondition
+from laneway.rules.chain import Link
 from laneway.rules.cooldown import Health
 from laneway.rules.records import account_key, account_record, model_record
 from laneway.rules.token import AttemptId
@@ -42,11 +44,15 @@ class Run:
     attempt: int
     finished: bool
     lane: LaneKey | None
+    """Of the step that its attempt is on, whose slot it holds."""
     model: str | None
     caller: str = ""
     priority: int = 0
     skips: bool = False
     """It ignores our own estimates of when a model is usable again."""
+    generation: int = 0
+    chain: tuple[Link, ...] = ()
+    """As the operator worked it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +168,7 @@ class Views:
         self._by_address: dict[str, dict[str, Pod]] = {}
         self._by_account: dict[tuple[str, ...], dict[LaneKey, Lane]] = {}
         self._change = asyncio.Event()
+        self._run_changes: dict[str, asyncio.Event] = {}
 
     @property
     def listed(self) -> bool:
@@ -193,6 +200,10 @@ class Views:
         """Until anything changes."""
         await self._change.wait()
 
+    async def wait_for_run(self, uid: str) -> None:
+        """Until a run of that uid changes or goes. Nobody else's change wakes who waits here."""
+        await self._run_changes.setdefault(uid, asyncio.Event()).wait()
+
     def _notify(self) -> None:
         self._change.set()
         self._change = asyncio.Event()
@@ -205,6 +216,9 @@ class Views:
                 del self._gone[next(iter(self._gone))]
         if new is not None:
             self._by_uid[new.uid] = new
+        for uid in {run.uid for run in (old, new) if run is not None}:
+            if (change := self._run_changes.pop(uid, None)) is not None:
+                change.set()
         self._notify()
 
     def _lane_changed(self, old: Lane | None, new: Lane | None) -> None:
@@ -257,7 +271,7 @@ def _version(item: JsonObject) -> int:
 
 def _run(item: JsonObject) -> Run | None:
     meta, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
-    step = status.get("step")
+    step = _step_in_use(status)
     finished = any(
         one.get("type") == RunCondition.FINISHED and one.get("status") == "True"
         for one in status.get("conditions") or ()
@@ -274,7 +288,23 @@ def _run(item: JsonObject) -> Run | None:
         caller=spec.get("caller") or "",
         priority=spec.get("priority") or 0,
         skips=spec.get("onTransientError") == OnTransientError.SKIP,
+        generation=meta.get("generation", 0),
+        chain=tuple(_link(one) for one in status.get("chain") or ()),
     )
+
+
+def _step_in_use(status: JsonObject) -> JsonObject | None:
+    """The step of the attempt that holds the slot; ``status.step`` where the run goes next, if it has none."""
+    for attempt in status.get("attempts") or ():
+        if attempt.get("id") == status.get("attempt") and "endTime" not in attempt:
+            step: JsonObject = attempt["step"]
+            return step
+    return status.get("step")
+
+
+def _link(step: JsonObject) -> Link:
+    causes = tuple(known_cause(word) for word in step.get("causes") or ())
+    return Link(step["namespace"], step["lane"], step.get("model"), causes)
 
 
 def _lane(item: JsonObject) -> Lane | None:

@@ -168,10 +168,15 @@ def from_top(links: Sequence[Link], shut: Mapping[int, Shut]) -> int | None:
     return next((number for number in reached(links, shut) if number not in shut), None)
 
 
+def below(links: Sequence[Link], shut: Mapping[int, Shut], *, failed: int, because: Shut) -> tuple[int, ...]:
+    """The open steps below the one that failed that causes lead to, in order; never back up (S4.2)."""
+    led = reached(links, {**shut, failed: because}, start=failed)
+    return tuple(number for number in led if number != failed and number not in shut)
+
+
 def walk(links: Sequence[Link], shut: Mapping[int, Shut], *, failed: int, because: Shut) -> int | None:
-    """The first open step below the one that failed that causes lead to; never back up (S4.2)."""
-    below = reached(links, {**shut, failed: because}, start=failed)
-    return next((number for number in below if number != failed and number not in shut), None)
+    """The first of the open steps below the one that failed."""
+    return next(iter(below(links, shut, failed=failed, because=because)), None)
 
 
 def least_busy(links: Sequence[Link], among: Iterable[int], runs: Mapping[Key, int]) -> int | None:

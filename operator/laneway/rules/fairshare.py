@@ -7,6 +7,7 @@ caller, a namespace gains nothing by inventing callers, and with one namespace t
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ Turn = tuple[int, float, str]
 def turn(priority: int, created: datetime, name: str) -> Turn:
     """The highest priority first, then the oldest, then the name."""
     return -priority, created.timestamp(), name
+
+
+def first_turn(since: datetime, name: str) -> Turn:
+    """Before all that only wait: who holds a slot elsewhere and a call open. Of several the one that asked first."""
+    return -sys.maxsize, since.timestamp(), name
 
 
 class Waiter(Protocol):

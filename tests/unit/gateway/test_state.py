@@ -9,6 +9,7 @@ import pytest
 
 from laneway.api.gatewaystate import CallFailure, LaneState, ModelState
 from laneway.api.reasons import Cause, LaneReason, ResetSource
+from laneway.api.runstatus import StepStatus
 from laneway.gateway.evidence import LaneModel
 from laneway.gateway.ledger import CallEnd
 from laneway.gateway.ledgersql import Past
@@ -19,6 +20,7 @@ from unit.gateway.kit import call_end
 
 ATTEMPT, OTHER = AttemptId("uid", 1), AttemptId("uid-2", 1)
 MODEL = LaneModel("n", "lane", "m")
+STEP = StepStatus(namespace="n", lane="lane", model="m")
 START = datetime(2026, 11, 21, tzinfo=UTC)
 
 
@@ -101,7 +103,8 @@ async def test_a_success_clears_the_failure_and_a_cut_does_not() -> None:
     state = State(clock=Hand())
     settle(state, call_end(turn=False, cause="APITransient", usage=Usage(), cost=None), failure=failure())
     settle(state, call_end(turn=False, metered=False, usage=Usage(), cost=None))
-    assert state.attempt_state(ATTEMPT).failure == failure()
+    known = state.attempt_state(ATTEMPT).failure
+    assert known == failure().model_copy(update={"step": STEP})
     settle(state, call_end())
     after = state.attempt_state(ATTEMPT)
     assert (after.failure, after.finish_reason) == (None, "stop")

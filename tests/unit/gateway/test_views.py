@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from laneway.api.reasons import Cause
 from laneway.gateway.views import Views
+from laneway.rules.chain import Link
 from laneway.rules.token import AttemptId
 from unit.gateway.kit import ATTEMPT, lane_object, pod_object, run_object
 
@@ -83,3 +85,53 @@ async def test_who_waits_is_woken_by_any_change() -> None:
     await asyncio.sleep(0)
     views.runs.put(run_object())
     await asyncio.wait_for(waiting, 1)
+
+
+async def test_the_step_of_the_attempt_that_holds_the_slot_is_where_calls_go() -> None:
+    views = Views()
+    run = run_object()
+    here = {"lane": "spare", "namespace": "agents", "model": "other"}
+    run["status"]["attempts"] = [{"id": 1, "step": here}]
+    views.runs.put(run)
+    seen = views.run(ATTEMPT.run_uid)
+    assert seen is not None
+    assert (seen.lane, seen.model) == (("agents", "spare"), "other")
+    over = run_object(version=2)
+    over["status"]["attempts"] = [{"id": 1, "step": here, "endTime": "2026-03-01T12:00:00Z"}]
+    views.runs.put(over)
+    seen = views.run(ATTEMPT.run_uid)
+    assert seen is not None
+    assert (seen.lane, seen.model) == (("agents", "lane"), "smollm2")
+
+
+async def test_the_chain_of_a_run_is_read_with_its_causes() -> None:
+    views = Views()
+    run = run_object()
+    run["status"]["chain"] = [
+        {"lane": "lane", "namespace": "agents", "model": "smollm2"},
+        {"lane": "gone", "namespace": "agents", "causes": ["Full", "SomethingNew"]},
+    ]
+    views.runs.put(run)
+    seen = views.run(ATTEMPT.run_uid)
+    assert seen is not None
+    assert seen.chain == (
+        Link("agents", "lane", "smollm2"),
+        Link("agents", "gone", None, (Cause.FULL, Cause.UNKNOWN)),
+    )
+
+
+async def test_who_waits_for_a_run_is_woken_by_that_run_only() -> None:
+    views = Views()
+    views.runs.put(run_object())
+    waiting = asyncio.ensure_future(views.wait_for_run(ATTEMPT.run_uid))
+    await asyncio.sleep(0)
+    views.runs.put(run_object(uid="other"))
+    views.pods.put(pod_object())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    views.runs.put(run_object(version=2))
+    await asyncio.wait_for(waiting, 1)
+    gone = asyncio.ensure_future(views.wait_for_run(ATTEMPT.run_uid))
+    await asyncio.sleep(0)
+    views.runs.on_list([])
+    await asyncio.wait_for(gone, 1)
