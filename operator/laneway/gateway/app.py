@@ -12,7 +12,8 @@ from aiohttp import web
 from laneway.gateway import listing
 from laneway.gateway.call import Call
 from laneway.gateway.doors import open_doors
-from laneway.gateway.exchange import Operation, Tools, call_failure
+from laneway.gateway.exchange import Operation, Tools
+from laneway.gateway.failure import refusal_failure
 from laneway.gateway.ledger import LedgerError
 from laneway.gateway.refused import Refused
 from laneway.gateway.reply import Reply
@@ -106,9 +107,7 @@ class CallPort:
             yield await self._authenticator.admit(attempt, plain_address(request.remote))
         except Refused as refused:
             _log_refusal(attempt, refused)
-            if refused.verdict is not None:
-                now = self._tools.clock()
-                failure = call_failure(refused.verdict, str(refused), sent=now, seen=now)
+            if failure := refusal_failure(refused, self._tools.clock()):
                 self._tools.state.fail(attempt, failure)
             raise
         except asyncio.CancelledError:

@@ -8,7 +8,10 @@ import math
 from aiohttp import web
 
 from laneway.api.endpoint import Server
+from laneway.api.gatewaystate import CallFailure
 from laneway.api.modellane import CallRetry, Jitter
+from laneway.api.reasons import Cause
+from laneway.api.runstatus import StepStatus
 from laneway.gateway import metrics
 from laneway.gateway.doors import Doors, Passage
 from laneway.gateway.exchange import Exchange, Failed, Operation, Tools
@@ -18,12 +21,15 @@ from laneway.gateway.reply import Reply
 from laneway.gateway.target import Target, choose
 from laneway.gateway.tokens import Caller
 from laneway.gateway.views import LaneKey, Views
+from laneway.gateway.walk import Walker
 from laneway.gateway.wire.base import Prepared
 from laneway.rules.retry import NO_RETRIES, RetryPolicy, wait_milliseconds
 from laneway.rules.timeouts import effective
 
 _MILLISECONDS = 1000
 _FOREVER = math.inf
+_LAST_LOOK_SECONDS = 1.0
+"""A call whose time for a slot is up looks once more whether it has got one."""
 
 
 class Call:
@@ -48,9 +54,12 @@ class Call:
         self._body = body
         self._loop = asyncio.get_running_loop()
         self._arrived = self._loop.time()
-        hold = Hold(reply, kept_alive=self._is_kept_alive, every_seconds=tools.keep_alive_seconds)
-        self._passage = Passage(doors, hold, caller.run)
+        self._hold = Hold(reply, kept_alive=self._is_kept_alive, every_seconds=tools.keep_alive_seconds)
+        self._passage = Passage(doors, self._hold, caller.run, self._go_on)
         self._gate = doors.gate
+        self._walker = Walker(
+            state=tools.state, views=views, attempt=caller.attempt, api=operation.wire.api, cools=self._cools
+        )
         self._tried: Target | None = None
         """The target of the last try."""
         self._prepared: Prepared | None = None
@@ -71,7 +80,7 @@ class Call:
             self.answered()
 
     async def _tries(self) -> web.StreamResponse | Failed:
-        """Tries with one model until one is answered, or the lane's rule says that it is enough."""
+        """Tries with one model until one is answered or the lane's rule says that it is enough; then with that of the next step that is open."""
         target: Target | None = None
         failures, deadline = 0, _FOREVER
         while True:
@@ -84,7 +93,9 @@ class Call:
             failures += 1
             wait = wait_milliseconds(self._policy(target), ended.retry, failures=failures, pick=self._tools.pick)
             if wait is None or self._loop.time() + wait / _MILLISECONDS >= deadline:
-                return ended
+                if not await self._go_on(target, ended.failure):
+                    return ended
+                continue
             metrics.RETRIES.labels(*metrics.labels_of(target), ended.failure.cause.value).inc()
             await self._tools.sleep(wait / _MILLISECONDS)
 
@@ -109,6 +120,26 @@ class Call:
         finally:
             self._gate.heard(target.lane, exchange.failure)
 
+    async def _go_on(self, target: Target, failure: CallFailure) -> bool:
+        """Whether the call goes to another step of its run's chain. It holds no place while it waits for a slot of another lane."""
+        if not self._makes_a_turn:
+            return False
+        self._passage.leave()
+        lane = target.lane
+        seconds = self._hold.left(effective(lane.spec.endpoint.server, lane.spec.timeouts).hold_seconds)
+        failed = StepStatus(namespace=lane.namespace, lane=lane.name, model=target.model)
+        going = asyncio.ensure_future(self._walker.go_on(failed, failure, hold_seconds=seconds))
+        try:
+            await self._hold.wait(going, seconds + _LAST_LOOK_SECONDS)
+            return going.done() and going.result()
+        finally:
+            going.cancel()
+
+    def _cools(self, lane: LaneKey, model: str) -> Cause | None:
+        """Why a model of another step rests."""
+        known = self._views.lanes.get(lane)
+        return None if known is None else self._gate.rests(known, model, skips=self._caller.run.skips)
+
     async def _give(self, failed: Failed) -> web.StreamResponse:
         """The last failure is what the agent gets."""
         if isinstance(failed.answer, Refused):
@@ -118,7 +149,7 @@ class Call:
     def _aim(self) -> Target:
         """The lane and model of the run's step as they are now: edits apply to the next try. Raises Refused and jsontext.NotAnObject."""
         run = self._views.run(self._caller.attempt.run_uid) or self._caller.run
-        target = choose(run, self._views, self._operation.wire.api)
+        target = choose(self._walker.on_its_step(run), self._views, self._operation.wire.api)
         server = target.lane.spec.endpoint.server
         if self._prepared is None or self._prepared_for != (target.model, server):
             self._prepared = self._operation.wire.prepare(self._body, model=target.model, server=server)
@@ -130,10 +161,13 @@ class Call:
         streamed = self._prepared is not None and self._prepared.streamed
         return streamed and self._operation.generates and bool(self._operation.wire.keep_alive)
 
+    @property
+    def _makes_a_turn(self) -> bool:
+        return self._operation.generates and self._operation.wire.turns
+
     def _policy(self, target: Target) -> RetryPolicy:
         """Only calls that make a turn are tried again (S1.10)."""
-        turns = self._operation.generates and self._operation.wire.turns
-        return retry_policy(target.lane.spec.retry) if turns else NO_RETRIES
+        return retry_policy(target.lane.spec.retry) if self._makes_a_turn else NO_RETRIES
 
     def _deadline(self, target: Target) -> float:
         """When all tries with this model have to be over, by the loop's clock."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from laneway.api.gatewaystate import CallFailure
 from laneway.api.modellane import ModelLaneSpec, StreamSlot
 from laneway.api.reasons import Cause, ResetSource
 from laneway.gateway import metrics
 from laneway.gateway.callqueue import Bound, CallQueue, Place
+from laneway.gateway.failure import refusal_failure
 from laneway.gateway.gate import Gate, Pass, Shut
 from laneway.gateway.hold import Hold
 from laneway.gateway.refused import Refused
@@ -54,11 +56,16 @@ def open_doors(views: Views, state: State, clock: Clock) -> Doors:
     return doors
 
 
+GoOn = Callable[[Target, CallFailure], Awaitable[bool]]
+"""Whether a call that cannot use a target goes on to another one."""
+
+
 class Passage:
     """One call's way through the doors. Whoever begins one leaves it, whatever happens."""
 
-    def __init__(self, doors: Doors, hold: Hold, run: Run) -> None:
+    def __init__(self, doors: Doors, hold: Hold, run: Run, go_on: GoOn) -> None:
         self._doors = doors
+        self._go_on = go_on
         self._hold = hold
         self._run = run
         self._arrival = doors.queue.arrival()
@@ -116,9 +123,14 @@ class Passage:
         return False
 
     async def _wait_for_model(self, target: Target, shut: Shut) -> None:
+        """A model that rests is waited for only if the call cannot go on without it. Raises Refused."""
+        refusal = None if shut.cooldown is None else self._cools(target, shut.cooldown, shut.seconds)
+        failure = None if refusal is None else refusal_failure(refusal, self._doors.clock())
+        if failure is not None and await self._go_on(target, failure):
+            return
         left = self._left(target)
-        if shut.cooldown is not None and (shut.seconds is None or shut.seconds > left):
-            raise self._cools(target, shut.cooldown, shut.seconds)
+        if refusal is not None and (shut.seconds is None or shut.seconds > left):
+            raise refusal
         if left <= 0:
             raise self._busy("another call tries the model first, because it has failed before")
         metrics.HOLDS.labels(target.lane.name, target.lane.namespace, Kind.THROTTLED.value).inc()

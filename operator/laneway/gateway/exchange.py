@@ -19,11 +19,12 @@ from laneway.api.reasons import Cause
 from laneway.gateway import headers, metrics
 from laneway.gateway.credentials import CredentialMissing, Credentials, lane_headers
 from laneway.gateway.evidence import LaneModel
+from laneway.gateway.failure import call_failure
 from laneway.gateway.hold import KEEP_ALIVE_SECONDS
 from laneway.gateway.ledger import CallEnd, CallStart, Ledger, LedgerError
 from laneway.gateway.refused import Refused
 from laneway.gateway.reply import Reply
-from laneway.gateway.state import MESSAGE_LIMIT, Clock, State
+from laneway.gateway.state import Clock, State
 from laneway.gateway.target import Target
 from laneway.gateway.tokens import Caller
 from laneway.gateway.upstream import BrokenOff, Incoming, Outgoing, TooLate, Upstream, UpstreamError, time_limit
@@ -347,20 +348,6 @@ class Exchange:
             reset_source=failure.reset_source if failure else None,
             cut=failure is not None and failure.cut,
         )
-
-
-def call_failure(verdict: Verdict, message: str, *, sent: datetime, seen: datetime, cut: bool = False) -> CallFailure:
-    """A failure as the operator gets it: one line, cut to what a status may hold."""
-    return CallFailure(
-        sent_time=sent,
-        seen_time=seen,
-        cause=verdict.cause,
-        status=verdict.status,
-        message=" ".join(message.split())[:MESSAGE_LIMIT],
-        reset_time=verdict.reset_time,
-        reset_source=verdict.reset_source,
-        cut=cut,
-    )
 
 
 def _call_start(operation: Operation, caller: Caller, target: Target, started: datetime) -> CallStart:

@@ -77,6 +77,11 @@ class Gate:
             return Shut(None, max(taken) - self._loop.time())
         return Pass(lane.key, keys, self._loop.time() + TRIAL_SECONDS)
 
+    def rests(self, lane: Lane, model: str, *, skips: bool) -> Cause | None:
+        """Why a model must not be called now; None: it may be, or another call tries it first."""
+        found = self.look(lane, model, skips=skips)
+        return found.cooldown.cause if isinstance(found, Shut) and found.cooldown is not None else None
+
     def enter(self, lane: Lane, model: str, *, skips: bool) -> Shut | Pass:
         """Leave to call the model now. Whoever got it gives it back by ``leave``."""
         found = self.look(lane, model, skips=skips)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from laneway.gateway.reply import Reply
 
@@ -27,7 +28,7 @@ class Hold:
         """Of the lane's ``holdSeconds``, how many are left to this call."""
         return max(0.0, hold_seconds - self._spent)
 
-    async def wait(self, waked: asyncio.Future[None], seconds: float) -> None:
+    async def wait(self, waked: asyncio.Future[Any], seconds: float) -> None:
         """Until it is waked, or the time is up."""
         began = self._loop.time()
         self._next = self._next or began + self._every
