@@ -115,7 +115,7 @@ async def test_with_no_step_left_the_agent_gets_the_last_refusal(tmp_path: Path)
     assert server.asked == ["first", "second"]
 
 
-@pytest.mark.row("S2.38")
+@pytest.mark.row("S1.14")
 @pytest.mark.parametrize("streamed", [False, True], ids=["a whole answer", "a stream, which is kept alive"])
 async def test_a_call_is_held_until_the_operator_grants_a_slot_of_another_lane(
     tmp_path: Path, *, streamed: bool
@@ -139,7 +139,7 @@ async def test_a_call_is_held_until_the_operator_grants_a_slot_of_another_lane(
     assert text.startswith(":") is streamed
 
 
-@pytest.mark.row("S2.38")
+@pytest.mark.row("S1.14")
 async def test_without_a_slot_in_time_the_call_gets_its_failure_and_the_attempt_has_failed(tmp_path: Path) -> None:
     server = Server(first=429)
     async with gateway(tmp_path, server.answer) as kit:
