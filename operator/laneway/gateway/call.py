@@ -49,7 +49,7 @@ class Call:
         self._loop = asyncio.get_running_loop()
         self._arrived = self._loop.time()
         hold = Hold(reply, kept_alive=self._is_kept_alive, every_seconds=tools.keep_alive_seconds)
-        self._passage = Passage(doors, hold, caller.run)
+        self._passage = Passage(doors, hold, caller.run, generates=operation.generates)
         self._gate = doors.gate
         self._tried: Target | None = None
         """The target of the last try."""

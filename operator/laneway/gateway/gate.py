@@ -77,12 +77,9 @@ class Gate:
             return Shut(None, max(taken) - self._loop.time())
         return Pass(lane.key, keys, self._loop.time() + TRIAL_SECONDS)
 
-    def enter(self, lane: Lane, model: str, *, skips: bool) -> Shut | Pass:
-        """Leave to call the model now. Whoever got it gives it back by ``leave``."""
-        found = self.look(lane, model, skips=skips)
-        if isinstance(found, Pass):
-            self._trials.update(dict.fromkeys(found.keys, found))
-        return found
+    def take(self, found: Pass) -> None:
+        """Call the model, with a pass found just now. Whoever took it gives it back by ``leave``."""
+        self._trials.update(dict.fromkeys(found.keys, found))
 
     def begin(self, held: Pass) -> None:
         """The model answers the call: if it went first, all others may follow."""
