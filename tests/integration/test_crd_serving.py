@@ -124,6 +124,13 @@ BACKOFF = {
     "maxSeconds": 1800,
     "ceilingSeconds": 28800,
 }
+RETRY = {
+    "maxRetries": 2,
+    "initialBackoffMilliseconds": 100,
+    "jitter": "HalfToFull",
+    "rateLimits": False,
+    "timeouts": False,
+}
 DEFAULTS = [
     pytest.param(
         MODEL_LANES,
@@ -131,9 +138,10 @@ DEFAULTS = [
         {
             "access": "Gateway",
             "endpoint": {"insecureCredential": False},
-            "capacity": {"runs": 4},
+            "capacity": {"runs": 4, "streamSlot": "Opening"},
             "allowedNamespaces": {"from": "Same"},
-            "timeouts": {"streamIdleSeconds": 1200},
+            "retry": RETRY,
+            "timeouts": {"streamIdleSeconds": 1200, "holdSeconds": 60},
             "backoff": BACKOFF,
             "cooldownSeconds": 300,
             "fallbackAfterSeconds": 180,
@@ -149,9 +157,10 @@ DEFAULTS = [
         {
             "access": "Gateway",
             "endpoint": {"server": "Other", "insecureCredential": False, "credentialRef": {"key": "apiKey"}},
-            "capacity": {"runs": 4},
+            "capacity": {"runs": 4, "streamSlot": "Opening"},
             "allowedNamespaces": {"from": "Same"},
-            "timeouts": {"streamIdleSeconds": 1200},
+            "retry": RETRY,
+            "timeouts": {"streamIdleSeconds": 1200, "holdSeconds": 60},
             "backoff": BACKOFF,
             "cooldownSeconds": 300,
             "fallbackAfterSeconds": 180,

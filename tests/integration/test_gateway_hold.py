@@ -174,6 +174,7 @@ async def test_a_lane_whose_key_was_refused_says_so_at_once(tmp_path: Path) -> N
 
 
 async def test_after_a_rest_one_call_reaches_the_server_and_the_rest_follow_its_answer(tmp_path: Path) -> None:
+    """A count of tokens shows nothing of a model's health: it neither goes first nor waits."""
     server = Server()
     async with gateway(tmp_path, server.answer) as kit:
         failed = format_time(utc_now() - timedelta(seconds=2))
@@ -182,9 +183,11 @@ async def test_after_a_rest_one_call_reaches_the_server_and_the_rest_follow_its_
         server.go_on.clear()
         calls = [asyncio.create_task(call(kit)) for _ in range(8)]
         await eventually(lambda: len(kit.state.open_calls()) == 8 and server.requests == 1)
+        count = asyncio.create_task(call(kit, path="/v1/messages/count_tokens"))
+        await eventually(lambda: server.requests == 2)
         server.go_on.set()
-        assert {(await one)[0] for one in calls} == {200}
-    assert server.requests == 8
+        assert {(await one)[0] for one in (*calls, count)} == {200}
+    assert server.requests == 9
 
 
 @pytest.mark.row("C5")

@@ -55,7 +55,7 @@ class Call:
         self._loop = asyncio.get_running_loop()
         self._arrived = self._loop.time()
         self._hold = Hold(reply, kept_alive=self._is_kept_alive, every_seconds=tools.keep_alive_seconds)
-        self._passage = Passage(doors, self._hold, caller.run, self._go_on)
+        self._passage = Passage(doors, self._hold, caller.run, self._go_on, generates=operation.generates)
         self._gate = doors.gate
         self._walker = Walker(
             state=tools.state, views=views, attempt=caller.attempt, api=operation.wire.api, cools=self._cools

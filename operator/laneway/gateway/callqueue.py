@@ -59,13 +59,7 @@ class _Calls:
         self.running: dict[Caller, int] = {}
         self.in_flight = 0
         self.served: OrderedDict[Caller, datetime] = OrderedDict()
-        self._shown = metrics.CALLS_IN_FLIGHT.labels(lane[1], lane[0]), metrics.CALLS_WAITING.labels(lane[1], lane[0])
-
-    def show(self) -> None:
-        """Tell the metrics."""
-        in_flight, waiting = self._shown
-        in_flight.set(self.in_flight)
-        waiting.set(len(self.waiting))
+        metrics.watch_lane(lane, in_flight=lambda: self.in_flight, waiting=lambda: len(self.waiting))
 
 
 class CallQueue:
@@ -90,7 +84,6 @@ class CallQueue:
             calls = self._lanes[lane] = _Calls(lane)
         calls.waiting[place] = None
         self._deal(lane)
-        calls.show()
         return place
 
     def leave(self, place: Place) -> None:
@@ -113,10 +106,7 @@ class CallQueue:
         """A place came free, or the lane was edited."""
         self._deal(lane)
         calls = self._lanes.get(lane)
-        if calls is None:
-            return
-        calls.show()
-        if not calls.waiting and not calls.in_flight and self._bound_of(lane).gone:
+        if calls is not None and not calls.waiting and not calls.in_flight and self._bound_of(lane).gone:
             del self._lanes[lane]
             metrics.forget_lane(lane)
 

@@ -63,11 +63,13 @@ GoOn = Callable[[Target, CallFailure], Awaitable[bool]]
 class Passage:
     """One call's way through the doors. Whoever begins one leaves it, whatever happens."""
 
-    def __init__(self, doors: Doors, hold: Hold, run: Run, go_on: GoOn) -> None:
+    def __init__(self, doors: Doors, hold: Hold, run: Run, go_on: GoOn, *, generates: bool) -> None:
+        """``generates``: the call makes tokens, so that it shows whether a model is well again; others neither try nor wait for that."""
         self._doors = doors
         self._go_on = go_on
         self._hold = hold
         self._run = run
+        self._generates = generates
         self._arrival = doors.queue.arrival()
         self._place: Place | None = None
         self._pass: Pass | None = None
@@ -82,15 +84,15 @@ class Passage:
                 return target
             self._leave_model()
             found = self._doors.gate.look(lane, model, skips=self._run.skips)
-            if isinstance(found, Shut):
+            if isinstance(found, Shut) and (found.cooldown is not None or self._generates):
                 self._leave_place()
                 await self._wait_for_model(target, found)
-                continue
-            if not await self._has_place(target):
-                continue
-            found = self._doors.gate.enter(lane, model, skips=self._run.skips)
-            if isinstance(found, Pass):
-                self._pass, self._entered = found, (lane.key, model)
+            elif await self._has_place(target):
+                # Nothing has happened since the look: a place that is held is not waited for.
+                if isinstance(found, Pass) and self._generates:
+                    self._pass = found
+                    self._doors.gate.take(found)
+                self._entered = lane.key, model
                 return target
 
     def begin(self, target: Target, *, streamed: bool) -> None:

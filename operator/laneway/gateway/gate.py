@@ -22,6 +22,7 @@ from laneway.rules.records import account_key, cleared_at, evidence_of, is_enoug
 
 TRIAL_SECONDS = 30.0
 """A call that goes first and is not answered yet keeps the others waiting for so long: less than a call is held by default."""
+_UNHARMED = Health()
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Gate:
 
     def look(self, lane: Lane, model: str, *, skips: bool) -> Shut | Pass:
         """What a call meets now. ``skips``: its run ignores our own estimates (S3.25)."""
+        if self._is_unharmed(lane, model):
+            return Pass(lane.key)
         now = self._now()
         own = self._model_health(lane, model, now)
         accounts, cleared = self._accounts(lane, now), cleared_at(lane.spec, model)
@@ -82,12 +85,9 @@ class Gate:
         found = self.look(lane, model, skips=skips)
         return found.cooldown.cause if isinstance(found, Shut) and found.cooldown is not None else None
 
-    def enter(self, lane: Lane, model: str, *, skips: bool) -> Shut | Pass:
-        """Leave to call the model now. Whoever got it gives it back by ``leave``."""
-        found = self.look(lane, model, skips=skips)
-        if isinstance(found, Pass):
-            self._trials.update(dict.fromkeys(found.keys, found))
-        return found
+    def take(self, found: Pass) -> None:
+        """Call the model, with a pass found just now. Whoever took it gives it back by ``leave``."""
+        self._trials.update(dict.fromkeys(found.keys, found))
 
     def begin(self, held: Pass) -> None:
         """The model answers the call: if it went first, all others may follow."""
@@ -133,6 +133,13 @@ class Gate:
             for model in [one for one in self._answered if isinstance(one, LaneModel) and one[:2] == key]:
                 del self._answered[model]
         self.wake(key)
+
+    def _is_unharmed(self, lane: Lane, model: str) -> bool:
+        """Whether nothing at all is known against the model: the way of nearly every call."""
+        if lane.records or self._account_failures or any(peer.account != _UNHARMED for peer in self._views.peers(lane)):
+            return False
+        known = self._state.evidence_of(LaneModel(*lane.key, model))
+        return known is None or known.last_failure is None
 
     def _now(self) -> datetime:
         return self._clock() + self._state.operator_ahead

@@ -68,6 +68,12 @@ def count_call(target: Target, *, answered: int, seconds: float) -> None:
     DURATION.labels(*labels, _status_class(answered)).observe(seconds)
 
 
+def watch_lane(lane: tuple[str, str], *, in_flight: Callable[[], float], waiting: Callable[[], float]) -> None:
+    """Read a lane's gauges (its namespace and name) from these functions at each scrape."""
+    CALLS_IN_FLIGHT.labels(lane[1], lane[0]).set_function(in_flight)
+    CALLS_WAITING.labels(lane[1], lane[0]).set_function(waiting)
+
+
 def forget_lane(lane: tuple[str, str]) -> None:
     """A lane (namespace and name) is gone, and so are its places."""
     for gauge in (CALLS_IN_FLIGHT, CALLS_WAITING):

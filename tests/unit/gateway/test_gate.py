@@ -68,9 +68,10 @@ class Stage:
         return self.gate.look(lane, model, skips=skips)
 
     def enter(self, model: str = "smollm2") -> Shut | Pass:
-        lane = self.views.lanes.get(KEY)
-        assert lane is not None
-        return self.gate.enter(lane, model, skips=False)
+        found = self.look(model)
+        if isinstance(found, Pass):
+            self.gate.take(found)
+        return found
 
     def seconds(self, model: str = "smollm2") -> float | None:
         """Until the model's cooldown is over; 0: it may be called."""
