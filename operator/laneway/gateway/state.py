@@ -175,7 +175,7 @@ class State:
         step = StepStatus(namespace=model.namespace, lane=model.lane, model=model.model)
         if failure is not None:
             entry.failure = failure.model_copy(update={"step": step})
-            self._evidence.failed(model, failure, run_uid=attempt.run_uid)
+            self._evidence.failed(model, entry.failure, run_uid=attempt.run_uid)
         elif end.turn:
             entry.failure, entry.finish_reason = None, end.finish_reason
             entry.where.served(step)
