@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from laneway.api.base import ATOMIC_LIST, Condition, Generation, Model, Time, list_map
+from laneway.api.modellane import Access
 from laneway.api.reasons import Cause, Outcome, Phase, ResetSource
 
 Tokens = Annotated[int, Field(ge=0, le=9_000_000_000_000_000)]
@@ -181,6 +182,9 @@ class Attempt(Model):
 
     id: int = Field(ge=1, le=1_000_000, description="Number of the attempt, from 1.")
     step: StepStatus = Field(description="Lane and model that it began on.")
+    access: Access | None = Field(
+        default=None, description="Who carries its calls, as its lane said when the slot was granted."
+    )
     pod: str | None = Field(default=None, max_length=253, description="Name of its pod.")
     pod_uid: str | None = Field(default=None, max_length=64, description="Uid of its pod.")
     admitted_time: Time | None = Field(default=None, description="When it got its slot.")
@@ -197,7 +201,11 @@ class Result(Model):
     """What the agent left."""
 
     summary: str | None = Field(
-        default=None, max_length=SUMMARY_LIMIT, description="The agent's own words, cut to 4096 characters."
+        default=None, max_length=SUMMARY_LIMIT, description="The agent's own words, cut to 4096 bytes."
+    )
+    truncated: bool | None = Field(
+        default=None,
+        description="True: the summary was cut. The whole may be in the log of the last attempt's pod, while that is kept.",
     )
     exit_code: int | None = Field(default=None, ge=-1, le=65535, description="Exit code of the agent.")
     finish_reason: str | None = Field(default=None, max_length=64, description="Why the model stopped, as it said.")

@@ -125,20 +125,22 @@ def gateway_usage(state: AttemptState, *, complete: bool | None) -> Usage:
     )
 
 
-def envelope_usage(envelope: EnvelopeSummary | None) -> Usage:
-    """The usage of a Direct attempt as its agent reported it; what it did not say stays unknown."""
-    if envelope is None or envelope.usage is None:
+def envelope_usage(envelope: EnvelopeSummary | None, *, priced_micro_usd: int | None = None) -> Usage:
+    """The usage of a Direct attempt as its agent reported it; what it did not say stays unknown. A cost that it reports wins (S4.34)."""
+    if envelope is None or (envelope.usage is None and envelope.reported_cost_micro_usd is None):
         return Usage(complete=False)
-    used = envelope.usage
+    used, reported = envelope.usage, envelope.reported_cost_micro_usd
+    cost = priced_micro_usd if reported is None else reported
+    source = CostSource.PRICED if reported is None else CostSource.REPORTED
     return Usage(
         turns=envelope.num_turns,
-        input_tokens=used.input_tokens,
-        cache_read_tokens=used.cache_read_tokens,
-        cache_write_tokens=used.cache_write_tokens,
-        output_tokens=used.output_tokens,
-        total_tokens=used.input_tokens + used.output_tokens,
-        cost_usd=None if envelope.reported_cost_micro_usd is None else format_usd(envelope.reported_cost_micro_usd),
-        cost_source=None if envelope.reported_cost_micro_usd is None else CostSource.REPORTED,
+        input_tokens=used.input_tokens if used else None,
+        cache_read_tokens=used.cache_read_tokens if used else None,
+        cache_write_tokens=used.cache_write_tokens if used else None,
+        output_tokens=used.output_tokens if used else None,
+        total_tokens=used.input_tokens + used.output_tokens if used else None,
+        cost_usd=None if cost is None else format_usd(cost),
+        cost_source=None if cost is None else source,
         source=UsageSource.ENVELOPE,
         complete=envelope.usage_is_total,
     )

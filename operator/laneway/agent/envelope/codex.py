@@ -16,7 +16,7 @@ from laneway.agent.envelope.fields import RAW_LIMIT, Json, count_of, object_of, 
 from laneway.agent.envelope.values import EnvelopeSummary, Usage
 
 _OWN = ("thread.", "turn.", "item.")
-_COMPLETED, _FAILED = "turn.completed", "turn.failed"
+_STARTED, _COMPLETED, _FAILED = "turn.started", "turn.completed", "turn.failed"
 
 
 def is_own(line: Json) -> bool:
@@ -26,13 +26,13 @@ def is_own(line: Json) -> bool:
 
 def read(objects: Sequence[Json]) -> EnvelopeSummary:
     """What these lines say."""
-    ends = [line for line in objects if line.get("type") in {_COMPLETED, _FAILED}]
-    end = ends[-1] if ends else {}
-    is_error = end.get("type") == _FAILED if ends else None
+    turns = [line for line in objects if line.get("type") in {_STARTED, _COMPLETED, _FAILED}]
+    end = turns[-1] if turns and turns[-1].get("type") != _STARTED else {}
+    is_error = end.get("type") == _FAILED if end else None
     raw = _error_words(end, objects) if is_error is not False else None
-    usages = [usage for usage in (_usage(line.get("usage")) for line in ends) if usage is not None]
+    usages = [usage for usage in (_usage(line.get("usage")) for line in turns) if usage is not None]
     return EnvelopeSummary(
-        finished=bool(ends),
+        finished=bool(end),
         result_text=_last_message(objects),
         is_error=is_error,
         raw_error=raw[:RAW_LIMIT] if raw is not None else None,

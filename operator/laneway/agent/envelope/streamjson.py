@@ -36,8 +36,7 @@ def read(objects: Sequence[Json]) -> EnvelopeSummary:
     """What these lines say."""
     messages = [object_of(o.get("message")) for o in objects if o.get("type") == "assistant"]
     events = [object_of(o.get("rate_limit_info")) for o in objects if o.get("type") == "rate_limit_event"]
-    results = [o for o in objects if o.get("type") == "result"]
-    result = results[-1] if results else {}
+    result = _last_result(objects)
     last = messages[-1] if messages else {}
     error = object_of(result.get("error"))
     is_error = _is_error(result, error)
@@ -45,7 +44,7 @@ def read(objects: Sequence[Json]) -> EnvelopeSummary:
     by_model = _by_model(result)
     total = _total(result, by_model)
     return EnvelopeSummary(
-        finished=bool(results),
+        finished=bool(result),
         result_text=_result_text(result, messages, objects),
         is_error=is_error,
         api_error_status=first_count(result.get("api_error_status"), error.get("code")),
@@ -64,6 +63,16 @@ def read(objects: Sequence[Json]) -> EnvelopeSummary:
             for e in events
         ),
     )
+
+
+def _last_result(objects: Sequence[Json]) -> Json:
+    """The last result line; none if the agent went on to work after it."""
+    told = [line for line in objects if line.get("type") == "result" or _is_work(line)]
+    return told[-1] if told and not _is_work(told[-1]) else {}
+
+
+def _is_work(line: Json) -> bool:
+    return line.get("type") == "assistant" and isinstance(object_of(line.get("message")).get("content"), list)
 
 
 def _is_error(result: Json, error: Json) -> bool | None:

@@ -32,7 +32,7 @@ class EnvelopeSummary:
     """What the end of a log says about the agent's work. None is not said by the log."""
 
     finished: bool
-    """A result line was seen."""
+    """A result line was seen, and no more work after it."""
     result_text: str | None = None
     """The text of the result line; without one, of the last assistant line."""
     is_error: bool | None = None
