@@ -94,6 +94,13 @@ def test_model_trouble_in_the_log_is_trouble_although_the_exit_code_is_0() -> No
     assert status.completion_time is None
 
 
+@pytest.mark.row("S0.2")
+def test_a_number_in_the_words_of_a_failed_agent_is_no_rate_limit() -> None:
+    words = EnvelopeSummary(finished=True, is_error=True, raw_error="model used 14290 tokens and gave up")
+    status = status_of(ended(1), words)
+    assert (status.reason, status.backoff) == (End.FAILED, None)
+
+
 def test_on_a_gateway_lane_exit_code_0_is_success_whatever_the_log_says() -> None:
     assert status_of(ended(0), BAD, direct=False).reason == End.COMPLETED
 
