@@ -32,10 +32,7 @@ _SOURCES = {
     ResetSource.SERVER_MISSING: "the server named no time",
     ResetSource.ESTIMATED: "our own estimate",
 }
-_NOT_LIVE = (
-    "which is Direct: what its calls use is known from the agent's log when it has ended, so no limit of cost, tokens or turns"
-    " can stop it before"
-)
+_NOT_LIVE = "which is Direct: what its calls use is known only when it has ended, so limits on that cannot be live"
 
 
 def step_name(namespace: str, lane: str, model: str | None, *, home: str) -> str:

@@ -87,6 +87,29 @@ def test_an_error_is_one_however_it_is_said(fields: dict[str, Any], is_error: bo
     assert (summary.is_error, summary.raw_error) == (is_error, raw)
 
 
+KEY = "sk-proj-" + "aB3_" * 12
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        pytest.param(f"Incorrect API key provided: {KEY}.", "Incorrect API key provided: (key).", id="a key"),
+        pytest.param("x" * 190 + f" {KEY}", "x" * 190 + " (key)", id="a key that the cut would have halved"),
+        pytest.param("API key AIza" + "Sy0" * 11 + " is bad", "API key (key) is bad", id="a key of Google's"),
+        pytest.param("Bearer " + "0a" * 24, "Bearer (key)", id="a long word of letters and digits"),
+        pytest.param(
+            "request 7f9c24e8-3b12-4fe1-a1d0-5b8e2c6f9a11 failed",
+            "request 7f9c24e8-3b12-4fe1-a1d0-5b8e2c6f9a11 failed",
+            id="the id of a request is none",
+        ),
+        pytest.param("rate_limit_error: sk-8 lanes", "rate_limit_error: sk-8 lanes", id="short words are none"),
+    ],
+)
+def test_an_error_shows_no_key(words: str, kept: str) -> None:
+    assert parse(log(result(is_error=True, result=words))).raw_error == kept
+    assert codex({"type": "turn.failed", "error": {"message": words}}).raw_error == kept
+
+
 # ---- Google's
 
 

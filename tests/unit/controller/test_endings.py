@@ -206,7 +206,7 @@ def test_that_no_limit_can_stop_a_direct_attempt_is_said_while_it_runs(status: A
     decision = decide_run(run_view(run(status=status), pods=(running(),), gateway=gateway(metered(closed=False))), NOW)
     message = next(c.message for c in decision.status.conditions if c.type == "Admitted")
     assert message.startswith("holds a slot of lane team-a/local")
-    assert ("no limit of cost, tokens or turns can stop it" in message) is told
+    assert ("limits on that cannot be live" in message) is told
 
 
 @pytest.mark.row("S4.21")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from laneway.agent.envelope.fields import RAW_LIMIT, Json, count_of, object_of, text_of
+from laneway.agent.envelope.fields import Json, count_of, error_words, object_of, text_of
 from laneway.agent.envelope.values import EnvelopeSummary, Usage
 
 _OWN = ("thread.", "turn.", "item.")
@@ -35,7 +35,7 @@ def read(objects: Sequence[Json]) -> EnvelopeSummary:
         finished=bool(end),
         result_text=_last_message(objects),
         is_error=is_error,
-        raw_error=raw[:RAW_LIMIT] if raw is not None else None,
+        raw_error=error_words(raw),
         usage=usages[-1] if usages else None,
         usage_is_total=end.get("type") == _COMPLETED and bool(usages),
     )

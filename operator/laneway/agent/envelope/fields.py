@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 
 RAW_LIMIT = 200
 """How many characters of an error are kept (S3.7)."""
+
+_LOOKED_AT = 2_000
+_KEY = re.compile(
+    r"\b(?:(?:sk|pk|rk)-[\w-]{8,}|AIza[\w-]{16,}|(?:hf|gh[opsu])_\w{16,}|(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{40,})"
+)
+"""What providers' keys look like, and any word so long that has letters and digits."""
 
 _MICROS = 1_000_000
 _MAX_DOLLARS = 10**6  # more is a broken log, not a cost
@@ -33,6 +40,11 @@ def object_of(value: object) -> Json:
 def text_of(value: object) -> str | None:
     """A text that can be written anywhere: halves of surrogate pairs are joined or replaced."""
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(value, str) else None
+
+
+def error_words(text: str | None) -> str | None:
+    """The beginning of an error's words without keys: a server may repeat the one that it refused, and the operator does not know it."""
+    return _KEY.sub("(key)", text[:_LOOKED_AT])[:RAW_LIMIT] if text is not None else None
 
 
 def bool_of(value: object) -> bool | None:

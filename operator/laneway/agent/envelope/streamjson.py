@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from laneway.agent.envelope.fields import (
-    RAW_LIMIT,
     Json,
     bool_of,
     count_of,
+    error_words,
     first_count,
     micros_of,
     object_of,
@@ -48,7 +48,7 @@ def read(objects: Sequence[Json]) -> EnvelopeSummary:
         result_text=_result_text(result, messages, objects),
         is_error=is_error,
         api_error_status=first_count(result.get("api_error_status"), error.get("code")),
-        raw_error=raw[:RAW_LIMIT] if raw is not None else None,
+        raw_error=error_words(raw),
         error_type=text_of(error.get("type")),
         model=next((m for m in (text_of(message.get("model")) for message in reversed(messages)) if m), None),
         finish_reason=(text_of(last.get("stop_reason")) or "")[:_FINISH_REASON_LIMIT] or None,

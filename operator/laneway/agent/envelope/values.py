@@ -38,7 +38,7 @@ class EnvelopeSummary:
     is_error: bool | None = None
     api_error_status: int | None = None
     raw_error: str | None = None
-    """The result's text when it is an error, cut to 200 characters."""
+    """The result's text when it is an error, cut to 200 characters; without what looks like a key."""
     error_type: str | None = None
     """The server's or the agent's name for the error."""
     model: str | None = None
