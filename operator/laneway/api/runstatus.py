@@ -19,6 +19,7 @@ SUMMARY_LIMIT = 4096
 CHAIN_LIMIT = 32
 """Steps of a chain once the fallbacks of its lanes are in it."""
 HISTORY_KEPT = 20
+MODELS_SHOWN = 16
 RESTORES_KEPT = 3
 RAW_LIMIT = 200
 
@@ -156,6 +157,16 @@ class Queue(Model):
     )
 
 
+class ModelUsage(Model):
+    """Tokens of one model."""
+
+    model: str = Field(min_length=1, max_length=256, description="Name of the model, as the agent says it.")
+    input_tokens: Tokens = Field(description="Input tokens, cached ones included.")
+    cache_read_tokens: Tokens | None = Field(default=None, description="Input tokens read from the provider's cache.")
+    cache_write_tokens: Tokens | None = Field(default=None, description="Input tokens written to the provider's cache.")
+    output_tokens: Tokens = Field(description="Output tokens.")
+
+
 class Usage(Model):
     """What the run's model calls used. Absent is unknown, never zero."""
 
@@ -168,6 +179,12 @@ class Usage(Model):
     cost_usd: MoneyText | None = Field(default=None, description="Cost in US dollars. Absent when a price is unknown.")
     cost_source: CostSource | None = Field(
         default=None, description="Priced: by the lane's prices. Reported: by the agent."
+    )
+    by_model: tuple[ModelUsage, ...] | None = Field(
+        default=None,
+        max_length=MODELS_SHOWN,
+        json_schema_extra=list_map("model"),
+        description="The same by model, of an attempt on a Direct lane whose log tells them apart. Whole or absent.",
     )
     source: UsageSource | None = Field(
         default=None, description="Gateway: metered on the wire. Envelope: read from the agent's log."

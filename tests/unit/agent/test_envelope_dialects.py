@@ -247,7 +247,8 @@ KINDS = ["assistant", "result", "message", "thread.started", "turn.completed", "
 FIELDS = ["usage", "stats", "modelUsage", "models", "item", "error", "errors", "content", "message", "status", "type"]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(FIELDS), inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=3),
+    max_leaves=6,
 )
 
 

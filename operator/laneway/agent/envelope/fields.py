@@ -18,7 +18,8 @@ _KEY = re.compile(
 
 _MICROS = 1_000_000
 _MAX_DOLLARS = 10**6  # more is a broken log, not a cost
-_MAX_COUNT = 10**12  # likewise; a sum of many such logs still fits into a status
+MAX_COUNT = 10**12
+"""More tokens are a broken log. A sum of many logs with so many still fits into a status."""
 
 Json = Mapping[str, object]
 
@@ -54,7 +55,7 @@ def bool_of(value: object) -> bool | None:
 
 def count_of(value: object) -> int | None:
     """A number of things."""
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_COUNT
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
     return value if is_count and isinstance(value, int) else None
 
 

@@ -139,7 +139,7 @@ def _total(result: Json, by_model: dict[str, Usage]) -> Usage | None:
 def _by_model(result: Json) -> dict[str, Usage]:
     """Empty as soon as the numbers of one model cannot be read: a part is not the whole."""
     models = object_of(result.get("modelUsage")) or object_of(object_of(result.get("stats")).get("models"))
-    read = {name: _model_usage(value) or _stats(value) for name, value in models.items()}
+    read = {text_of(name) or "": _model_usage(value) or _stats(value) for name, value in models.items()}
     known = {name: usage for name, usage in read.items() if usage is not None}
     return known if len(known) == len(read) else {}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from laneway.agent.envelope.fields import MAX_COUNT
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -58,12 +60,13 @@ class EnvelopeSummary:
 
 
 def added(usages: list[Usage]) -> Usage | None:
-    """The sum; None of nothing. A cache count that nobody told stays unknown."""
-    if not usages:
+    """The sum; None of nothing, and of more than can be true. A cache count that nobody told stays unknown."""
+    input_tokens, output_tokens = sum(u.input_tokens for u in usages), sum(u.output_tokens for u in usages)
+    if not usages or max(input_tokens, output_tokens) > MAX_COUNT:
         return None
     return Usage(
-        input_tokens=sum(usage.input_tokens for usage in usages),
-        output_tokens=sum(usage.output_tokens for usage in usages),
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
         cache_read_tokens=_known_sum([usage.cache_read_tokens for usage in usages]),
         cache_write_tokens=_known_sum([usage.cache_write_tokens for usage in usages]),
     )
