@@ -38,7 +38,9 @@ class Server:
             return web.json_response({"error": {"message": "no"}}, status=self.refused[model])
         if body.get("stream"):
             return web.Response(body=END, headers={"Content-Type": "text/event-stream"})
-        return web.json_response({"choices": [{"message": {"content": model}, "finish_reason": "stop"}], "usage": USAGE})
+        return web.json_response(
+            {"choices": [{"message": {"content": model}, "finish_reason": "stop"}], "usage": USAGE}
+        )
 
 
 def chained(kit: Kit, *steps: str, on: int = 0, version: int = 2, **lane: Any) -> None:

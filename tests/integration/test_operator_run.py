@@ -127,6 +127,23 @@ async def test_cancel_stops_the_pod_and_keeps_the_record(stage: Stage) -> None:
     await stage.gone(pod)
 
 
+async def test_a_direct_lane_may_be_deleted_under_a_running_run_which_ends_without_a_gateway(stage: Stage) -> None:
+    await stage.add_lane()
+    stage.start()
+    part = stage.node.play("hello", Part.held())
+    run = await stage.add_run()
+    await stage.has_pod(run, phase="Running")
+    said = (await stage.condition(run, "Admitted", "SlotGranted"))["message"]
+    assert "limits on that cannot be live" in said
+    await stage.kube.delete(MODEL_LANES, stage.namespace, "local")
+    part.released.set()
+    [ended] = await stage.finished(run)
+    assert condition(ended, "Finished")["reason"] == "Completed"
+    assert ended["status"]["attempts"][0]["access"] == "Direct"
+    assert ended["status"]["usage"] == {"complete": False}
+    assert ended["status"]["result"] == {"summary": "Paris.", "exitCode": 0}
+
+
 @pytest.mark.row("S2.20", "C25", "B18")
 async def test_deleting_a_running_run_stops_its_pod(stage: Stage) -> None:
     await stage.add_lane()

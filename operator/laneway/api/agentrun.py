@@ -144,6 +144,16 @@ class RunRetry(Model):
     )
 
 
+class ResultOptions(Model):
+    """What counts as a result."""
+
+    fail_if_no_output: bool = Field(
+        default=False,
+        description="True: an agent that exits with 0, made no model call and left no output has failed (NoOutput)."
+        " False: that is a warning.",
+    )
+
+
 class AgentRunSpec(Model):
     """What a person asks of a run."""
 
@@ -203,6 +213,7 @@ class AgentRunSpec(Model):
     not_before_time: Time | None = Field(default=None, description="The first attempt does not begin before this time.")
     timeouts: RunTimeouts = Field(default=RunTimeouts(), description="Limits of waiting and of an attempt.")
     retry: RunRetry = Field(default=RunRetry(), description="What is tried again.")
+    result: ResultOptions = Field(default=ResultOptions(), description="What counts as a result.")
     suspend: bool = Field(default=False, description="Begin no new attempt; a running one goes on to its end.")
     cancel: bool = Field(default=False, description="Stop now and keep the record. Cannot be taken back.")
     pod_ttl_seconds: int = Field(
@@ -233,6 +244,7 @@ class AgentRun(Model):
                 "dependsOn",
                 "notBeforeTime",
                 "retry",
+                "result",
                 "selection",
                 "onTransientError",
             )

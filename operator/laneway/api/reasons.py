@@ -54,6 +54,7 @@ class End(StrEnum):
 
     COMPLETED = "Completed"
     FAILED = "Failed"
+    NO_OUTPUT = "NoOutput"
     CANCELLED = "Cancelled"
     AUTH_FAILED = "AuthFailed"
     PERMANENT_MODEL_ERROR = "PermanentModelError"
@@ -147,6 +148,7 @@ class EventReason(StrEnum):
     SLOT_GRANTED = "SlotGranted"
     ATTEMPT_STARTED = "AttemptStarted"
     ATTEMPT_ENDED = "AttemptEnded"
+    NO_OUTPUT = "NoOutput"
     POD_LOST = "PodLost"
     RUN_FINISHED = "RunFinished"
     UNKNOWN_MODEL = "UnknownModel"

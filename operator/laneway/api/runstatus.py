@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from laneway.api.base import ATOMIC_LIST, Condition, Generation, Model, Time, list_map
+from laneway.api.modellane import Access
 from laneway.api.reasons import Cause, Outcome, Phase, ResetSource
 
 Tokens = Annotated[int, Field(ge=0, le=9_000_000_000_000_000)]
@@ -19,6 +20,7 @@ SUMMARY_LIMIT = 4096
 CHAIN_LIMIT = 32
 """Steps of a chain once the fallbacks of its lanes are in it."""
 HISTORY_KEPT = 20
+MODELS_SHOWN = 16
 RESTORES_KEPT = 3
 RAW_LIMIT = 200
 
@@ -160,6 +162,16 @@ class Queue(Model):
     )
 
 
+class ModelUsage(Model):
+    """Tokens of one model."""
+
+    model: str = Field(min_length=1, max_length=256, description="Name of the model, as the agent says it.")
+    input_tokens: Tokens = Field(description="Input tokens, cached ones included.")
+    cache_read_tokens: Tokens | None = Field(default=None, description="Input tokens read from the provider's cache.")
+    cache_write_tokens: Tokens | None = Field(default=None, description="Input tokens written to the provider's cache.")
+    output_tokens: Tokens = Field(description="Output tokens.")
+
+
 class Usage(Model):
     """What the run's model calls used. Absent is unknown, never zero."""
 
@@ -172,6 +184,12 @@ class Usage(Model):
     cost_usd: MoneyText | None = Field(default=None, description="Cost in US dollars. Absent when a price is unknown.")
     cost_source: CostSource | None = Field(
         default=None, description="Priced: by the lane's prices. Reported: by the agent."
+    )
+    by_model: tuple[ModelUsage, ...] | None = Field(
+        default=None,
+        max_length=MODELS_SHOWN,
+        json_schema_extra=list_map("model"),
+        description="The same by model, of an attempt on a Direct lane whose log tells them apart. Whole or absent.",
     )
     source: UsageSource | None = Field(
         default=None, description="Gateway: metered on the wire. Envelope: read from the agent's log."
@@ -187,6 +205,9 @@ class Attempt(Model):
     id: int = Field(ge=1, le=1_000_000, description="Number of the attempt, from 1.")
     step: StepStatus = Field(description="Lane and model that it uses, or used last; it holds a slot of this lane.")
     moved_time: Time | None = Field(default=None, description="When it came to this step. Absent: it began on it.")
+    access: Access | None = Field(
+        default=None, description="Who carries its calls, as its lane said when the slot was granted."
+    )
     pod: str | None = Field(default=None, max_length=253, description="Name of its pod.")
     pod_uid: str | None = Field(default=None, max_length=64, description="Uid of its pod.")
     admitted_time: Time | None = Field(default=None, description="When it got its slot.")
@@ -208,7 +229,11 @@ class Result(Model):
     """What the agent left."""
 
     summary: str | None = Field(
-        default=None, max_length=SUMMARY_LIMIT, description="The agent's own words, cut to 4096 characters."
+        default=None, max_length=SUMMARY_LIMIT, description="The agent's own words, cut to 4096 bytes."
+    )
+    truncated: bool | None = Field(
+        default=None,
+        description="True: the summary was cut. The whole may be in the log of the last attempt's pod, while that is kept.",
     )
     exit_code: int | None = Field(default=None, ge=-1, le=65535, description="Exit code of the agent.")
     finish_reason: str | None = Field(default=None, max_length=64, description="Why the model stopped, as it said.")

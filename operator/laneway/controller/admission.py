@@ -26,8 +26,8 @@ def granted_status(grant: Grant, now: datetime) -> AgentRunStatus:
             "next_attempt_time": None,
         }
     )
-    lane = f"{attempt.step.namespace}/{attempt.step.lane}"
-    said = status.active_conditions(Phase.STARTING, "Starting", "its pod is being made", lane=lane)
+    lane, message = wording.held_lane(attempt), "its pod is being made"
+    said = status.active_conditions(Phase.STARTING, "Starting", message, lane=lane)
     return status.with_conditions(run, changed, said, phase=Phase.STARTING, reason="Starting", now=now)
 
 

@@ -134,7 +134,7 @@ def _places(view: LaneView, line: _Line, gated: Mapping[str, Gate], *, used: int
 
 def _attempt(run: Run, view: LaneView, now: datetime) -> Attempt:
     number = (run.status.attempt or 0) + 1
-    return Attempt(id=number, step=granted_step(run, view.lane), admitted_time=now)
+    return Attempt(id=number, step=granted_step(run, view.lane), access=view.lane.spec.access, admitted_time=now)
 
 
 def _over_capacity(view: LaneView, held: frozenset[Held], slots: int) -> tuple[Run, ...]:

@@ -71,7 +71,7 @@ def _late_usage(view: RunView, now: datetime) -> RunDecision | None:
     """The gateway was away when the run ended; its totals are entered once it is back."""
     attempts = view.run.status.attempts
     owed = bool(attempts) and attempts[-1].usage is not None and attempts[-1].usage.source is None
-    if not owed or view.lane is None or view.lane.direct or view.gateway.down_since or not view.gateway.known:
+    if not owed or view.direct or view.gateway.down_since or not view.gateway.known:
         return None
     state = view.gateway.state
     if state is None or not state.closed:
@@ -258,7 +258,7 @@ def _active(view: RunView, now: datetime, phase: Phase, reason: str, message: st
                 "start_time": run.status.start_time or pod.started,
             }
         )
-    lane = f"{attempt.step.namespace}/{attempt.step.lane}" if attempt else ""
+    lane = wording.held_lane(attempt) if attempt else ""
     said = status.active_conditions(phase, reason, message, lane=lane)
     return status.with_conditions(run, next_status, said, phase=phase, reason=reason, now=now)
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from laneway.api.gatewaystate import AttemptState, CallFailure
 from laneway.api.reasons import Cause, End, EventReason, Outcome, Phase, Waiting
-from laneway.api.runstatus import ATTEMPTS_KEPT, SUMMARY_LIMIT, AgentRunStatus, Attempt, Result, Trouble, Usage
-from laneway.controller import status
+from laneway.api.runstatus import ATTEMPTS_KEPT, AgentRunStatus, Attempt, Trouble, Usage
+from laneway.controller import nooutput, status
+from laneway.controller.agentcost import priced_micro_usd
 from laneway.controller.decision import RunDecision
 from laneway.controller.diagnosis import diagnose
 from laneway.controller.effects import Effect, EventType, PostEvent
+from laneway.controller.logresult import corrected
 from laneway.controller.logtrouble import trouble_of
 from laneway.controller.podfacts import PodFacts
+from laneway.controller.results import result_of
 from laneway.controller.views import RunView
 
 GATEWAY_AWAY_FOR = timedelta(seconds=60)
@@ -39,22 +42,40 @@ class Verdict:
     """The model call that failed last, if that ended the attempt."""
     trouble: Trouble | None = None
     """The same, as the run's status keeps it for its lane."""
+    empty: bool = False
+    """The agent says that it is done, and nothing that it did can be seen."""
 
 
 def judge(view: RunView, pod: PodFacts) -> Verdict:
-    """The verdict on a pod that has ended and was closed: disruption, exit 0, model trouble, exit code, in this order."""
-    ending = diagnose(pod, stopped_by_us=view.run.spec.cancel)
+    """The verdict on a pod that has ended and was closed: disruption, exit 0, model trouble, exit code, in this order.
+
+    A result line in the agent's log may say better than the exit code how it ended: see ``logresult``.
+    """
+    diagnosed = diagnose(pod, stopped_by_us=view.run.spec.cancel)
+    ending = corrected(diagnosed, pod, view.envelope, direct=view.direct)
     verdict = Verdict(ending.outcome, ending.end, ending.message, exit_code=ending.exit_code)
+    if ending.outcome is Outcome.SUCCEEDED and nooutput.did_nothing(view, pod):
+        return _doubted(view, verdict)
     if ending.end is not End.FAILED:
         return verdict
     state = view.gateway.state
-    if _uses_gateway(view) and (state is None or not state.closed or _lost_its_gateway(view, pod, state)):
+    if not view.direct and (state is None or not state.closed or _lost_its_gateway(view, pod, state)):
         message = f"{ending.message}; the gateway was away, so the attempt is begun again"
         return Verdict(Outcome.DISRUPTED, End.GATEWAY_UNAVAILABLE, message, exit_code=ending.exit_code)
-    failure = state.failure if _uses_gateway(view) and state else _told_by_log(view, pod)
+    failure = _told_by_log(view, pod) if view.direct else state.failure if state else None
     if failure is not None:
         return _model_trouble(verdict, failure)
     return Verdict(ending.outcome, ending.end, ending.message, Cause.TASK_FAILURE, ending.exit_code)
+
+
+def _doubted(view: RunView, verdict: Verdict) -> Verdict:
+    """Success without a deed: a warning, or a failure if the run asks for that."""
+    message = f"{verdict.message}, but {nooutput.WORDS}"
+    if not view.run.spec.result.fail_if_no_output:
+        return replace(verdict, message=message, empty=True)
+    return replace(
+        verdict, outcome=Outcome.FAILED, end=End.NO_OUTPUT, message=message, cause=Cause.TASK_FAILURE, empty=True
+    )
 
 
 def _lost_its_gateway(view: RunView, pod: PodFacts, state: AttemptState) -> bool:
@@ -82,7 +103,7 @@ def _model_trouble(verdict: Verdict, failure: CallFailure) -> Verdict:
 def is_settled(view: RunView, now: datetime) -> bool:
     """Whether nothing more can come from the gateway for the current attempt."""
     attempt, state = view.run.current, view.gateway.state
-    if attempt is None or not _uses_gateway(view):
+    if attempt is None or view.direct:
         return True
     if view.pod is None and attempt.pod_uid is None and (state is None or state.calls == 0):
         return True
@@ -131,8 +152,12 @@ def end_run(view: RunView, now: datetime, verdict: Verdict, update: dict[str, ob
     effects: tuple[Effect, ...] = ()
     if run.current is not None:
         attempts, usage = close_books(view, now, verdict)
-        changes |= {"attempts": attempts, "usage": usage, "result": _result(view, verdict)}
-        effects = (ended_event(attempts[-1].id, verdict),)
+        changes |= {
+            "attempts": attempts,
+            "usage": usage,
+            "result": result_of(view, succeeded=verdict.outcome is Outcome.SUCCEEDED, exit_code=verdict.exit_code),
+        }
+        effects = (ended_event(attempts[-1].id, verdict), *_doubt(attempts[-1].id, verdict))
     good = verdict.end in status.GOOD_ENDS
     next_status = status.with_conditions(
         run,
@@ -191,13 +216,17 @@ def shown(attempt: Attempt) -> str:
     return f"{attempt.step.namespace}/{attempt.step.lane} ({attempt.step.model})"
 
 
-def _uses_gateway(view: RunView) -> bool:
-    return view.lane is None or not view.lane.direct
-
-
 def ended_event(number: int, verdict: Verdict) -> PostEvent:
     """The Event of an attempt's end."""
     return PostEvent(EventReason.ATTEMPT_ENDED, f"attempt {number}: {verdict.message}", key=f"ended-{number}")
+
+
+def _doubt(number: int, verdict: Verdict) -> tuple[PostEvent, ...]:
+    """A success that shows no deed is a warning of its own; a failure says it itself."""
+    if not verdict.empty or verdict.outcome is not Outcome.SUCCEEDED:
+        return ()
+    message = f"attempt {number}: {verdict.message}"
+    return (PostEvent(EventReason.NO_OUTPUT, message, key=f"no-output-{number}", type=EventType.WARNING),)
 
 
 def close_books(view: RunView, now: datetime, verdict: Verdict) -> tuple[tuple[Attempt, ...], Usage]:
@@ -224,8 +253,9 @@ def close_books(view: RunView, now: datetime, verdict: Verdict) -> tuple[tuple[A
 
 def final_usage(view: RunView, attempt: Attempt) -> Usage:
     """What an attempt that has ended used, as far as anybody can tell."""
-    if not _uses_gateway(view):
-        return status.envelope_usage(view.envelope)
+    if view.direct:
+        priced = priced_micro_usd(view.envelope, view.lane, attempt.step.model)
+        return status.envelope_usage(view.envelope, priced_micro_usd=priced)
     state = view.gateway.state
     if state is not None and state.closed:
         return status.gateway_usage(state, complete=True)
@@ -233,18 +263,6 @@ def final_usage(view: RunView, attempt: Attempt) -> Usage:
         return Usage(turns=0, input_tokens=0, output_tokens=0, total_tokens=0, complete=True)
     known = attempt.usage or Usage()
     return known.model_copy(update={"complete": False, "source": None})
-
-
-def _result(view: RunView, verdict: Verdict) -> Result:
-    pod, state, envelope = view.pod, view.gateway.state, view.envelope
-    words = pod.agent.message if pod and pod.agent else ""
-    if envelope and envelope.result_text and not words:
-        words = envelope.result_text
-    return Result(
-        summary=words[:SUMMARY_LIMIT] or None if verdict.outcome is Outcome.SUCCEEDED else None,
-        exit_code=verdict.exit_code,
-        finish_reason=envelope.finish_reason if envelope else state.finish_reason if state else None,
-    )
 
 
 def over_capacity(view: RunView, now: datetime) -> RunDecision:

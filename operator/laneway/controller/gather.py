@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from datetime import datetime
 
-from laneway.agent.envelope import EnvelopeSummary, parse
 from laneway.api import names
+from laneway.api.gatewaystate import AttemptState
 from laneway.controller.activemodel import was_touched
 from laneway.controller.aftermath import has_other_step
+from laneway.controller.agentlog import AgentLog, read_end
 from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.livewalk import find_walk
+from laneway.controller.logresult import wants_log
 from laneway.controller.place import Place
 from laneway.controller.podfacts import PodFacts, parse_time, read_pod
-from laneway.controller.presets import LogParser, Preset
-from laneway.controller.views import Lane, PodRefusal, Run, RunView, Surroundings, Walk
+from laneway.controller.presets import Preset
+from laneway.controller.views import Lane, PodRefusal, Run, RunView, Surroundings, Walk, is_direct
 from laneway.controller.world import World
 from laneway.kube.client import Kube
-from laneway.kube.errors import Forbidden, Invalid, NotFound, Unavailable
+from laneway.kube.errors import Forbidden, NotFound
 from laneway.kube.resources import AGENT_RUNS, CONFIG_MAPS, NODES, PODS, JsonObject, Key
 from laneway.rules.chain import Chain
 from laneway.rules.token import AttemptId, TokenKeys, sign
 
 log = logging.getLogger(__name__)
-
-_LOG_LINES = 50
-_LOG_BYTES = 1_048_576
-_LOG_SECONDS = 10
 
 
 class Gatherer:
@@ -61,6 +58,8 @@ class Gatherer:
         chain, lanes = (Chain(), {}) if run.finished else self._world.chain(run)
         pods = await self._pods(run)
         current = next((pod for pod in pods if pod.attempt == run.status.attempt), None)
+        gateway = self._gateway.attempt_view(run.meta.uid, run.status.attempt)
+        said = await self._log(run, lane, current, gateway.state)
         return RunView(
             run=run,
             surroundings=self._surroundings(run),
@@ -70,8 +69,9 @@ class Gatherer:
             peers={key: self._world.peers(one) for key, one in lanes.items()},
             place=self.places.get(Key(*run.lane_key), {}).get(run.meta.uid),
             pods=pods,
-            gateway=self._gateway.attempt_view(run.meta.uid, run.status.attempt),
-            envelope=await self._envelope(run, lane, self._presets.get(run.spec.agent.preset), current),
+            gateway=gateway,
+            envelope=said.envelope,
+            log_blank=said.blank,
             presets=self._presets,
             refusal=refusal,
             lost_nodes=await self._lost_nodes(pods),
@@ -152,27 +152,15 @@ class Gatherer:
         self._world.absorb(PODS, raw)
         return (*pods, found)
 
-    async def _envelope(
-        self, run: Run, lane: Lane | None, preset: Preset | None, pod: PodFacts | None
-    ) -> EnvelopeSummary | None:
-        """The agent's log, on Direct lanes once its pod has ended: there is no gateway to ask."""
-        wanted = run.admitted and lane and lane.direct and preset and preset.log_parser is LogParser.STREAM_JSON
-        if not wanted or pod is None or not pod.finished or pod.agent is None:
-            return None
-        try:
-            async with asyncio.timeout(_LOG_SECONDS):
-                text = await self._kube.read_log(
-                    pod.namespace,
-                    pod.name,
-                    container=names.AGENT_CONTAINER,
-                    tail_lines=_LOG_LINES,
-                    limit_bytes=_LOG_BYTES,
-                )
-        except (NotFound, Invalid, Unavailable, TimeoutError) as error:
-            # A node that is away answers with 500 for good; the end of a run must not hang on its log.
-            log.warning("the agent's log was not read", extra={"pod": pod.name, "why": repr(error)})
-            return None
-        return parse(text)
+    async def _log(self, run: Run, lane: Lane | None, pod: PodFacts | None, state: AttemptState | None) -> AgentLog:
+        """The end of the agent's log, where it can tell what nothing else does."""
+        preset = self._presets.get(run.spec.agent.preset)
+        if pod is None or preset is None or run.current is None:
+            return AgentLog()
+        direct = is_direct(run.current, lane)
+        if not wants_log(pod, preset.log_parser, state, direct=direct):
+            return AgentLog()
+        return await read_end(self._kube, pod, preset.log_parser)
 
     async def _lost_nodes(self, pods: tuple[PodFacts, ...]) -> dict[str, datetime]:
         """Nodes that do not answer, among those of unfinished pods that are not ready. Without the right to ask: none."""

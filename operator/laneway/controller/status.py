@@ -10,11 +10,12 @@ from laneway.agent.envelope import EnvelopeSummary
 from laneway.api.base import Condition
 from laneway.api.gatewaystate import AttemptState
 from laneway.api.reasons import Admitted, End, Phase, RunCondition, Waiting
-from laneway.api.runstatus import AgentRunStatus, CostSource, Usage, UsageSource
+from laneway.api.runstatus import MODELS_SHOWN, AgentRunStatus, CostSource, ModelUsage, Usage, UsageSource
 from laneway.controller.views import Run
 from laneway.rules.money import format_usd, parse_usd
 
 _MESSAGE_LIMIT = 4096
+_MODEL_NAME_LIMIT = 256
 
 GOOD_ENDS = frozenset({End.COMPLETED, End.TRANSIENT_STOP})
 
@@ -125,22 +126,42 @@ def gateway_usage(state: AttemptState, *, complete: bool | None) -> Usage:
     )
 
 
-def envelope_usage(envelope: EnvelopeSummary | None) -> Usage:
-    """The usage of a Direct attempt as its agent reported it; what it did not say stays unknown."""
-    if envelope is None or envelope.usage is None:
+def envelope_usage(envelope: EnvelopeSummary | None, *, priced_micro_usd: int | None = None) -> Usage:
+    """The usage of a Direct attempt as its agent reported it; what it did not say stays unknown. A cost that it reports wins (S4.34)."""
+    if envelope is None or (envelope.usage is None and envelope.reported_cost_micro_usd is None):
         return Usage(complete=False)
-    used = envelope.usage
+    used, reported = envelope.usage, envelope.reported_cost_micro_usd
+    cost = priced_micro_usd if reported is None else reported
+    source = CostSource.PRICED if reported is None else CostSource.REPORTED
     return Usage(
         turns=envelope.num_turns,
-        input_tokens=used.input_tokens,
-        cache_read_tokens=used.cache_read_tokens,
-        cache_write_tokens=used.cache_write_tokens,
-        output_tokens=used.output_tokens,
-        total_tokens=used.input_tokens + used.output_tokens,
-        cost_usd=None if envelope.reported_cost_micro_usd is None else format_usd(envelope.reported_cost_micro_usd),
-        cost_source=None if envelope.reported_cost_micro_usd is None else CostSource.REPORTED,
+        input_tokens=used.input_tokens if used else None,
+        cache_read_tokens=used.cache_read_tokens if used else None,
+        cache_write_tokens=used.cache_write_tokens if used else None,
+        output_tokens=used.output_tokens if used else None,
+        total_tokens=used.input_tokens + used.output_tokens if used else None,
+        cost_usd=None if cost is None else format_usd(cost),
+        cost_source=None if cost is None else source,
+        by_model=_by_model(envelope),
         source=UsageSource.ENVELOPE,
         complete=envelope.usage_is_total,
+    )
+
+
+def _by_model(envelope: EnvelopeSummary) -> tuple[ModelUsage, ...] | None:
+    """Whole, or not at all: more models than are shown, or names that cannot be, leave it out."""
+    names = envelope.usage_by_model
+    if not 0 < len(names) <= MODELS_SHOWN or not all(0 < len(name) <= _MODEL_NAME_LIMIT for name in names):
+        return None
+    return tuple(
+        ModelUsage(
+            model=name,
+            input_tokens=used.input_tokens,
+            cache_read_tokens=used.cache_read_tokens,
+            cache_write_tokens=used.cache_write_tokens,
+            output_tokens=used.output_tokens,
+        )
+        for name, used in sorted(envelope.usage_by_model.items())
     )
 
 

@@ -292,7 +292,9 @@ class RunView:
     pods: tuple[PodFacts, ...] = ()
     gateway: GatewayView = GatewayView()
     envelope: EnvelopeSummary | None = None
-    """The agent's log, read on Direct lanes once the pod has ended."""
+    """The end of the agent's log, read once the pod has ended if it can tell what nothing else does. Its usage counts on Direct lanes only."""
+    log_blank: bool | None = None
+    """Whether that log was empty; None: it was not read."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
     refusal: PodRefusal | None = None
     lost_nodes: Mapping[str, datetime] = field(default_factory=dict)
@@ -314,6 +316,12 @@ class RunView:
         """The pod of the current attempt."""
         attempt = self.run.status.attempt
         return next((pod for pod in self.pods if pod.attempt == attempt), None)
+
+    @property
+    def direct(self) -> bool:
+        """Whether the gateway sees nothing of the latest attempt's calls."""
+        attempts = self.run.status.attempts
+        return is_direct(attempts[-1] if attempts else None, self.lane)
 
 
 @dataclass(frozen=True)
@@ -370,6 +378,12 @@ class LaneView:
         probe, meta = self.probe, self.lane.meta
         current = probe is not None and probe.uid == meta.uid and probe.generation == meta.generation
         return probe if current else None
+
+
+def is_direct(attempt: Attempt | None, lane: Lane | None) -> bool:
+    """Whether an attempt calls the model server itself: as its grant says, whatever became of its lane since; else as the lane says."""
+    granted = attempt.access if attempt else None
+    return (granted or (lane.spec.access if lane else Access.GATEWAY)) is Access.DIRECT
 
 
 def is_on(attempt: Attempt, lane: Lane) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from laneway.api.base import format_time
+from laneway.api.modellane import Access
 from laneway.api.reasons import Cause, ResetSource
+from laneway.api.runstatus import Attempt
 from laneway.rules.cooldown import Cooldown
 
 CAUSES = {
@@ -30,12 +32,19 @@ _SOURCES = {
     ResetSource.SERVER_MISSING: "the server named no time",
     ResetSource.ESTIMATED: "our own estimate",
 }
+_NOT_LIVE = "which is Direct: what its calls use is known only when it has ended, so limits on that cannot be live"
 
 
 def step_name(namespace: str, lane: str, model: str | None, *, home: str) -> str:
     """A step as ``lane/model``, with its namespace where that is not the run's."""
     parts = ([] if namespace == home else [namespace]) + [lane] + ([model] if model else [])
     return "/".join(parts)
+
+
+def held_lane(attempt: Attempt) -> str:
+    """The lane whose slot an attempt holds; with a Direct one, what nobody can know or stop while the agent runs."""
+    lane = f"{attempt.step.namespace}/{attempt.step.lane}"
+    return f"{lane}, {_NOT_LIVE}" if attempt.access is Access.DIRECT else lane
 
 
 def clock(moment: datetime, now: datetime) -> str:

@@ -187,6 +187,7 @@ def test_columns_and_selectable_fields_name_fields_that_exist(kind: crds.Kind) -
                 "priority",
                 "timeouts",
                 "retry",
+                "result",
                 "suspend",
                 "cancel",
                 "podTTLSeconds",

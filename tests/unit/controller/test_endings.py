@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from laneway.agent.envelope import EnvelopeSummary
+from laneway.agent.envelope import Usage as AgentUsage
+from laneway.api.modellane import Access
 from laneway.api.reasons import End, EventReason, Outcome, Waiting
 from laneway.api.runstatus import AgentRunStatus, Usage
 from laneway.controller import endings
 from laneway.controller.decide_run import decide_run
 from laneway.controller.effects import CloseAttempt, DeletePod, EventType, PostEvent
 from laneway.controller.endings import Verdict
-from support.builders import NOW, admitted, at, attempt, ended, gateway, lane, metered, run, run_view, running
+from laneway.controller.views import Lane
+from support.builders import (
+    NOW,
+    admitted,
+    at,
+    attempt,
+    condition,
+    ended,
+    gateway,
+    lane,
+    metered,
+    run,
+    run_view,
+    running,
+)
 
 STARTED = admitted(pod="hello-hello-01-1", pod_uid="pod-uid", start_time=at(2))
 DIRECT = lane(spec={"access": "Direct"})
@@ -94,22 +111,6 @@ def test_the_words_of_a_failed_agent_are_no_summary() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "summary"),
-    [
-        pytest.param("Paris.", "Paris.", id="the termination message comes first"),
-        pytest.param("", "from the log", id="then the log"),
-        pytest.param("x" * 5000, "x" * 4096, id="cut to what the API takes"),
-    ],
-)
-def test_where_the_summary_comes_from(message: str, summary: str) -> None:
-    envelope = EnvelopeSummary(finished=True, result_text="from the log")
-    view = run_view(run(status=STARTED), lane=DIRECT, pods=(ended(0, message=message),), envelope=envelope)
-    decision = endings.end_run(view, NOW, Verdict(Outcome.SUCCEEDED, End.COMPLETED, "done", exit_code=0))
-    assert decision.status.result is not None
-    assert decision.status.result.summary == summary
-
-
-@pytest.mark.parametrize(
     ("end", "outcome", "severity"),
     [
         (End.COMPLETED, Outcome.SUCCEEDED, EventType.NORMAL),
@@ -153,3 +154,62 @@ def test_a_pod_that_has_not_started_is_stopped_with_grace_so_that_it_is_seen_unt
     [stop] = decide_run(run_view(waiting, pods=(pending,)), NOW).effects
     assert isinstance(stop, DeletePod)
     assert stop.grace_seconds == 15
+
+
+# ---- a Direct lane that is deleted, or made anew as another
+
+
+BEGUN_DIRECT = admitted(pod="hello-hello-01-1", pod_uid="pod-uid", start_time=at(2), access=Access.DIRECT)
+BEGUN_GATEWAY = admitted(pod="hello-hello-01-1", pod_uid="pod-uid", start_time=at(2), access=Access.GATEWAY)
+
+
+@pytest.mark.parametrize("left", [None, lane()], ids=["deleted", "made anew for the gateway"])
+def test_an_attempt_that_began_on_a_direct_lane_needs_no_gateway_to_end(left: Lane | None) -> None:
+    envelope = EnvelopeSummary(finished=True, is_error=False, usage=AgentUsage(20, 8), usage_is_total=True)
+    view = run_view(run(status=BEGUN_DIRECT), lane=left, pods=(ended(0, message="Paris."),), envelope=envelope)
+    view = replace(view, gateway=gateway(down_since=at(-5)))
+    decision = decide_run(view, NOW)
+    assert decision.status.reason == End.COMPLETED
+    assert not [effect for effect in decision.effects if isinstance(effect, CloseAttempt)]
+    usage = decision.status.usage
+    assert usage is not None
+    assert (usage.source, usage.input_tokens, usage.complete) == ("Envelope", 20, True)
+
+
+def test_an_attempt_that_began_on_a_gateway_lane_is_closed_though_its_lane_is_direct_now() -> None:
+    decision = decide_run(run_view(run(status=BEGUN_GATEWAY), lane=DIRECT, pods=(ended(0),)), NOW)
+    assert decision.effects == (CloseAttempt("hello-0123456789", 1),)
+
+
+@pytest.mark.parametrize("left", [None, lane()], ids=["deleted", "made anew for the gateway"])
+def test_the_gateway_is_not_asked_later_for_what_it_never_saw(left: Lane | None) -> None:
+    unknown = Usage(complete=False)
+    over = AgentRunStatus(
+        conditions=(condition("Admitted", "False", "Finished"), condition("Finished", "True", "Completed")),
+        attempt=1,
+        attempts=(attempt(1, usage=unknown, access=Access.DIRECT),),
+        usage=unknown,
+        completion_time=at(10),
+    )
+    decision = decide_run(run_view(run(status=over), lane=left), at(20))
+    assert (decision.status, decision.effects) == (over, ())
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        pytest.param(BEGUN_DIRECT, True, id="said on a Direct lane"),
+        pytest.param(BEGUN_GATEWAY, False, id="not on a Gateway lane"),
+    ],
+)
+def test_that_no_limit_can_stop_a_direct_attempt_is_said_while_it_runs(status: AgentRunStatus, *, told: bool) -> None:
+    decision = decide_run(run_view(run(status=status), pods=(running(),), gateway=gateway(metered(closed=False))), NOW)
+    message = next(c.message for c in decision.status.conditions if c.type == "Admitted")
+    assert message.startswith("holds a slot of lane team-a/local")
+    assert ("limits on that cannot be live" in message) is told
+
+
+@pytest.mark.row("S4.21")
+def test_a_direct_attempt_whose_log_is_gone_has_unknown_usage_not_none() -> None:
+    usage = decide_run(run_view(run(status=BEGUN_DIRECT), pods=(ended(0),)), NOW).status.usage
+    assert usage == Usage(complete=False)

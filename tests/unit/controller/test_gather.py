@@ -34,33 +34,37 @@ class Logs(MemoryKube):
         return LOG
 
 
-def status() -> AgentRunStatus:
+def status(**begun: Any) -> AgentRunStatus:
     """Attempt 1 holds a slot."""
     told = {"status": "True", "reason": "SlotGranted", "message": "", "lastTransitionTime": "2026-03-01T12:00:00Z"}
     return AgentRunStatus.model_validate(
         {
             "conditions": [{**told, "type": "Admitted", "observedGeneration": 1}],
             "attempt": 1,
-            "attempts": [{"id": 1, "step": STEP, "admittedTime": "2026-03-01T12:00:00Z"}],
+            "attempts": [{"id": 1, "step": STEP, "admittedTime": "2026-03-01T12:00:00Z", **begun}],
             "step": STEP,
         }
     )
 
 
-def ended_pod(run: str) -> JsonObject:
-    ended = {"exitCode": 1, "startedAt": "2026-03-01T12:00:02Z", "finishedAt": "2026-03-01T12:00:10Z"}
+def ended_pod(run: str, *, code: int, message: str) -> JsonObject:
+    ended = {"exitCode": code, "startedAt": "2026-03-01T12:00:02Z", "finishedAt": "2026-03-01T12:00:10Z"}
     pod = raw_pod(run, phase="Failed")
-    return {
-        **pod,
-        "status": {
-            **pod["status"],
-            "containerStatuses": [{"name": names.AGENT_CONTAINER, "state": {"terminated": ended}}],
-        },
-    }
+    container = {"name": names.AGENT_CONTAINER, "state": {"terminated": {**ended, "message": message}}}
+    return {**pod, "status": {**pod["status"], "containerStatuses": [container]}}
 
 
-async def view_of(run: str, *, preset: str, parser: LogParser) -> RunView:
-    """The view of a run of a Direct lane whose agent has failed, with a preset of any name that reads logs in one way."""
+async def view_of(
+    run: str = "hello",
+    *,
+    preset: str = "laneway",
+    parser: LogParser = LogParser.STREAM_JSON,
+    lane: JsonObject | None = None,
+    code: int = 1,
+    message: str = "",
+    **begun: Any,
+) -> RunView:
+    """The view of a run whose agent has ended, with a preset of any name that reads logs in one way."""
     kube: Any = Logs()
     world = World(
         Cache(lanes_of_run=lanes_of_run, chain_of_run=chain_of_run, dependencies_of_run=dependencies_of_run),
@@ -70,9 +74,10 @@ async def view_of(run: str, *, preset: str, parser: LogParser) -> RunView:
     def add(resource: Resource, obj: JsonObject) -> None:
         world.absorb(resource, kube.add(resource, obj))
 
-    add(MODEL_LANES, raw_lane())
-    add(AGENT_RUNS, raw_run(run, spec={"agent": {"preset": preset}}, status=status()))
-    add(PODS, ended_pod(run))
+    if lane is not None:
+        add(MODEL_LANES, lane)
+    add(AGENT_RUNS, raw_run(run, spec={"agent": {"preset": preset}}, status=status(**begun)))
+    add(PODS, ended_pod(run, code=code, message=message))
     gatherer = Gatherer(
         kube=kube,
         world=world,
@@ -97,7 +102,7 @@ async def view_of(run: str, *, preset: str, parser: LogParser) -> RunView:
     ],
 )
 async def test_the_log_is_read_as_the_preset_says_whatever_anything_is_called(run: str, preset: str) -> None:
-    view = await view_of(run, preset=preset, parser=LogParser.STREAM_JSON)
+    view = await view_of(run, preset=preset, lane=raw_lane())
     assert view.envelope is not None
     found = trouble_of(view.envelope, sent=at(2), seen=at(10))
     assert found is not None
@@ -106,4 +111,26 @@ async def test_the_log_is_read_as_the_preset_says_whatever_anything_is_called(ru
 
 @pytest.mark.row("S3.8")
 async def test_a_preset_without_a_parser_has_no_log_read_however_it_is_called() -> None:
-    assert (await view_of("hello", preset="laneway", parser=LogParser.NONE)).envelope is None
+    assert (await view_of(parser=LogParser.NONE, lane=raw_lane())).envelope is None
+
+
+GATEWAY = raw_lane(spec={"access": "Gateway"})
+
+
+@pytest.mark.parametrize(
+    ("case", "is_read"),
+    [
+        pytest.param({"lane": raw_lane()}, True, id="on a Direct lane"),
+        pytest.param({"access": "Direct"}, True, id="of an attempt that began on a Direct lane which is gone"),
+        pytest.param({"lane": GATEWAY, "access": "Direct"}, True, id="or was made anew as another"),
+        pytest.param({"lane": GATEWAY}, False, id="not on a Gateway lane"),
+        pytest.param({"lane": raw_lane(), "access": "Gateway"}, False, id="nor of an attempt that began on one"),
+        pytest.param({"lane": GATEWAY, "code": 143}, True, id="there of one that was killed"),
+        pytest.param({"lane": GATEWAY, "code": 0}, True, id="and of one that left no summary"),
+        pytest.param({"lane": GATEWAY, "code": 0, "message": "Paris."}, False, id="not of one that left one"),
+    ],
+)
+async def test_whose_log_is_read(case: dict[str, Any], *, is_read: bool) -> None:
+    view = await view_of(**case)
+    assert (view.envelope is not None) is is_read
+    assert view.log_blank is (False if is_read else None)

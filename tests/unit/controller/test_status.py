@@ -203,3 +203,26 @@ def test_the_words_for_people_stand_beside_the_conditions() -> None:
     said = finished_conditions(End.FAILED, "m")
     written = with_conditions(run(), AgentRunStatus(), said, phase=Phase.FAILED, reason="Failed", now=NOW)
     assert (written.phase, written.reason, written.observed_generation) == (Phase.FAILED, "Failed", 1)
+
+
+@pytest.mark.row("S2.40")
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        pytest.param(["big", "small"], ["big", "small"], id="each model"),
+        pytest.param(
+            [f"m{n:02}" for n in range(16)], [f"m{n:02}" for n in range(16)], id="as many as there is room for"
+        ),
+        pytest.param([f"m{n:02}" for n in range(17)], [], id="none of more than that"),
+        pytest.param(["big", ""], [], id="none if one has no name"),
+        pytest.param(["m" * 257], [], id="none if a name is too long"),
+        pytest.param([], [], id="none if the log does not tell them apart"),
+    ],
+)
+def test_usage_by_model_is_shown_whole_or_not_at_all(names: list[str], shown: list[str]) -> None:
+    by_model = {name: EnvelopeUsage(10, 5, 4) for name in names}
+    usage = EnvelopeUsage(10, 5, 4)
+    summary = EnvelopeSummary(finished=True, usage=usage, usage_is_total=True, usage_by_model=by_model)
+    found = envelope_usage(summary).by_model or ()
+    assert [one.model for one in found] == shown
+    assert {(one.input_tokens, one.output_tokens, one.cache_read_tokens) for one in found} <= {(10, 5, 4)}
