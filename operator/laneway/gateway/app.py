@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -28,8 +27,6 @@ from laneway.gateway.wire.responses import Responses
 from laneway.rules.classify import Verdict
 from laneway.rules.endpoint import GEMINI_STABLE, PATHS
 from laneway.rules.token import AttemptId
-
-log = logging.getLogger(__name__)
 
 BODY_LIMIT = 32 * 1024 * 1024
 
@@ -128,7 +125,7 @@ class CallPort:
         except TooManyCalls:
             raise Refused(Kind.BUSY, "the run has too many calls open", retry_after_seconds=1) from None
         except LedgerError as error:
-            raise _no_ledger(error) from error
+            raise _no_ledger() from error
 
     async def _carry(self, operation: Operation, request: web.Request, caller: Caller) -> web.StreamResponse:
         target = choose(caller.run, self._views, operation.wire.api)
@@ -147,7 +144,7 @@ class CallPort:
         except NotAnObject as error:
             raise Refused(Kind.BAD_REQUEST, str(error)) from error
         except LedgerError as error:
-            raise _no_ledger(error) from error
+            raise _no_ledger() from error
 
 
 async def _read_body(request: web.Request) -> bytes:
@@ -157,8 +154,7 @@ async def _read_body(request: web.Request) -> bytes:
         raise Refused(Kind.TOO_LARGE, f"the body is larger than {BODY_LIMIT} bytes") from error
 
 
-def _no_ledger(error: LedgerError) -> Refused:
-    log.error("call refused without a ledger", extra={"error": str(error)})
+def _no_ledger() -> Refused:
     return Refused(Kind.UNAVAILABLE, "the gateway cannot write its ledger", retry_after_seconds=5)
 
 

@@ -37,6 +37,9 @@ class Run:
     finished: bool
     lane: LaneKey | None
     model: str | None
+    caller: str
+    recorded: JsonObject | None
+    """The parts of the status that say what an active run has used; None when nothing was used yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,9 @@ class Table(Generic[_T]):
             self.put(item)
         for key in self._objects.keys() - seen:
             self._changed(self._objects.pop(key), None)
-        self.listed = True
+        if not self.listed:
+            self.listed = True
+            self._changed(None, None)
 
     def on_event(self, event: str, item: JsonObject) -> None:
         """One change of a watch."""
@@ -239,7 +244,15 @@ def _run(item: JsonObject) -> Run | None:
         finished=finished,
         lane=(step["namespace"], step["lane"]) if step else None,
         model=step.get("model") if step else None,
+        caller=(item.get("spec") or {}).get("caller") or "",
+        recorded=None if finished else _recorded(status),
     )
+
+
+def _recorded(status: JsonObject) -> JsonObject | None:
+    if not status.get("usage"):
+        return None
+    return {name: status[name] for name in ("usage", "attempts", "lastActivityTime") if name in status}
 
 
 def _lane(item: JsonObject) -> Lane | None:
