@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from laneway.api.gatewaystate import AttemptState
 from laneway.api.reasons import End, EventReason, Outcome, Phase, Waiting
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller import activemodel, aftermath, endings, pods, status, waiting
@@ -203,10 +204,17 @@ def _running(view: RunView, now: datetime) -> RunDecision | None:
         return None
     next_status = _active(view, now, Phase.RUNNING, "Running", "the agent is at work")
     state = view.gateway.state
-    shown = view.run.status.last_activity_time
-    if state and state.last_activity_time and (shown is None or state.last_activity_time - shown >= LIVE_USAGE_EVERY):
+    if state and _usage_is_due(view, state):
         next_status = endings.live_usage(view, next_status, state)
     return RunDecision(next_status, _started_event(view, pod))
+
+
+def _usage_is_due(view: RunView, state: AttemptState) -> bool:
+    """All that is known is written when the gateway goes away: it may come back with a new ledger, and begins from status then."""
+    seen, shown = state.last_activity_time, view.run.status.last_activity_time
+    if seen is None or shown is None:
+        return seen is not None
+    return seen - shown >= LIVE_USAGE_EVERY or (view.gateway.down_since is not None and seen > shown)
 
 
 def _active(view: RunView, now: datetime, phase: Phase, reason: str, message: str) -> AgentRunStatus:
