@@ -18,6 +18,7 @@ from pathlib import Path
 from laneway.gateway import ledgerseed, ledgersql
 from laneway.gateway.ledgerfile import (
     Fault,
+    HeldFile,
     LedgerError,
     LedgerLocked,
     LedgerLost,
@@ -34,7 +35,16 @@ from laneway.rules.pricing import Prices
 from laneway.rules.token import AttemptId
 from laneway.rules.usage import Usage
 
-__all__ = ["CallEnd", "CallStart", "Ledger", "LedgerError", "LedgerLocked", "LedgerLost", "open_ledger"]
+__all__ = [
+    "CallEnd",
+    "CallStart",
+    "Ledger",
+    "LedgerError",
+    "LedgerLocked",
+    "LedgerLost",
+    "open_ledger",
+    "prepare_ledger",
+]
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +107,7 @@ class Ledger:
     """The open ledger. Holds an exclusive lock as long as it lives."""
 
     def __init__(self, writer: Writer) -> None:
-        """Use ``open_ledger``."""
+        """Use ``open_ledger``, or ``prepare_ledger`` in a thread."""
         self._writer = writer
 
     @property
@@ -185,8 +195,28 @@ class Ledger:
             return
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A ledger that is locked and checked, before its writer begins."""
+
+    connection: sqlite3.Connection
+    file: HeldFile
+    past: list[Past]
+    """What is known of recent attempts."""
+
+    def start(self) -> Ledger:
+        """Begin to write, for the running event loop."""
+        return Ledger(Writer(self.connection, self.file))
+
+
 def open_ledger(path: Path, *, now_ms: int) -> tuple[Ledger, list[Past]]:
-    """Lock and open the ledger, charge what a killed process left open, and answer what is known of recent attempts.
+    """``prepare_ledger``, and begin at once."""
+    opened = prepare_ledger(path, now_ms=now_ms)
+    return opened.start(), opened.past
+
+
+def prepare_ledger(path: Path, *, now_ms: int) -> Opened:
+    """Lock and open the ledger, and charge what a killed process left open. Reads all of it, so it may take seconds.
 
     Raises LedgerLocked, and LedgerError when the file is damaged, of another schema, or not a ledger.
     """
@@ -205,7 +235,7 @@ def open_ledger(path: Path, *, now_ms: int) -> tuple[Ledger, list[Past]]:
         raise LedgerError(f"the ledger {path.name} cannot be opened: {in_words(error)}{advice}") from error
     if new:
         log.warning("a new ledger begins", extra={"file": path.name})
-    return Ledger(Writer(connection, file)), past
+    return Opened(connection, file, past)
 
 
 def _end_values(end: CallEnd) -> tuple[object, ...]:

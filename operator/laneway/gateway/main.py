@@ -18,7 +18,7 @@ from laneway.gateway.cluster import Cluster
 from laneway.gateway.credentials import Credentials
 from laneway.gateway.exchange import Tools
 from laneway.gateway.health import Health
-from laneway.gateway.ledger import Ledger, LedgerError, LedgerLocked, open_ledger
+from laneway.gateway.ledger import Ledger, LedgerError, LedgerLocked, prepare_ledger
 from laneway.gateway.ledgerseed import read_recorded
 from laneway.gateway.ledgersql import Past
 from laneway.gateway.operatorport import OperatorPort
@@ -165,16 +165,17 @@ class _Gateway:
         waiting = False
         while True:
             try:
-                ledger, past = open_ledger(self._settings.ledger_path, now_ms=self._now_ms())
+                path, now_ms = self._settings.ledger_path, self._now_ms()
+                opened = await asyncio.to_thread(prepare_ledger, path, now_ms=now_ms)
             except LedgerLocked as error:
                 if not waiting:
                     log.warning("waiting for the ledger", extra={"cause": str(error)})
                 waiting = True
                 await asyncio.sleep(_LOCK_STEP_SECONDS)
                 continue
+            self._health.ledger = ledger = opened.start()
             stack.push_async_callback(ledger.close)
-            self._health.ledger = ledger
-            return ledger, past
+            return ledger, opened.past
 
     def _now_ms(self) -> int:
         return int(self._clock().timestamp() * _MILLISECONDS)

@@ -37,6 +37,7 @@ async def reopen(path: Path, now: int = NOW + 1000) -> list[Past]:
     return past
 
 
+@pytest.mark.row("C14")
 async def test_totals_of_an_attempt_are_rebuilt(tmp_path: Path) -> None:
     ledger, past = open_ledger(tmp_path / "l.sqlite", now_ms=NOW)
     assert past == []
@@ -65,6 +66,7 @@ async def test_a_call_is_settled_once(opened: tuple[Ledger, Path]) -> None:
         ]
 
 
+@pytest.mark.row("C13")
 async def test_unknown_is_null_and_never_zero(opened: tuple[Ledger, Path]) -> None:
     ledger, path = opened
     await ledger.begin(call_start("a"))
