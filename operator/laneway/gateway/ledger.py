@@ -106,9 +106,10 @@ class CallEnd:
 class Ledger:
     """The open ledger. Holds an exclusive lock as long as it lives."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, *, new: bool) -> None:
         """Use ``open_ledger``, or ``prepare_ledger`` in a thread."""
         self._writer = writer
+        self._new = new
 
     @property
     def failure(self) -> str | None:
@@ -141,12 +142,12 @@ class Ledger:
         return found if isinstance(found, Past) else None
 
     async def seed(self, runs: Iterable[Recorded], *, now_ms: int) -> list[Past]:
-        """Enter what the status of active runs says and no row does. Answers the attempts that grew. Raises LedgerError."""
+        """Enter, once, what the status of active runs says and no row does. Answers the attempts that grew. Raises LedgerError."""
         wanted = list(runs)
         grown: list[Past] = []
 
         def run(connection: sqlite3.Connection) -> None:
-            grown[:] = ledgerseed.fill(connection, wanted, now_ms=now_ms)
+            grown[:] = ledgerseed.fill(connection, wanted, new=self._new, now_ms=now_ms)
 
         await self._writer.ask(run)
         return grown
@@ -203,10 +204,12 @@ class Opened:
     file: HeldFile
     past: list[Past]
     """What is known of recent attempts."""
+    new: bool
+    """There was no ledger before."""
 
     def start(self) -> Ledger:
         """Begin to write, for the running event loop."""
-        return Ledger(Writer(self.connection, self.file))
+        return Ledger(Writer(self.connection, self.file), new=self.new)
 
 
 def open_ledger(path: Path, *, now_ms: int) -> tuple[Ledger, list[Past]]:
@@ -235,7 +238,7 @@ def prepare_ledger(path: Path, *, now_ms: int) -> Opened:
         raise LedgerError(f"the ledger {path.name} cannot be opened: {in_words(error)}{advice}") from error
     if new:
         log.warning("a new ledger begins", extra={"file": path.name})
-    return Opened(connection, file, past)
+    return Opened(connection, file, past, new)
 
 
 def _end_values(end: CallEnd) -> tuple[object, ...]:

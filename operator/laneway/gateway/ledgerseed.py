@@ -2,7 +2,7 @@
 
 Status is written from the gateway's own counts, so it may know calls whose rows were lost with a ledger. The difference is entered as rows
 of the state ``seeded``, attempt by attempt: doing it again finds no difference. Such rows count as unmetered, because calls that ended after
-the last write of the status are in neither.
+the last write of the status are in neither; a new ledger has one for each attempt that may have made such calls.
 """
 
 from __future__ import annotations
@@ -63,11 +63,13 @@ class Recorded:
     last_activity_ms: int | None
     total: Counts
     attempts: Mapping[int, tuple[NamedStep, Usage]]
-    """Those that the status lists, by number."""
+    """Those that the status lists with their usage, by number."""
+    began: int | None
+    """The last attempt, if it had a pod: it may have made calls that nothing tells of."""
 
 
 def read_recorded(run: Run) -> Recorded | None:
-    """The usage in a run's status; None when there is none, or it cannot be read."""
+    """The usage in a run's status; None when it is final, before the first attempt, and when it cannot be read."""
     status = run.recorded
     if status is None:
         return None
@@ -77,20 +79,25 @@ def read_recorded(run: Run) -> Recorded | None:
             for one in status.get("attempts") or ()
             if one.get("usage")
         }
-        total = _counts(Usage.model_validate(status["usage"]))
+        total = _counts(Usage.model_validate(status.get("usage") or {}))
+        last = status["attempts"][-1]
+        began = int(last["id"]) if last.get("podUID") else None
         seen = status.get("lastActivityTime")
         moment = datetime.fromisoformat(seen) if seen else None
     except (ValidationError, ValueError, KeyError) as error:
         log.error("usage of a run cannot be read", extra={"run_uid": run.uid, "error": type(error).__name__})
         return None
-    return Recorded(run, int(moment.timestamp() * 1000) if moment else None, total, attempts)
+    return Recorded(run, int(moment.timestamp() * 1000) if moment else None, total, attempts, began)
 
 
-def fill(connection: sqlite3.Connection, runs: Iterable[Recorded], *, now_ms: int) -> list[Past]:
-    """Enter what is missing, and answer the listed attempts that grew."""
+def fill(connection: sqlite3.Connection, runs: Iterable[Recorded], *, new: bool, now_ms: int) -> list[Past]:
+    """Enter what is missing, and answer the attempts that grew. Of what began before a new ledger, nothing is known for sure."""
     grown: list[Past] = []
     for recorded in runs:
-        for attempt, counts in missing(recorded, ledgersql.read_run(connection, recorded.run.uid)).items():
+        lacking = missing(recorded, ledgersql.read_run(connection, recorded.run.uid))
+        if new and recorded.began is not None:
+            lacking.setdefault(recorded.began, Counts())
+        for attempt, counts in lacking.items():
             connection.execute(_INSERT, _row(recorded, attempt, counts, now_ms))
             log.warning("usage was taken from status", extra={"run_uid": recorded.run.uid, "attempt": attempt})
             if attempt != _EARLIER:

@@ -39,7 +39,7 @@ class Run:
     model: str | None
     caller: str
     recorded: JsonObject | None
-    """The parts of the status that say what an active run has used; None when nothing was used yet."""
+    """The parts of the status that say what a run has used, while its count is not final; None before the first attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,12 +245,15 @@ def _run(item: JsonObject) -> Run | None:
         lane=(step["namespace"], step["lane"]) if step else None,
         model=step.get("model") if step else None,
         caller=(item.get("spec") or {}).get("caller") or "",
-        recorded=None if finished else _recorded(status),
+        recorded=_recorded(status, finished=finished),
     )
 
 
-def _recorded(status: JsonObject) -> JsonObject | None:
-    if not status.get("usage"):
+def _recorded(status: JsonObject, *, finished: bool) -> JsonObject | None:
+    attempts = status.get("attempts") or ()
+    last = attempts[-1].get("usage") if attempts else None
+    owed = last is not None and "source" not in last
+    if not attempts or (finished and not owed):
         return None
     return {name: status[name] for name in ("usage", "attempts", "lastActivityTime") if name in status}
 

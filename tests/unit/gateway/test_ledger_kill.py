@@ -20,8 +20,9 @@ from unit.gateway.kit import METERED, PAST_MS
 from unit.gateway.ledger_victim import RESERVED
 
 SOURCES = [str(Path(__file__).parents[3] / "operator"), str(Path(__file__).parents[2])]
-SECONDS = 10.0
+SECONDS = 6.0
 ROUNDS = 40
+ENOUGH = 20
 
 
 @dataclass
@@ -87,10 +88,9 @@ async def test_killed_at_random_moments(tmp_path: Path) -> None:
     chance, witness, path = random.Random(20261121), Witness(), tmp_path / "l.sqlite"
     deadline = time.monotonic() + SECONDS
     with victims(path) as process:
-        while len(witness.signals) < ROUNDS and time.monotonic() < deadline:
+        while len(witness.signals) < ROUNDS and (time.monotonic() < deadline or len(witness.settled) <= ENOUGH):
             play(process, witness, f"after {chance.uniform(0.001, 0.2):.4f}")
-    assert len(witness.signals) > 5
-    assert len(witness.settled) > 20
+    assert len(witness.settled) > ENOUGH
     assert await check(path, witness) > 0
 
 

@@ -101,9 +101,9 @@ def shown(counts: Counts) -> tuple[int | None, ...]:
 @pytest.mark.parametrize(
     "item",
     [
-        pytest.param(run_with(HUNDRED, {1: HUNDRED}, finished=True), id="a run that has ended"),
-        pytest.param(run_object(), id="a run that has used nothing"),
-        pytest.param(run_with({**HUNDRED, "turns": -1}, {}), id="a status that cannot be read"),
+        pytest.param(run_with(HUNDRED, {1: HUNDRED}, finished=True), id="a run whose count is final"),
+        pytest.param(run_object(), id="a run before its first attempt"),
+        pytest.param(run_with({**HUNDRED, "turns": -1}, {1: HUNDRED}), id="a status that cannot be read"),
     ],
 )
 def test_nothing_is_taken_from(item: JsonObject) -> None:
@@ -137,6 +137,33 @@ async def test_totals_go_on_with_a_new_ledger_and_nothing_is_taken_twice(tmp_pat
         columns = "state, caller, lane_namespace, lane, model, turn, input_tokens, started_ms"
         rows = reader.execute(f"SELECT {columns} FROM calls WHERE state = 'seeded'").fetchall()
     assert rows == [("seeded", "ci", "models", "lane", "m", 2, 200, 1_795_255_200_000)]
+
+
+async def test_a_run_that_ended_while_nobody_could_ask_keeps_what_its_status_knew(tmp_path: Path) -> None:
+    owed = {name: value for name, value in HUNDRED.items() if name != "source"} | {"complete": False}
+    ledger, _, (grown,) = await open_and_seed(tmp_path / "l.sqlite", run_with(owed, {1: owed}, finished=True))
+    await ledger.close()
+    assert (grown.turns, grown.input_tokens, grown.unmetered_calls) == (1, 100, 1)
+
+
+async def test_an_attempt_that_may_have_called_before_a_new_ledger_is_never_complete(tmp_path: Path) -> None:
+    path, item = tmp_path / "l.sqlite", run_with({}, {1: {}})
+    ledger, _, grown = await open_and_seed(path, item)
+    await ledger.close()
+    assert grown == [], "it had no pod yet"
+    path.unlink()
+    item["status"]["attempts"][0]["podUID"] = "p1"
+    ledger, _, (grown_now,) = await open_and_seed(path, item)
+    await ledger.close()
+    assert (grown_now.turns, grown_now.input_tokens, grown_now.unmetered_calls, grown_now.unpriced_calls) == (
+        0,
+        0,
+        1,
+        0,
+    )
+    ledger, _, grown = await open_and_seed(path, run_with({}, {1: {}}, uid="later"))
+    await ledger.close()
+    assert grown == []
 
 
 async def test_an_older_copy_of_the_ledger_takes_only_what_came_after_it(tmp_path: Path) -> None:
