@@ -94,12 +94,13 @@ class HeldFile:
     lock: int
     wal: int
     """Descriptor of the -wal file, to bring it to the disk."""
+    files: tuple[str, ...]
     identity: Identity
 
     def check(self) -> None:
         """Whether the files are still those that were opened. Raises LedgerLost, and OSError when the disk cannot be asked."""
         try:
-            same = _identity(self.path) == self.identity
+            same = _identity(self.files) == self.identity
         except FileNotFoundError:
             raise LedgerLost(f"a file of the ledger {self.path.name} was removed") from None
         if not same:
@@ -141,7 +142,8 @@ def refuse_remains(path: Path) -> bool:
 def hold(path: Path, lock: int) -> HeldFile:
     """The files of a ledger that was opened and written. Raises OSError."""
     wal = os.open(wal_of(path), os.O_RDONLY | os.O_CLOEXEC)
-    return HeldFile(path=path, lock=lock, wal=wal, identity=_identity(path))
+    files = (str(path), str(wal_of(path)), str(_lock_of(path)))
+    return HeldFile(path=path, lock=lock, wal=wal, files=files, identity=_identity(files))
 
 
 def size_of(path: Path) -> int:
@@ -156,6 +158,7 @@ def _lock_of(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
-def _identity(path: Path) -> Identity:
-    found = (os.stat(one) for one in (path, wal_of(path), _lock_of(path)))
+def _identity(files: tuple[str, ...]) -> Identity:
+    """Asked at each commit, so it makes no paths of its own."""
+    found = [os.stat(one) for one in files]
     return tuple((one.st_dev, one.st_ino) for one in found)

@@ -56,7 +56,6 @@ CREATE TABLE calls (
 CREATE INDEX calls_by_attempt ON calls (run_uid, attempt);
 CREATE INDEX calls_by_start ON calls (started_ms);
 CREATE INDEX calls_by_spender ON calls (lane_namespace, lane, namespace, started_ms);
-CREATE INDEX calls_open ON calls (started_ms) WHERE state = 'open';
 CREATE TABLE closed (
   run_uid TEXT NOT NULL,
   attempt INTEGER NOT NULL,
