@@ -21,12 +21,26 @@ def main(argv: list[str] | None = None) -> int:
     commands.add_parser("agent", help="the built-in agent: one prompt in, stream-json out")
     crds = commands.add_parser("crds", help="write the CustomResourceDefinitions")
     crds.add_argument("folders", nargs="*", default=["crds", "helm/laneway/files/crds"], help="where to write them")
+    _add_ledger(commands.add_parser("ledger", help="read the gateway's ledger"))
     options = parser.parse_args(argv)
     try:
         return _run(options)
     except SettingsError as error:
         sys.stderr.write(f"laneway {options.command}: {error}\n")
         return 2
+
+
+def _add_ledger(ledger: argparse.ArgumentParser) -> None:
+    export = ledger.add_subparsers(dest="action", required=True).add_parser(
+        "export", help="write its rows, one for each model call, in the order in which the calls began"
+    )
+    export.add_argument("--format", choices=["jsonl", "csv"], default="jsonl", help="default: jsonl")
+    export.add_argument(
+        "--since", metavar="TIME", help="calls that began then or later: 2026-11-21 or 2026-11-21T09:30:00Z"
+    )
+    export.add_argument("--until", metavar="TIME", help="calls that began before")
+    export.add_argument("--namespace", help="calls of runs of this namespace")
+    export.add_argument("--run", metavar="UID", help="calls of the run with this uid")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -46,6 +60,11 @@ def _run(options: argparse.Namespace) -> int:
             from laneway.settings import agent_settings
 
             return runner.run(agent_settings())
+        case "ledger":
+            from laneway.gateway import ledgerexport
+            from laneway.settings import ledger_path
+
+            return ledgerexport.run(ledger_path(), ledgerexport.wanted_of(options), options.format)
         case _:
             from laneway.api import crds
 

@@ -116,13 +116,18 @@ def gateway_settings(env: Mapping[str, str] = os.environ) -> GatewaySettings:
         namespace=_need(env, "LANEWAY_POD_NAMESPACE"),
         watch_namespaces=_names(env, "LANEWAY_WATCH_NAMESPACES"),
         token_secret=env.get("LANEWAY_TOKEN_SECRET", "laneway-token-keys"),
-        ledger_path=Path(_need(env, "LANEWAY_LEDGER_PATH")),
+        ledger_path=ledger_path(env),
         call_port=_port(env, "LANEWAY_CALL_PORT", 8080),
         operator_port=_port(env, "LANEWAY_OPERATOR_PORT", 8081),
         metrics_port=_port(env, "LANEWAY_METRICS_PORT", 9090),
         bind_pod_address=_flag(env, "LANEWAY_BIND_POD_ADDRESS", default=True),
         log=_log(env),
     )
+
+
+def ledger_path(env: Mapping[str, str] = os.environ) -> Path:
+    """Read where ``laneway ledger`` finds the ledger. Raises SettingsError."""
+    return Path(_need(env, "LANEWAY_LEDGER_PATH"))
 
 
 def agent_settings(env: Mapping[str, str] = os.environ) -> AgentSettings:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from laneway.api.gatewaystate import AttemptState
 from laneway.api.reasons import End, EventReason, Outcome, Phase, Waiting
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller import activemodel, aftermath, endings, livewalk, moves, pods, status, waiting, wording
@@ -216,8 +217,7 @@ def _running(view: RunView, now: datetime) -> RunDecision | None:
     walk = livewalk.find_walk(view, now)
     next_status = _active(view, now, Phase.RUNNING, "Running", _at_work(view, walk, now))
     state = view.gateway.state
-    shown = view.run.status.last_activity_time
-    if state and state.last_activity_time and (shown is None or state.last_activity_time - shown >= LIVE_USAGE_EVERY):
+    if state and _usage_is_due(view, state):
         next_status = endings.live_usage(view, next_status, state)
     return RunDecision(next_status, _started_event(view, pod), due=_walk_due(view, walk, now), walk=walk)
 
@@ -239,6 +239,14 @@ def _walk_due(view: RunView, walk: Walk | None, now: datetime) -> datetime | Non
         return None
     told = walk.since + WALK_TOLD_AFTER
     return told if now < told else wish.until_time
+
+
+def _usage_is_due(view: RunView, state: AttemptState) -> bool:
+    """All that is known is written when the gateway goes away: it may come back with a new ledger, and begins from status then."""
+    seen, shown = state.last_activity_time, view.run.status.last_activity_time
+    if seen is None or shown is None:
+        return seen is not None
+    return seen - shown >= LIVE_USAGE_EVERY or (view.gateway.down_since is not None and seen > shown)
 
 
 def _active(view: RunView, now: datetime, phase: Phase, reason: str, message: str) -> AgentRunStatus:

@@ -133,7 +133,7 @@ class CallPort:
         except TooManyCalls:
             raise Refused(Kind.BUSY, "the run has too many calls open", retry_after_seconds=1) from None
         except LedgerError as error:
-            raise _no_ledger(error) from error
+            raise _no_ledger() from error
 
     async def _carry(self, operation: Operation, reply: Reply, caller: Caller) -> web.StreamResponse:
         body = await _read_body(reply.request)
@@ -151,7 +151,7 @@ class CallPort:
         except NotAnObject as error:
             raise Refused(Kind.BAD_REQUEST, str(error)) from error
         except LedgerError as error:
-            raise _no_ledger(error) from error
+            raise _no_ledger() from error
 
 
 async def _read_body(request: web.Request) -> bytes:
@@ -168,8 +168,7 @@ def _log_refusal(attempt: AttemptId, refused: Refused) -> None:
     log.warning("call refused", extra={**keys, **why, "words": str(refused)})
 
 
-def _no_ledger(error: LedgerError) -> Refused:
-    log.error("call refused without a ledger", extra={"error": str(error)})
+def _no_ledger() -> Refused:
     return Refused(Kind.UNAVAILABLE, "the gateway cannot write its ledger", retry_after_seconds=5)
 
 

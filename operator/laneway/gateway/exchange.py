@@ -356,6 +356,7 @@ def _call_start(operation: Operation, caller: Caller, target: Target, started: d
         run_uid=caller.attempt.run_uid,
         attempt=caller.attempt.attempt,
         namespace=caller.run.namespace,
+        caller=caller.run.caller,
         lane_namespace=target.lane.namespace,
         lane=target.lane.name,
         model=target.model,

@@ -19,15 +19,19 @@ class Health:
     views: Views
     keys: KeyRing
     ledger: Ledger | None = None
+    serving: bool = False
+    """Whether the ports for calls and for the operator are open."""
     draining: bool = False
 
     def missing(self) -> list[str]:
         """What keeps the gateway from being ready; nothing when it is."""
+        failure = self.ledger.failure if self.ledger else None
         checks = {
             "the ledger is not held by this process": self.ledger is not None,
-            "the ledger cannot be written": self.ledger is None or self.ledger.failure is None,
+            f"the ledger cannot be written: {failure}": failure is None,
             "runs, lanes and pods were not listed yet": self.views.listed,
             "the token keys were not read yet": self.keys.keys is not None,
+            "the ports are not open yet": self.serving,
             "the gateway is leaving": not self.draining,
         }
         return [sentence for sentence, good in checks.items() if not good]

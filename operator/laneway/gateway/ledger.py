@@ -1,40 +1,58 @@
 """The ledger: one row for every call, in SQLite, written by one thread.
 
-A row is committed as ``open`` before its call goes upstream, and settled when the call ends; a row found open at start belonged to a process
-that was killed, and is settled as unmetered. Rows hold who, where, when, how much: never content, headers or addresses.
+A row is committed as ``open``, with what is reserved for its call, before the call goes upstream, and settled when the call ends; a row
+found open at start belonged to a process that was killed, and is charged its whole reservation. Rows hold who, where, when, how much: never
+content, headers or addresses.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
-import queue
 import sqlite3
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from laneway.gateway import ledgersql
+from laneway.gateway import ledgerseed, ledgersql
+from laneway.gateway.ledgerfile import (
+    Fault,
+    HeldFile,
+    LedgerError,
+    LedgerLocked,
+    LedgerLost,
+    fault_of,
+    hold,
+    in_words,
+    lock_file,
+    refuse_remains,
+)
+from laneway.gateway.ledgerseed import Recorded
 from laneway.gateway.ledgersql import Past
+from laneway.gateway.ledgerwriter import Writer
 from laneway.rules.pricing import Prices
 from laneway.rules.token import AttemptId
 from laneway.rules.usage import Usage
 
+__all__ = [
+    "CallEnd",
+    "CallStart",
+    "Ledger",
+    "LedgerError",
+    "LedgerLocked",
+    "LedgerLost",
+    "open_ledger",
+    "prepare_ledger",
+]
+
 log = logging.getLogger(__name__)
 
-_BATCH = 500
-_RETRY_SECONDS = 1.0
-
-
-class LedgerError(Exception):
-    """The ledger cannot be opened or written; no call may go upstream."""
-
-
-class LedgerLocked(LedgerError):  # noqa: N818 - it says what happened
-    """Another process holds the ledger."""
+_SYNC_SECONDS = 1.0
+_DROP_EVERY = 3600
+"""Syncs between two looks for rows that are too old."""
+_DROP_AT_ONCE = 200
+_ADVICE = "; restore a backup, or move its files away to begin a new one from the usage in the runs' status"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +63,18 @@ class CallStart:
     run_uid: str
     attempt: int
     namespace: str
+    caller: str
+    """The run's ``spec.caller``; empty when it names none."""
     lane_namespace: str
     lane: str
     model: str
     wire_api: str
     started_ms: int
+    reserved_input_tokens: int = 0
+    reserved_output_tokens: int = 0
+    """What was set aside for the call: charged in full if nobody ever tells how it ended."""
+    reserved_micro_usd: int | None = None
+    """None: no price is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,153 +97,148 @@ class CallEnd:
     reset_ms: int | None = None
     """When the server said that the model may be used again."""
     reset_source: str | None = None
+    estimated: bool = False
+    """The usage is the reservation: the call was sent in full, and no usage came."""
     cut: bool = False
     """It failed after its answer had begun."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    run: Callable[[sqlite3.Connection], object]
-    done: asyncio.Future[object] | None
 
 
 class Ledger:
     """The open ledger. Holds an exclusive lock as long as it lives."""
 
-    def __init__(self, connection: sqlite3.Connection, lock: int) -> None:
-        """Use ``open_ledger``."""
-        self._connection = connection
-        self._lock = lock
-        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        self._loop = asyncio.get_running_loop()
-        self._closing = threading.Event()
-        self.failure: str | None = None
+    def __init__(self, writer: Writer, *, new: bool) -> None:
+        """Use ``open_ledger``, or ``prepare_ledger`` in a thread."""
+        self._writer = writer
+        self._new = new
+
+    @property
+    def failure(self) -> str | None:
         """Why the last write failed; None while writes succeed."""
-        self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
-        self._thread.start()
+        return self._writer.failure
+
+    @property
+    def lost(self) -> bool:
+        """Whether this process can never write it again."""
+        return self._writer.lost is not None
 
     async def begin(self, call: CallStart) -> None:
         """Commit the row of a call that is about to go upstream. Raises LedgerError."""
         values = astuple(call)
-        await self._ask(lambda connection: connection.execute(ledgersql.BEGIN, values))
+        await self._writer.ask(lambda connection: connection.execute(ledgersql.BEGIN, values))
 
     def settle(self, call_id: str, end: CallEnd) -> None:
-        """Write how a call ended. Returns at once; the row is written again and again until it is on the disk."""
+        """Write how a call ended. Returns at once; the row is written again and again until it is committed."""
         values = _end_values(end)
-        self._queue.put(_Work(lambda connection: connection.execute(ledgersql.SETTLE, (*values, call_id)), None))
+        self._writer.tell(lambda connection: connection.execute(ledgersql.SETTLE, (*values, call_id)))
 
     async def close_attempt(self, attempt: AttemptId, *, now_ms: int) -> None:
         """Remember for good that an attempt is closed, after all rows queued before. Raises LedgerError."""
         values = (attempt.run_uid, attempt.attempt, now_ms)
-        await self._ask(lambda connection: connection.execute(ledgersql.CLOSE_ATTEMPT, values))
+        await self._writer.ask(lambda connection: connection.execute(ledgersql.CLOSE_ATTEMPT, values))
 
     async def past_of(self, attempt: AttemptId) -> Past | None:
         """What the ledger knows of one attempt, for one that is no longer in memory. Raises LedgerError."""
-        found = await self._ask(lambda connection: ledgersql.read_past(connection, attempt))
+        found = await self._writer.ask(lambda connection: ledgersql.read_past(connection, attempt))
         return found if isinstance(found, Past) else None
+
+    async def seed(self, runs: Iterable[Recorded], *, now_ms: int) -> list[Past]:
+        """Enter, once, what the status of active runs says and no row does. Answers the attempts that grew. Raises LedgerError."""
+        wanted = list(runs)
+        grown: list[Past] = []
+
+        def run(connection: sqlite3.Connection) -> None:
+            grown[:] = ledgerseed.fill(connection, wanted, new=self._new, now_ms=now_ms)
+
+        await self._writer.ask(run)
+        return grown
 
     async def flush(self) -> None:
         """Wait until all that was queued is committed. Raises LedgerError."""
-        await self._ask(lambda connection: None)
+        await self._writer.ask(lambda connection: None)
+
+    async def keep(self, now_ms: Callable[[], int]) -> None:
+        """Bring commits to the disk once a second and drop old rows, for ever. Raises LedgerLost once the ledger is lost."""
+        turn = 0
+        while not self.lost:
+            try:
+                if turn % _DROP_EVERY == 0:
+                    await self.drop_old(now_ms())
+                await self._writer.bring_to_disk()
+            except LedgerError:
+                log.debug("ledger was not kept")  # the writer has told why, once
+            else:
+                turn += 1
+            await self._wait_for_end(_SYNC_SECONDS)
+        raise LedgerLost(f"the ledger is lost: {self.failure}")
+
+    async def drop_old(self, now_ms: int) -> None:
+        """Drop rows of more than 90 days, a few at a time, so that calls go between. Raises LedgerError."""
+        values = {"before": now_ms - ledgersql.KEEP_MS, "most": _DROP_AT_ONCE}
+        for statement in ledgersql.DROP_OLD:
+            dropped = _DROP_AT_ONCE
+            while dropped == _DROP_AT_ONCE:
+                dropped = await self._count(statement, values)
 
     async def close(self) -> None:
         """Write what is queued, and give the lock back."""
-        self._closing.set()
-        self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
-        self._connection.close()
-        os.close(self._lock)
+        await self._writer.close()
+        self._writer.file.release()
 
-    async def _ask(self, run: Callable[[sqlite3.Connection], object]) -> object:
-        done: asyncio.Future[object] = self._loop.create_future()
-        self._queue.put(_Work(run, done))
-        return await done
+    async def _count(self, statement: str, values: dict[str, int]) -> int:
+        done = await self._writer.ask(lambda connection: connection.execute(statement, values).rowcount)
+        return done if isinstance(done, int) else 0
 
-    # The writer thread.
-
-    def _write(self) -> None:
-        kept: list[_Work] = []
-        while (batch := self._take(kept)) is not None:
-            kept = self._commit(batch)
-            if kept and self._closing.wait(_RETRY_SECONDS):
-                log.error("ledger closed with rows that could not be written", extra={"rows": len(kept)})
-                return
-
-    def _take(self, kept: list[_Work]) -> list[_Work] | None:
-        """Everything that waits, at least one piece; None at the end."""
-        batch = list(kept)
-        while len(batch) < _BATCH and (not batch or not self._queue.empty()):
-            work = self._queue.get()
-            if work is None:
-                if not batch:
-                    return None
-                self._queue.put(None)
-                break
-            batch.append(work)
-        return batch
-
-    def _commit(self, batch: list[_Work]) -> list[_Work]:
-        """Write a batch in one transaction. Answers the pieces to be tried again: those for which nobody waits."""
+    async def _wait_for_end(self, seconds: float) -> None:
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            results = [work.run(self._connection) for work in batch]
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            if self.failure is None:
-                log.error("ledger cannot be written", extra={"error": str(error)})
-            self.failure = str(error)
-            self._tell([(work.done, LedgerError(f"the ledger cannot be written: {error}")) for work in batch])
-            return [work for work in batch if work.done is None]
-        self.failure = None
-        self._tell([(work.done, result) for work, result in zip(batch, results, strict=True)])
-        return []
+            async with asyncio.timeout(seconds):
+                await self._writer.ended.wait()
+        except TimeoutError:
+            return
 
-    def _tell(self, results: list[tuple[asyncio.Future[object] | None, object]]) -> None:
-        waited = [(done, result) for done, result in results if done is not None]
-        if waited and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_resolve, waited)
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A ledger that is locked and checked, before its writer begins."""
+
+    connection: sqlite3.Connection
+    file: HeldFile
+    past: list[Past]
+    """What is known of recent attempts."""
+    new: bool
+    """There was no ledger before."""
+
+    def start(self) -> Ledger:
+        """Begin to write, for the running event loop."""
+        return Ledger(Writer(self.connection, self.file), new=self.new)
 
 
 def open_ledger(path: Path, *, now_ms: int) -> tuple[Ledger, list[Past]]:
-    """Lock and open the ledger, settle what a killed process left, and answer what is known of recent attempts.
+    """``prepare_ledger``, and begin at once."""
+    opened = prepare_ledger(path, now_ms=now_ms)
+    return opened.start(), opened.past
 
-    Raises LedgerLocked, and LedgerError when the file is not ours or newer than this program.
+
+def prepare_ledger(path: Path, *, now_ms: int) -> Opened:
+    """Lock and open the ledger, and charge what a killed process left open. Reads all of it, so it may take seconds.
+
+    Raises LedgerLocked, and LedgerError when the file is damaged, of another schema, or not a ledger.
     """
-    lock = _lock(path)
+    lock = lock_file(path)
+    connection = None
     try:
+        new = refuse_remains(path)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         past = ledgersql.prepare(connection, now_ms=now_ms)
-    except (sqlite3.Error, ValueError) as error:
+        file = hold(path, lock)
+    except (sqlite3.Error, OSError, ValueError) as error:
+        if connection is not None:
+            connection.close()
         os.close(lock)
-        raise LedgerError(f"the ledger {path.name} cannot be opened: {error}") from error
-    return Ledger(connection, lock), past
-
-
-def _lock(path: Path) -> int:
-    """A lock file beside the ledger, so that people may still read the ledger while the gateway runs."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise LedgerError(f"the ledger {path.name} cannot be locked: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise LedgerLocked(f"another process holds the ledger {path.name}") from error
-    return lock
-
-
-def _resolve(results: list[tuple[asyncio.Future[object], object]]) -> None:
-    for done, result in results:
-        if done.done():
-            continue
-        if isinstance(result, LedgerError):
-            done.set_exception(result)
-        else:
-            done.set_result(result)
+        advice = _ADVICE if isinstance(error, ValueError) or fault_of(error) is Fault.DAMAGED else ""
+        raise LedgerError(f"the ledger {path.name} cannot be opened: {in_words(error)}{advice}") from error
+    if new:
+        log.warning("a new ledger begins", extra={"file": path.name})
+    return Opened(connection, file, past, new)
 
 
 def _end_values(end: CallEnd) -> tuple[object, ...]:
@@ -231,6 +251,7 @@ def _end_values(end: CallEnd) -> tuple[object, ...]:
         end.finish_reason,
         int(end.turn),
         int(end.metered),
+        int(end.estimated),
         usage.input_tokens,
         usage.output_tokens,
         usage.cache_read_tokens,

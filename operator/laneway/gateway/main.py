@@ -8,7 +8,6 @@ import signal
 import time
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from typing import Any
 
 from aiohttp import web
 
@@ -19,7 +18,9 @@ from laneway.gateway.cluster import Cluster
 from laneway.gateway.credentials import Credentials
 from laneway.gateway.exchange import Tools
 from laneway.gateway.health import Health
-from laneway.gateway.ledger import LedgerError, LedgerLocked, open_ledger
+from laneway.gateway.ledger import Ledger, LedgerError, LedgerLocked, prepare_ledger
+from laneway.gateway.ledgerseed import read_recorded
+from laneway.gateway.ledgersql import Past
 from laneway.gateway.operatorport import OperatorPort
 from laneway.gateway.prober import Prober
 from laneway.gateway.state import Clock, State, wait_until_left
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30.0
 _CUT_SECONDS = 5.0
+_TOLD_SECONDS = 3.0
+"""Three of the operator's polls."""
 _LOCK_STEP_SECONDS = 1.0
 _KEYS_FIRST_STEP_SECONDS = 1.0
 _KEYS_STEP_SECONDS = 60.0
@@ -47,11 +50,13 @@ def _utc_now() -> datetime:
 def run(settings: GatewaySettings, clock: Clock = _utc_now) -> int:
     """Serve until told to leave. Answers the exit code."""
     logs.setup(settings.log)
+    code = 1
     try:
-        return asyncio.run(_serve(settings, clock))
-    except (KubeError, LedgerError, OSError) as error:
-        log.error("gateway cannot start", extra={"cause": str(error)})
-        return 1
+        code = asyncio.run(_serve(settings, clock))
+    except* (KubeError, LedgerError, OSError) as errors:
+        for error in errors.exceptions:
+            log.error("gateway cannot go on", extra={"cause": str(error)})
+    return code
 
 
 async def _serve(settings: GatewaySettings, clock: Clock) -> int:
@@ -68,11 +73,11 @@ async def _serve(settings: GatewaySettings, clock: Clock) -> int:
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
+        health.draining = True
+        await gateway.drain()
         if work.done():
             work.result()
             return 1
-        health.draining = True
-        await gateway.drain()
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
     return 0
@@ -90,8 +95,23 @@ class _Gateway:
         self._state: State | None = None
 
     async def work(self, stack: AsyncExitStack) -> None:
-        """Open the ledger, serve, and keep the views; ends only with an error."""
+        """Open the ledger, keep the views, and serve once the ledger knows all that status knows; ends only with an error."""
         tools = await self._open(stack)
+        async with asyncio.TaskGroup() as group:
+            for part in (*self._cluster.mirrors(), self._keep_keys(), tools.ledger.keep(self._now_ms)):
+                group.create_task(part)
+            await self._seed(tools)
+            await self._serve(stack, tools)
+
+    async def _seed(self, tools: Tools) -> None:
+        """No call is served, and the operator is told nothing, before: what was counted once must not seem to be less."""
+        while not self._views.runs.listed:
+            await self._views.wait_for_change()
+        recorded = [found for run in self._views.runs if (found := read_recorded(run)) is not None]
+        for past in await tools.ledger.seed(recorded, now_ms=self._now_ms()):
+            tools.state.remember(past)
+
+    async def _serve(self, stack: AsyncExitStack, tools: Tools) -> None:
         metrics.watch_gauges(open_calls=lambda: len(tools.state.open_calls()), view_age=self._cluster.view_age_seconds)
         authenticator = Authenticator(
             keys=self._health.keys,
@@ -103,12 +123,13 @@ class _Gateway:
         operator = OperatorPort(tools=tools, keys=self._health.keys)
         await _listen(stack, calls.app(), self._settings.call_port, "calls")
         await _listen(stack, operator.app(), self._settings.operator_port, "operator")
-        async with asyncio.TaskGroup() as group:
-            for part in (*self._cluster.mirrors(), self._keep_keys()):
-                group.create_task(part)
+        self._health.serving = True
 
     async def drain(self) -> None:
-        """Serve on until no call is open, or the time is up; then cut what is left."""
+        """Serve on until no call is open, or the time is up; then cut what is left.
+
+        With a lost ledger status is the only record of these calls, so the operator gets the time to read them.
+        """
         state = self._state
         if state is None:
             return
@@ -119,6 +140,8 @@ class _Gateway:
         for call in calls:
             call.cut()
         await wait_until_left(calls, seconds=_CUT_SECONDS)
+        if self._health.ledger is not None and self._health.ledger.lost:
+            await asyncio.sleep(_TOLD_SECONDS)
 
     async def _open(self, stack: AsyncExitStack) -> Tools:
         """Everything that a call works with; waits for the ledger's lock, unready."""
@@ -138,20 +161,24 @@ class _Gateway:
             key_changed=prober.wake,
         )
 
-    async def _lock_ledger(self, stack: AsyncExitStack) -> tuple[Any, Any]:
+    async def _lock_ledger(self, stack: AsyncExitStack) -> tuple[Ledger, list[Past]]:
         waiting = False
         while True:
             try:
-                ledger, past = open_ledger(self._settings.ledger_path, now_ms=int(time.time() * _MILLISECONDS))
+                path, now_ms = self._settings.ledger_path, self._now_ms()
+                opened = await asyncio.to_thread(prepare_ledger, path, now_ms=now_ms)
             except LedgerLocked as error:
                 if not waiting:
                     log.warning("waiting for the ledger", extra={"cause": str(error)})
                 waiting = True
                 await asyncio.sleep(_LOCK_STEP_SECONDS)
                 continue
+            self._health.ledger = ledger = opened.start()
             stack.push_async_callback(ledger.close)
-            self._health.ledger = ledger
-            return ledger, past
+            return ledger, opened.past
+
+    def _now_ms(self) -> int:
+        return int(self._clock().timestamp() * _MILLISECONDS)
 
     async def _keep_keys(self) -> None:
         """Read the token keys until they are there, then once a minute, so that a key that was taken out dies."""

@@ -53,6 +53,8 @@ class Run:
     generation: int = 0
     chain: tuple[Link, ...] = ()
     """As the operator worked it out."""
+    recorded: JsonObject | None = None
+    """The parts of the status that say what a run has used, while its count is not final; None before the first attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,9 @@ class Table(Generic[_T]):
             self.put(item)
         for key in self._objects.keys() - seen:
             self._changed(self._objects.pop(key), None)
-        self.listed = True
+        if not self.listed:
+            self.listed = True
+            self._changed(None, None)
 
     def on_event(self, event: str, item: JsonObject) -> None:
         """One change of a watch."""
@@ -290,6 +294,7 @@ def _run(item: JsonObject) -> Run | None:
         skips=spec.get("onTransientError") == OnTransientError.SKIP,
         generation=meta.get("generation", 0),
         chain=tuple(_link(one) for one in status.get("chain") or ()),
+        recorded=_recorded(status, finished=finished),
     )
 
 
@@ -305,6 +310,15 @@ def _step_in_use(status: JsonObject) -> JsonObject | None:
 def _link(step: JsonObject) -> Link:
     causes = tuple(known_cause(word) for word in step.get("causes") or ())
     return Link(step["namespace"], step["lane"], step.get("model"), causes)
+
+
+def _recorded(status: JsonObject, *, finished: bool) -> JsonObject | None:
+    attempts = status.get("attempts") or ()
+    last = attempts[-1].get("usage") if attempts else None
+    owed = last is not None and "source" not in last
+    if not attempts or (finished and not owed):
+        return None
+    return {name: status[name] for name in ("usage", "attempts", "lastActivityTime") if name in status}
 
 
 def _lane(item: JsonObject) -> Lane | None:

@@ -526,6 +526,25 @@ def test_a_completed_run_shows_what_the_gateway_metered() -> None:
     assert status.attempts[-1].end_time == at(10)
 
 
+@pytest.mark.parametrize(
+    ("shown", "away", "written"),
+    [
+        pytest.param(None, False, True, id="the first of an attempt is written at once"),
+        pytest.param(0, False, False, id="later ones wait for 15 s of activity"),
+        pytest.param(-6, False, True, id="which is over"),
+        pytest.param(0, True, True, id="unless the gateway goes away: it may come back with a new ledger"),
+        pytest.param(9, True, False, id="and there is something new"),
+    ],
+)
+def test_when_the_usage_of_a_running_attempt_is_written(shown: int | None, away: bool, written: bool) -> None:
+    seen = None if shown is None else at(shown)
+    running = pod(phase="Running", started=at(2))
+    told = gateway(metered(closed=False), known=True, down_since=at(20) if away else None)
+    before = STARTED.model_copy(update={"last_activity_time": seen})
+    status = decide_run(run_view(run(status=before), pods=(running,), gateway=told), at(21)).status
+    assert (status.usage is not None) is written
+
+
 @pytest.mark.row("S0.23", "S4.34")
 def test_a_direct_run_shows_what_its_agent_reported() -> None:
     envelope = EnvelopeSummary(

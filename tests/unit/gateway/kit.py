@@ -99,17 +99,23 @@ def secret_object(key: str, *, labelled: bool = True) -> JsonObject:
     return {"metadata": {"labels": labels}, "data": {"apiKey": base64.b64encode(key.encode()).decode()}}
 
 
-def call_start(call: str, *, attempt: AttemptId = ATTEMPT, at: int = PAST_MS) -> CallStart:
+def call_start(
+    call: str, *, attempt: AttemptId = ATTEMPT, at: int = PAST_MS, reserved: tuple[int, int, int | None] = (0, 0, None)
+) -> CallStart:
     return CallStart(
         id=call,
         run_uid=attempt.run_uid,
         attempt=attempt.attempt,
         namespace="agents",
+        caller="ci",
         lane_namespace="models",
         lane="lane",
         model="m",
         wire_api="Messages",
         started_ms=at,
+        reserved_input_tokens=reserved[0],
+        reserved_output_tokens=reserved[1],
+        reserved_micro_usd=reserved[2],
     )
 
 

@@ -1,13 +1,14 @@
-"""The ledger: what is settled survives a SIGKILL, and no two processes ever write it."""
+"""The ledger: what is in its rows, who may open it, and when they leave."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from laneway.gateway.ledger import Ledger, LedgerError, LedgerLocked, open_ledge
 from laneway.gateway.ledgersql import Past
 from laneway.rules.token import AttemptId
 from laneway.rules.usage import Usage
-from unit.gateway.kit import ATTEMPT, call_end, call_start
+from unit.gateway.kit import ATTEMPT, call_end, call_start, eventually
 from unit.gateway.kit import PAST_MS as NOW
 
 SOURCES = [str(Path(__file__).parents[3] / "operator"), str(Path(__file__).parents[2])]
@@ -36,6 +37,7 @@ async def reopen(path: Path, now: int = NOW + 1000) -> list[Past]:
     return past
 
 
+@pytest.mark.row("C14")
 async def test_totals_of_an_attempt_are_rebuilt(tmp_path: Path) -> None:
     ledger, past = open_ledger(tmp_path / "l.sqlite", now_ms=NOW)
     assert past == []
@@ -64,6 +66,7 @@ async def test_a_call_is_settled_once(opened: tuple[Ledger, Path]) -> None:
         ]
 
 
+@pytest.mark.row("C13")
 async def test_unknown_is_null_and_never_zero(opened: tuple[Ledger, Path]) -> None:
     ledger, path = opened
     await ledger.begin(call_start("a"))
@@ -83,44 +86,6 @@ async def test_a_second_process_does_not_get_the_ledger(opened: tuple[Ledger, Pa
     code = "import sys, asyncio, pathlib\nfrom laneway.gateway.ledger import *\nasync def go():\n open_ledger(pathlib.Path(sys.argv[1]), now_ms=1)\ntry:\n asyncio.run(go())\nexcept LedgerLocked:\n sys.exit(7)"
     done = subprocess.run([sys.executable, "-c", code, str(path)], env=_env(), timeout=30, check=False)
     assert done.returncode == 7
-
-
-_WRITER = """
-import asyncio, pathlib, sys
-from unit.gateway.kit import call_end, call_start
-from laneway.gateway.ledger import open_ledger
-
-async def go():
-    ledger, _ = open_ledger(pathlib.Path(sys.argv[1]), now_ms=1_800_000_000_000)
-    for number in range(10_000_000):
-        await ledger.begin(call_start(f"c{number}"))
-        ledger.settle(f"c{number}", call_end())
-        await ledger.flush()
-        print(number, flush=True)
-
-asyncio.run(go())
-"""
-
-
-async def test_sigkill_loses_no_settled_row_and_leaves_the_open_one_as_unmetered(tmp_path: Path) -> None:
-    path = tmp_path / "l.sqlite"
-    writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(path)], env=_env(), stdout=subprocess.PIPE, text=True)
-    assert writer.stdout is not None
-    told = -1
-    with writer:
-        for line in writer.stdout:
-            told = int(line)
-            if told == 200:
-                writer.send_signal(signal.SIGKILL)
-            if told > 200:
-                continue
-    assert writer.returncode == -signal.SIGKILL
-    (found,) = await reopen(path)
-    settled = found.calls - found.unmetered_calls
-    assert settled >= told + 1 > 200
-    assert found.turns == settled
-    assert found.cost_micro_usd == 600 * settled
-    assert found.unmetered_calls <= 1
 
 
 async def test_a_call_that_was_open_at_a_kill_counts_as_unmetered(tmp_path: Path) -> None:
@@ -149,48 +114,102 @@ async def test_closing_an_attempt_is_remembered_with_and_without_calls(opened: t
     assert await ledger.past_of(AttemptId("nobody", 1)) is None
 
 
-async def test_rows_leave_after_ninety_days(tmp_path: Path) -> None:
-    path, day = tmp_path / "l.sqlite", 86_400_000
-    ledger, _ = open_ledger(path, now_ms=NOW)
-    for age in (89, 91):
-        await ledger.begin(call_start(f"{age}", at=NOW - age * day))
-        ledger.settle(f"{age}", call_end())
-    await ledger.close()
-    await reopen(path, NOW)
-    with sqlite3.connect(path) as reader:
-        assert reader.execute("SELECT id FROM calls").fetchall() == [("89",)]
-
-
-async def test_a_ledger_of_a_newer_program_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "l.sqlite"
-    with sqlite3.connect(path) as other:
-        other.execute("PRAGMA user_version = 99")
-    with pytest.raises(LedgerError, match="schema 99"):
-        open_ledger(path, now_ms=NOW)
-
-
-async def test_a_write_that_fails_is_told_to_who_waits_and_tried_again_for_who_does_not(
-    opened: tuple[Ledger, Path],
-) -> None:
+async def test_rows_leave_after_ninety_days_while_the_ledger_is_in_use(opened: tuple[Ledger, Path]) -> None:
     ledger, path = opened
-    await ledger.begin(call_start("a"))
-    with sqlite3.connect(path, isolation_level=None) as other:
-        other.execute("PRAGMA busy_timeout = 0")
-        other.execute("BEGIN IMMEDIATE")
-        ledger._connection.execute("PRAGMA busy_timeout = 0")
-        ledger.settle("a", call_end())
-        with pytest.raises(LedgerError):
-            await ledger.begin(call_start("b"))
-        assert ledger.failure is not None
-        other.execute("ROLLBACK")
-    while ledger.failure is not None:
-        try:
-            await ledger.flush()
-        except LedgerError:
-            continue
-    found = await ledger.past_of(ATTEMPT)
-    assert found is not None
-    assert (found.calls, found.input_tokens) == (1, 120)
+    day = 86_400_000
+    for number in range(450):
+        await ledger.begin(call_start(f"old-{number}", at=NOW - 91 * day))
+    await ledger.begin(call_start("89", at=NOW - 89 * day))
+    await ledger.close_attempt(AttemptId("old", 1), now_ms=NOW - 91 * day)
+    await ledger.close_attempt(AttemptId("new", 1), now_ms=NOW - 89 * day)
+    statements: list[str] = []
+    ledger._writer.connection.set_trace_callback(statements.append)
+    await asyncio.gather(ledger.drop_old(NOW), ledger.begin(call_start("now")))
+    with closing(sqlite3.connect(path)) as reader:
+        assert reader.execute("SELECT id FROM calls ORDER BY id").fetchall() == [("89",), ("now",)]
+        assert reader.execute("SELECT run_uid FROM closed").fetchall() == [("new",)]
+    began = next(number for number, text in enumerate(statements) if text.startswith("INSERT INTO calls"))
+    assert sum(text.startswith("DELETE FROM calls") for text in statements[:began]) <= 1, "a call waited for all of it"
+
+
+async def test_old_rows_are_looked_for_at_once_and_then_every_hour(opened: tuple[Ledger, Path]) -> None:
+    ledger, path = opened
+    await ledger.begin(call_start("old", at=NOW - 91 * 86_400_000))
+    keeper = asyncio.create_task(ledger.keep(lambda: NOW))
+    with closing(sqlite3.connect(path)) as reader:
+        await eventually(lambda: reader.execute("SELECT count(*) FROM calls").fetchone() == (0,))
+    keeper.cancel()
+    await asyncio.gather(keeper, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        pytest.param("PRAGMA user_version = 99", "it has schema 99", id="a newer schema"),
+        pytest.param(
+            "PRAGMA user_version = 2", "it has schema 2, and this program knows schema 3 only", id="an older one"
+        ),
+        pytest.param("CREATE TABLE notes (words)", "it has schema 0", id="tables of something else"),
+        pytest.param("PRAGMA user_version = 3", "a database of another program", id="another program's schema 3"),
+    ],
+)
+async def test_a_database_that_is_no_ledger_of_this_schema_is_refused_and_left_alone(
+    tmp_path: Path, script: str, words: str
+) -> None:
+    path = tmp_path / "l.sqlite"
+    with closing(sqlite3.connect(path)) as other:
+        other.executescript(script)
+    before = path.read_bytes()
+    with pytest.raises(LedgerError, match=words) as refused:
+        open_ledger(path, now_ms=NOW)
+    assert "restore a backup, or move its files away" in str(refused.value)
+    assert path.read_bytes() == before
+
+
+async def test_spend_of_a_lane_and_namespace_in_a_month_is_summed_by_an_index(opened: tuple[Ledger, Path]) -> None:
+    _, path = opened
+    with closing(sqlite3.connect(path)) as reader:
+        (plan,) = reader.execute(
+            "EXPLAIN QUERY PLAN SELECT sum(cost_micro_usd) FROM calls WHERE lane_namespace = 'models' AND lane = 'lane'"
+            " AND namespace = 'agents' AND started_ms >= 0 AND started_ms < 1"
+        ).fetchall()
+    assert "calls_by_spender (lane_namespace=? AND lane=? AND namespace=? AND started_ms>? AND started_ms<?)" in plan[3]
+
+
+@pytest.mark.parametrize(
+    ("reserved", "row", "unpriced"),
+    [
+        pytest.param((900, 100, 3250), (900, 100, 3250, 1), 0, id="tokens and money are charged whole"),
+        pytest.param((900, 100, 0), (900, 100, 0, 1), 0, id="free is zero"),
+        pytest.param((900, 100, None), (900, 100, None, 1), 1, id="without a price the cost is unknown"),
+        pytest.param((0, 0, None), (None, None, None, 0), 0, id="where nothing was reserved, nothing is known"),
+    ],
+)
+async def test_a_call_left_open_is_charged_its_reservation_at_the_next_start(
+    tmp_path: Path, reserved: tuple[int, int, int | None], row: tuple[int | None, ...], unpriced: int
+) -> None:
+    path = tmp_path / "l.sqlite"
+    ledger, _ = open_ledger(path, now_ms=NOW)
+    await ledger.begin(call_start("a", reserved=reserved))
+    await ledger.begin(call_start("b"))
+    ledger.settle("b", call_end())
+    await ledger.close()
+    (found,) = await reopen(path)
+    with closing(sqlite3.connect(path)) as reader:
+        columns = "state, input_tokens, output_tokens, cost_micro_usd, estimated, metered"
+        assert reader.execute(f"SELECT {columns} FROM calls WHERE id = 'a'").fetchone() == ("lost", *row, 0)
+    assert (found.input_tokens, found.cost_micro_usd) == (120 + (row[0] or 0), 600 + (row[2] or 0))
+    assert (found.calls, found.turns, found.unmetered_calls, found.unpriced_calls) == (2, 1, 1, unpriced)
+
+
+async def test_a_usage_that_is_the_reservation_says_so(opened: tuple[Ledger, Path]) -> None:
+    ledger, path = opened
+    await ledger.begin(call_start("a", reserved=(120, 30, 600)))
+    ledger.settle("a", replace(call_end(metered=False), estimated=True))
+    await ledger.flush()
+    with closing(sqlite3.connect(path)) as reader:
+        columns = "state, caller, estimated, metered, input_tokens, reserved_input_tokens"
+        assert reader.execute(f"SELECT {columns} FROM calls").fetchone() == ("settled", "ci", 1, 0, 120, 120)
 
 
 async def test_nothing_but_the_agreed_columns_is_kept(opened: tuple[Ledger, Path]) -> None:
@@ -217,18 +236,3 @@ async def test_the_servers_time_of_the_last_failure_survives_a_restart(tmp_path:
     (found,) = await reopen(tmp_path / "l.sqlite")
     assert (found.last_started_ms, found.last_ended_ms) == (NOW, NOW + 9)
     assert (found.last_reset_ms, found.last_reset_source, found.last_cut) == (NOW + 45_009, "RetryAfter", True)
-
-
-async def test_a_ledger_of_the_first_schema_is_kept_and_gets_the_new_columns(tmp_path: Path) -> None:
-    path = tmp_path / "l.sqlite"
-    ledger, _ = open_ledger(path, now_ms=NOW)
-    await ledger.begin(call_start("a"))
-    ledger.settle("a", call_end(cause="APITransient", turn=False))
-    await ledger.close()
-    with sqlite3.connect(path) as other:
-        for column in ("reset_ms", "reset_source", "cut"):
-            other.execute(f"ALTER TABLE calls DROP COLUMN {column}")
-        other.execute("PRAGMA user_version = 1")
-    (found,) = await reopen(path)
-    assert (found.calls, found.last_cause, found.last_reset_ms, found.last_cut) == (1, "APITransient", None, False)
-    assert await reopen(path) == [found]
