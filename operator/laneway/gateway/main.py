@@ -23,6 +23,7 @@ from laneway.gateway.ledger import LedgerError, LedgerLocked, open_ledger
 from laneway.gateway.operatorport import OperatorPort
 from laneway.gateway.prober import Prober
 from laneway.gateway.state import Clock, State, wait_until_left
+from laneway.gateway.surroundings import Surroundings
 from laneway.gateway.tokens import Authenticator, KeyRing
 from laneway.gateway.upstream import open_upstream
 from laneway.gateway.views import Views
@@ -88,10 +89,12 @@ class _Gateway:
         self._views = views
         self._health = health
         self._state: State | None = None
+        self._surroundings = Surroundings(settings, cluster.read_api_addresses)
 
     async def work(self, stack: AsyncExitStack) -> None:
         """Open the ledger, serve, and keep the views; ends only with an error."""
         tools = await self._open(stack)
+        await self._surroundings.look()
         metrics.watch_gauges(open_calls=lambda: len(tools.state.open_calls()), view_age=self._cluster.view_age_seconds)
         authenticator = Authenticator(
             keys=self._health.keys,
@@ -104,7 +107,7 @@ class _Gateway:
         await _listen(stack, calls.app(), self._settings.call_port, "calls")
         await _listen(stack, operator.app(), self._settings.operator_port, "operator")
         async with asyncio.TaskGroup() as group:
-            for part in (*self._cluster.mirrors(), self._keep_keys()):
+            for part in (*self._cluster.mirrors(), self._keep_keys(), self._surroundings.keep_looking()):
                 group.create_task(part)
 
     async def drain(self) -> None:
@@ -124,7 +127,7 @@ class _Gateway:
         """Everything that a call works with; waits for the ledger's lock, unready."""
         ledger, past = await self._lock_ledger(stack)
         self._state = state = State(clock=self._clock, past=past)
-        upstream = await stack.enter_async_context(open_upstream())
+        upstream = await stack.enter_async_context(open_upstream(self._surroundings.permits))
         credentials = Credentials(self._cluster.read_secret)
         prober = Prober(upstream=upstream, credentials=credentials, state=state, clock=self._clock)
         stack.push_async_callback(prober.close)

@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp import web
 
 from laneway.api.gatewaystate import AttemptState, GatewayState
+from laneway.gateway.addresses import AddressPolicy
 from laneway.gateway.app import CallPort
 from laneway.gateway.credentials import Credentials
 from laneway.gateway.exchange import Tools
@@ -23,7 +24,7 @@ from laneway.gateway.ledger import CallEnd, CallStart, Ledger, open_ledger
 from laneway.gateway.operatorport import OperatorPort
 from laneway.gateway.state import Clock, State
 from laneway.gateway.tokens import Authenticator, KeyRing
-from laneway.gateway.upstream import AddressPolicy, Upstream, open_upstream
+from laneway.gateway.upstream import Upstream, open_upstream
 from laneway.gateway.views import Views
 from laneway.rules.pricing import Prices
 from laneway.rules.token import AttemptId, TokenKeys, operator_secret, sign
