@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from laneway.gateway import listing, metrics
+from laneway.gateway.bodies import Bodies
+from laneway.gateway.clientside import deliver
 from laneway.gateway.exchange import BEGUN, Exchange, Operation, Tools, call_failure
 from laneway.gateway.ledger import LedgerError
 from laneway.gateway.refused import Refused
@@ -30,8 +32,6 @@ from laneway.rules.endpoint import GEMINI_STABLE, PATHS
 from laneway.rules.token import AttemptId
 
 log = logging.getLogger(__name__)
-
-BODY_LIMIT = 32 * 1024 * 1024
 
 CHAT, RESPONSES, EMBEDDINGS, MESSAGES, OLLAMA = ChatCompletions(), Responses(), Embeddings(), Messages(), OllamaChat()
 GEMINI, GEMINI_STREAM = GenerateContent(streams=False), GenerateContent(streams=True)
@@ -55,14 +55,17 @@ OPERATIONS = (
 class CallPort:
     """Answers the calls of agents."""
 
-    def __init__(self, *, tools: Tools, views: Views, authenticator: Authenticator) -> None:
+    def __init__(
+        self, *, tools: Tools, views: Views, authenticator: Authenticator, bodies: Bodies | None = None
+    ) -> None:
+        self._bodies = bodies or Bodies()
         self._tools = tools
         self._views = views
         self._authenticator = authenticator
 
     def app(self) -> web.Application:
         """The application; its runner needs ``handler_cancellation=True``, so that a client that leaves ends its call."""
-        app = web.Application(client_max_size=BODY_LIMIT)
+        app = web.Application()
         for operation in OPERATIONS:
             app.router.add_post(operation.path.replace("{model}", "{model:.+}"), self._handler(operation))
         for path, answer in listing.ANSWERS.items():
@@ -77,7 +80,7 @@ class CallPort:
                 async with self._seat(request) as caller:
                     return await self._carry(operation, request, caller)
             except Refused as refused:
-                return _refuse(operation.wire, refused)
+                return await _tell(request, _refuse(operation.wire, refused))
 
         return handle
 
@@ -132,29 +135,23 @@ class CallPort:
 
     async def _carry(self, operation: Operation, request: web.Request, caller: Caller) -> web.StreamResponse:
         target = choose(caller.run, self._views, operation.wire.api)
-        body = await _read_body(request)
         try:
-            prepared = operation.wire.prepare(body, model=target.model, server=target.lane.spec.endpoint.server)
-            exchange = Exchange(
-                tools=self._tools,
-                operation=operation,
-                request=request,
-                caller=caller,
-                target=target,
-                prepared=prepared,
-            )
-            return await exchange.run()
+            async with self._bodies.hold(request, run_uid=caller.attempt.run_uid) as body:
+                prepared = operation.wire.prepare(body, model=target.model, server=target.lane.spec.endpoint.server)
+                del body  # a second copy of up to 32 MiB
+                exchange = Exchange(
+                    tools=self._tools,
+                    operation=operation,
+                    request=request,
+                    caller=caller,
+                    target=target,
+                    prepared=prepared,
+                )
+                return await exchange.run()
         except NotAnObject as error:
             raise Refused(Kind.BAD_REQUEST, str(error)) from error
         except LedgerError as error:
             raise _no_ledger(error) from error
-
-
-async def _read_body(request: web.Request) -> bytes:
-    try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise Refused(Kind.TOO_LARGE, f"the body is larger than {BODY_LIMIT} bytes") from error
 
 
 def _no_ledger(error: LedgerError) -> Refused:
@@ -164,6 +161,11 @@ def _no_ledger(error: LedgerError) -> Refused:
 
 def _respond(answer: Answer) -> web.Response:
     return web.Response(status=answer.status, body=answer.body, headers=dict(answer.headers))
+
+
+async def _tell(request: web.Request, response: web.Response) -> web.Response:
+    await deliver(request, response)
+    return response
 
 
 def _refuse(wire: Wire, refused: Refused) -> web.Response:

@@ -13,6 +13,8 @@ from aiohttp import web
 from laneway.api.gatewaystate import CallFailure
 from laneway.api.reasons import Cause
 from laneway.gateway import headers, metrics
+from laneway.gateway.bodies import let_go
+from laneway.gateway.clientside import deliver, give
 from laneway.gateway.credentials import CredentialMissing, Credentials, lane_headers
 from laneway.gateway.evidence import LaneModel
 from laneway.gateway.ledger import CallEnd, CallStart, Ledger, LedgerError
@@ -28,6 +30,7 @@ from laneway.rules.endpoint import answer_seconds, request_seconds
 from laneway.rules.pricing import cost_micro_usd
 
 _ERROR_LIMIT = 1024 * 1024
+_ERROR_SECONDS = 10.0
 _FIRST_REDIRECT, _FIRST_ERROR = 300, 400
 _UNAUTHORIZED = 401
 _CLIENT_LEFT = 499
@@ -130,7 +133,7 @@ class Exchange:
     async def _carry(self) -> web.StreamResponse:
         lane = self._target.lane.spec
         whole: AbstractAsyncContextManager[None] = nullcontext()
-        seconds = request_seconds(lane.endpoint.server, lane.timeouts)
+        seconds = self._request_seconds()
         if not self._prepared.streamed:
             seconds = answer_seconds(lane.endpoint.server, lane.timeouts)
             whole = time_limit(seconds, "the answer")
@@ -143,6 +146,10 @@ class Exchange:
             if incoming.status >= _FIRST_REDIRECT:
                 return await self._pass_on_error(incoming)
             return await self._relay(incoming, first)
+
+    def _request_seconds(self) -> int:
+        lane = self._target.lane.spec
+        return request_seconds(lane.endpoint.server, lane.timeouts)
 
     async def _send(self) -> Incoming:
         """The answer's head."""
@@ -180,8 +187,9 @@ class Exchange:
         if incoming.status < _FIRST_ERROR:
             raise BrokenOff(f"the server answers with a redirect ({incoming.status})")
         try:
-            body = await incoming.read_all(_ERROR_LIMIT)
-        except BrokenOff:
+            async with time_limit(min(_ERROR_SECONDS, self._request_seconds()), "the error"):
+                body = await incoming.read_all(_ERROR_LIMIT)
+        except (BrokenOff, TooLate):
             body = b""
         if self._key is not None:
             body = body.replace(self._key.encode(), b"[key]")
@@ -191,9 +199,10 @@ class Exchange:
         self._fail(verdict, error.message or f"the server answers {incoming.status}")
         self._complete = True
         self._answered = incoming.status
-        return web.Response(
-            status=incoming.status, body=body, headers=headers.to_client(incoming.headers, same_length=False)
-        )
+        passed = headers.to_client(incoming.headers, same_length=False, key=self._key)
+        response = web.Response(status=incoming.status, body=body, headers=passed)
+        await deliver(self._request, response)
+        return response
 
     async def _relay(self, incoming: Incoming, data: bytes) -> web.StreamResponse:
         """Bytes as they come, what the reader leaves out excepted."""
@@ -203,27 +212,29 @@ class Exchange:
         same_length = not incoming.decoded and not self._prepared.asked_usage
         self._answered = incoming.status
         response = web.StreamResponse(
-            status=incoming.status, headers=headers.to_client(incoming.headers, same_length=same_length)
+            status=incoming.status, headers=headers.to_client(incoming.headers, same_length=same_length, key=self._key)
         )
         self._response = response
         self._request[BEGUN] = True
+        let_go(self._request)
+        self._prepared = replace(self._prepared, body=b"")
         await response.prepare(self._request)
         idle = self._target.lane.spec.timeouts.stream_idle_seconds
         while data:
             self._tools.state.saw_activity(self._caller.attempt)
             if kept := reader.feed(data):
-                await response.write(kept)
+                await give(self._request, response, kept, seconds=idle)
             async with time_limit(idle, "the next part of the stream"):
                 data = await incoming.read_some()
         self._complete = not streamed
         if rest := reader.close():
-            await response.write(rest)
+            await give(self._request, response, rest, seconds=idle)
         reading = reader.reading
         if not (self._complete or reading.ended or reading.error) and self._operation.generates:
             raise BrokenOff("the stream ended before its last event")
         self._complete = True
         self._settle()
-        await response.write_eof()
+        await deliver(self._request, response, seconds=idle)
         return response
 
     def _fail(self, verdict: Verdict, message: str) -> None:

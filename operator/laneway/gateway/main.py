@@ -15,6 +15,7 @@ from aiohttp import web
 from laneway import logs
 from laneway.gateway import metrics
 from laneway.gateway.app import CallPort
+from laneway.gateway.clientside import keep_peers_in_bounds, runner_of
 from laneway.gateway.cluster import Cluster
 from laneway.gateway.credentials import Credentials
 from laneway.gateway.exchange import Tools
@@ -104,11 +105,13 @@ class _Gateway:
         )
         calls = CallPort(tools=tools, views=self._views, authenticator=authenticator)
         operator = OperatorPort(tools=tools, keys=self._health.keys)
-        await _listen(stack, calls.app(), self._settings.call_port, "calls")
+        runner = await _listen(stack, calls.app(), self._settings.call_port, "calls")
         await _listen(stack, operator.app(), self._settings.operator_port, "operator")
         async with asyncio.TaskGroup() as group:
             for part in (*self._cluster.mirrors(), self._keep_keys(), self._surroundings.keep_looking()):
                 group.create_task(part)
+            if self._settings.bind_pod_address:  # else addresses say nothing of who calls
+                group.create_task(keep_peers_in_bounds(runner))
 
     async def drain(self) -> None:
         """Serve on until no call is open, or the time is up; then cut what is left."""
@@ -164,12 +167,13 @@ class _Gateway:
             await asyncio.sleep(_KEYS_STEP_SECONDS if known else _KEYS_FIRST_STEP_SECONDS)
 
 
-async def _listen(stack: AsyncExitStack, app: web.Application, port: int, name: str) -> None:
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
+async def _listen(stack: AsyncExitStack, app: web.Application, port: int, name: str) -> web.AppRunner:
+    runner = runner_of(app)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.TCPSite(runner, None, port).start()
     log.info("listening", extra={"what": name, "port": runner.addresses[0][1]})
+    return runner
 
 
 def _stop_signal() -> asyncio.Event:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from laneway.api.endpoint import Server, WireAPI
-from laneway.gateway.wire.jsontext import JsonText
+from laneway.gateway.wire.jsontext import JsonText, is_dense
 from laneway.rules.classify import ErrorInfo
 from laneway.rules.usage import Usage
 
@@ -221,6 +221,8 @@ def json_answer(status: int, value: object, retry_after_seconds: int | None = No
 
 
 def _parse(raw: bytes | bytearray) -> object:
+    if is_dense(raw):
+        return None
     try:
         return json.loads(raw)
     except (ValueError, RecursionError):
