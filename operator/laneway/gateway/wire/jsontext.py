@@ -59,7 +59,7 @@ class JsonText:
 
     def put(self, key: str, value: object) -> None:
         """Set a member: in its place if there is one, else at the end."""
-        text = json.dumps(value, ensure_ascii=False)
+        text = json.dumps(value)  # in ASCII: a value from the body may hold a lone surrogate, which UTF-8 cannot
         found = self.named(key)
         for member in found:
             self.replace(member, text)
