@@ -111,8 +111,8 @@ class Bodies:
                     parts.append(part)
         except TimeoutError:
             raise Refused(Kind.TIMEOUT, "the request's body did not arrive in time") from None
-        except web.RequestPayloadError:
-            raise Refused(Kind.BAD_REQUEST, "the request's body is broken") from None
+        except (web.RequestPayloadError, ConnectionResetError):
+            raise Refused(Kind.BAD_REQUEST, "the request's body is broken, or breaks off") from None
         return b"".join(parts)
 
 
