@@ -2,113 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-import re
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
-from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from laneway.gateway.bodies import Bodies
 from support.fuzzing import fuzz
-from unit.gateway.kit import Kit, gateway
+from unit.gateway.surface import STATUS, Surface, serving
 
-ANSWER = {"choices": [{"finish_reason": "stop"}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
 CHAT = b'{"model":"x","messages":[]}'
-_STATUS = re.compile(rb"HTTP/\d\.\d (\d\d\d) ")
-
-
-@dataclass
-class Surface:
-    """A gateway that serves in a thread of its own, and what its model server saw."""
-
-    kit: Kit
-    bodies: Bodies
-    port: int
-    loop: asyncio.AbstractEventLoop
-    stop: asyncio.Event
-    seen: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
-    errors: list[logging.LogRecord] = field(default_factory=list)
-
-    @property
-    def bearer(self) -> bytes:
-        return b"Authorization: " + self.kit.headers()["Authorization"].encode()
-
-    def exchange(self, *parts: bytes, patience: float = 0.3, half_close: bool = False) -> bytes:
-        """What comes back for these bytes, until the gateway closes or falls silent."""
-        got = b""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=patience) as connection, suppress(OSError):
-            for part in parts:
-                connection.sendall(part)
-            if half_close:
-                connection.shutdown(socket.SHUT_WR)
-            while data := connection.recv(65536):
-                got += data
-        return got
-
-    def statuses(self, *parts: bytes, patience: float = 0.3) -> list[int]:
-        return [int(code) for code in _STATUS.findall(self.exchange(*parts, patience=patience))]
-
-    def is_well(self) -> bool:
-        """It still serves, and nothing is left of what was sent before."""
-        assert self.statuses(b"GET / HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n", patience=5.0) == [200]
-        return not self.kit.state.open_calls() and self.bodies.held == 0
-
-
-class _Errors(logging.Handler):
-    """Errors of the server that are not the parser's refusals, of a head or of a body."""
-
-    def __init__(self, found: list[logging.LogRecord]) -> None:
-        super().__init__(logging.ERROR)
-        self._found = found
-
-    def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[1] if record.exc_info else None
-        if type(error).__module__ != "aiohttp.http_exceptions" and not isinstance(error, web.RequestPayloadError):
-            self._found.append(record)
 
 
 @pytest.fixture(scope="module")
 def surface(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surface]:
-    folder = tmp_path_factory.mktemp("surface")
-    ready, made = threading.Event(), list[Surface]()
-    with ExitStack() as stack:
-        thread = threading.Thread(target=lambda: asyncio.run(_serve(folder, made, ready)), daemon=True)
-        thread.start()
-        assert ready.wait(10)
-        handler = _Errors(made[0].errors)
-        logging.getLogger().addHandler(handler)
-        stack.callback(logging.getLogger().removeHandler, handler)
-        yield made[0]
-        made[0].loop.call_soon_threadsafe(made[0].stop.set)
-        thread.join(10)
-
-
-async def _serve(folder: Path, made: list[Surface], ready: threading.Event) -> None:
-    async def model_server(request: web.Request) -> web.Response:
-        body = await request.read()
-        made[0].seen.append((request.method, request.raw_path, dict(request.headers), body))
-        return web.json_response(ANSWER)
-
-    bodies = Bodies(one=100_000, idle_seconds=0.5, seconds=2.0)
-    async with gateway(folder, model_server, bodies=bodies, head_seconds=1.0, lane={"server": "Ollama"}) as kit:
-        port = URL(kit.url).port
-        assert port is not None
-        stop = asyncio.Event()
-        made.append(Surface(kit, bodies, port, asyncio.get_running_loop(), stop))
-        ready.set()
-        await stop.wait()
+    with serving(tmp_path_factory.mktemp("surface")) as surface:
+        yield surface
 
 
 def request(
@@ -256,7 +169,7 @@ def test_pipelined_calls_are_answered_in_order_each_by_itself(surface: Surface) 
 def test_a_client_that_closes_its_half_leaves_nothing(surface: Surface, sent: int) -> None:
     whole = request(surface.bearer, length(CHAT), body=CHAT)
     surface.exchange(whole[:sent], half_close=True)
-    _wait_until_well(surface)
+    surface.wait_until_well()
 
 
 def test_an_upgrade_is_not_taken(surface: Surface) -> None:
@@ -375,8 +288,8 @@ def test_whatever_is_sent_is_answered_in_http_or_not_at_all_and_only_calls_reach
     raw = sent.replace(b"@", surface.bearer)
     places = [0, *sorted(cuts), len(raw)]
     got = surface.exchange(*(raw[a:b] for a, b in pairwise(places)), patience=0.15)
-    assert not got or _STATUS.match(got), got[:80]
-    statuses = [int(code) for code in _STATUS.findall(got)]
+    assert not got or STATUS.match(got), got[:80]
+    statuses = [int(code) for code in STATUS.findall(got)]
     assert 500 not in statuses
     assert len(surface.seen) <= tokens
     for method, path, headers, body in surface.seen:
@@ -392,13 +305,5 @@ def test_whatever_is_sent_is_answered_in_http_or_not_at_all_and_only_calls_reach
 
 
 def test_after_all_that_the_gateway_serves_and_holds_nothing(surface: Surface) -> None:
-    _wait_until_well(surface)
+    surface.wait_until_well()
     assert surface.errors == []
-
-
-def _wait_until_well(surface: Surface) -> None:
-    for _ in range(100):
-        if surface.is_well():
-            return
-        threading.Event().wait(0.05)
-    raise AssertionError("calls or bodies are left")

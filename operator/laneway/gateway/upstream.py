@@ -28,6 +28,8 @@ CONNECT_SECONDS = 10.0
 _KEEP_ALIVE_SECONDS = 3.0
 """Shorter than any model server's own (uvicorn: 5 s), so that a call does not meet a connection that is just being closed."""
 _LINE_LIMIT = 64 * 1024
+_STATUSES = range(200, 600)
+"""Of answers; a change of protocol (101) was not asked for."""
 
 
 class UpstreamError(Exception):
@@ -94,6 +96,9 @@ class Upstream:
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _mapped(error) from error
+        if response.status not in _STATUSES:
+            response.close()
+            raise Unreachable(f"the server's answer has a status that means nothing here ({response.status})")
         return Incoming(response)
 
     async def close(self) -> None:
