@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from laneway.settings import LogSettings
 
+_QUOTING_MODULE = "aiohttp.http_exceptions"
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -24,7 +26,7 @@ class JsonLines(logging.Formatter):
             **_extra(record),
         }
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
+            line["error"] = _trace(self, record.exc_info[1])
         return json.dumps(line, default=str)
 
 
@@ -35,7 +37,7 @@ class TextLines(logging.Formatter):
         """The line of a record."""
         keys = "".join(f" {name}={value}" for name, value in _extra(record).items())
         time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
-        error = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
+        error = f"\n{_trace(self, record.exc_info[1])}" if record.exc_info else ""
         return f"{time} {record.levelname.lower():7} {record.getMessage()}{keys}{error}"
 
 
@@ -46,6 +48,26 @@ def setup(settings: LogSettings) -> None:
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
     for noisy in ("kopf", "aiohttp.access", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _trace(formatter: logging.Formatter, error: BaseException | None) -> str:
+    """An error with its traceback; of one that quotes what a peer sent (a token may stand there) its name alone."""
+    if error is None:
+        return ""
+    if any(type(each).__module__ == _QUOTING_MODULE for each in _chain(error)):
+        return f"{type(error).__name__}; what was received is not logged"
+    return formatter.formatException((type(error), error, error.__traceback__))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        each = left.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            left += [each.__cause__, each.__context__]
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:

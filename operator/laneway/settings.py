@@ -5,10 +5,14 @@ Each setting has one sentence here; the chart sets them, and docs/operate.md lis
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class SettingsError(ValueError):
@@ -74,6 +78,14 @@ class GatewaySettings:
     """Port of /metrics, /healthz and /readyz."""
     bind_pod_address: bool
     """Accept a token only from an address of its pod; off where a mesh hides addresses."""
+    pod_addresses: tuple[str, ...]
+    """The gateway pod's own addresses, which no lane may name."""
+    refused_hosts: tuple[str, ...]
+    """Hosts that no lane may reach under any name: the gateway's Service, the API server."""
+    upstream_allow: tuple[Network, ...]
+    """Networks that lanes may reach; empty means all that are not refused."""
+    upstream_deny: tuple[Network, ...]
+    """Networks that no lane may reach."""
     log: LogSettings
 
 
@@ -121,6 +133,10 @@ def gateway_settings(env: Mapping[str, str] = os.environ) -> GatewaySettings:
         operator_port=_port(env, "LANEWAY_OPERATOR_PORT", 8081),
         metrics_port=_port(env, "LANEWAY_METRICS_PORT", 9090),
         bind_pod_address=_flag(env, "LANEWAY_BIND_POD_ADDRESS", default=True),
+        pod_addresses=_names(env, "LANEWAY_POD_ADDRESSES"),
+        refused_hosts=_names(env, "LANEWAY_REFUSED_HOSTS"),
+        upstream_allow=_networks(env, "LANEWAY_UPSTREAM_ALLOW"),
+        upstream_deny=_networks(env, "LANEWAY_UPSTREAM_DENY"),
         log=_log(env),
     )
 
@@ -152,6 +168,13 @@ def _need(env: Mapping[str, str], name: str) -> str:
 
 def _names(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
+
+
+def _networks(env: Mapping[str, str], name: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(part) for part in _names(env, name))
+    except ValueError as error:
+        raise SettingsError(f"{name} must be networks such as 10.0.0.0/8, separated by commas: {error}") from error
 
 
 def _port(env: Mapping[str, str], name: str, default: int) -> int:

@@ -7,6 +7,7 @@ import logging
 import sys
 
 import pytest
+from aiohttp.http_exceptions import BadStatusLine
 
 from laneway.logs import JsonLines, TextLines, setup
 from laneway.settings import LogSettings
@@ -50,6 +51,26 @@ def test_a_text_line_is_followed_by_its_error() -> None:
     first, *rest = TextLines().format(record(error=True)).splitlines()
     assert first == "12:00:00 warning the gateway is away"
     assert rest[-1] == "ValueError: no"
+
+
+@pytest.mark.parametrize("formatter", [JsonLines(), TextLines()])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_an_error_that_quotes_what_a_peer_sent_is_named_and_not_shown(
+    formatter: logging.Formatter, *, wrapped: bool
+) -> None:
+    made = record("Error handling request")
+    try:
+        try:
+            raise BadStatusLine("GET /?key=lw1.secret")
+        except BadStatusLine:
+            if not wrapped:
+                raise
+            raise RuntimeError("inside") from None
+    except (BadStatusLine, RuntimeError):
+        made.exc_info = sys.exc_info()
+    line = formatter.format(made)
+    assert "secret" not in line
+    assert ("RuntimeError;" if wrapped else "BadStatusLine;") in line
 
 
 @pytest.mark.parametrize("name", ["kopf", "aiohttp.access", "httpx", "httpcore"])

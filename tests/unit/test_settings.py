@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,10 @@ def test_the_gateway_needs_two_variables_and_has_defaults_for_the_rest() -> None
         operator_port=8081,
         metrics_port=9090,
         bind_pod_address=True,
+        pod_addresses=(),
+        refused_hosts=(),
+        upstream_allow=(),
+        upstream_deny=(),
         log=LogSettings(level="info", json=True),
     )
 
@@ -120,6 +125,20 @@ def test_a_variable_of_the_operator_is_read(env: dict[str, str], name: str, expe
 @pytest.mark.parametrize(("text", "expected"), [("true", True), ("False", False)])
 def test_binding_tokens_to_pod_addresses_can_be_switched_off(text: str, expected: bool) -> None:
     assert gateway_settings({**GATEWAY, "LANEWAY_BIND_POD_ADDRESS": text}).bind_pod_address is expected
+
+
+def test_networks_are_read_from_a_list() -> None:
+    settings = gateway_settings(
+        {**GATEWAY, "LANEWAY_UPSTREAM_ALLOW": "10.0.0.0/8, fd00::/8", "LANEWAY_UPSTREAM_DENY": "10.1.2.3"}
+    )
+    assert settings.upstream_allow == (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+    assert settings.upstream_deny == (ip_network("10.1.2.3/32"),)
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "ten", "10.0.0.0/33"])
+def test_a_wrong_network_is_refused_with_what_is_allowed(text: str) -> None:
+    with pytest.raises(SettingsError, match=f"LANEWAY_UPSTREAM_DENY must be networks such as .*{text}"):
+        gateway_settings({**GATEWAY, "LANEWAY_UPSTREAM_DENY": f"10.1.0.0/16,{text}"})
 
 
 WRONG = [

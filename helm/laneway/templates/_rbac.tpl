@@ -29,6 +29,14 @@
   verbs: [get]
 {{- end -}}
 
+{{/* The slice of the API server's own addresses lies in the namespace default. */}}
+{{- define "laneway.gatewayClusterRules" -}}
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  resourceNames: [kubernetes]
+  verbs: [get]
+{{- end -}}
+
 {{/* A create cannot be bound to a name: the API server does not know it yet when it authorizes. */}}
 {{- define "laneway.operatorOwnRules" -}}
 - apiGroups: [coordination.k8s.io]

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from laneway.gateway import listing
+from laneway.gateway.bodies import Bodies
 from laneway.gateway.call import Call
 from laneway.gateway.doors import open_doors
 from laneway.gateway.exchange import Operation, Tools
@@ -33,8 +34,6 @@ from laneway.rules.token import AttemptId
 
 log = logging.getLogger(__name__)
 
-BODY_LIMIT = 32 * 1024 * 1024
-
 CHAT, RESPONSES, EMBEDDINGS, MESSAGES, OLLAMA = ChatCompletions(), Responses(), Embeddings(), Messages(), OllamaChat()
 GEMINI, GEMINI_STREAM = GenerateContent(streams=False), GenerateContent(streams=True)
 OPERATIONS = (
@@ -57,7 +56,10 @@ OPERATIONS = (
 class CallPort:
     """Answers the calls of agents."""
 
-    def __init__(self, *, tools: Tools, views: Views, authenticator: Authenticator) -> None:
+    def __init__(
+        self, *, tools: Tools, views: Views, authenticator: Authenticator, bodies: Bodies | None = None
+    ) -> None:
+        self._bodies = bodies or Bodies()
         self._tools = tools
         self._views = views
         self._authenticator = authenticator
@@ -65,7 +67,7 @@ class CallPort:
 
     def app(self) -> web.Application:
         """The application; its runner needs ``handler_cancellation=True``, so that a client that leaves ends its call."""
-        app = web.Application(client_max_size=BODY_LIMIT)
+        app = web.Application()
         for operation in OPERATIONS:
             app.router.add_post(operation.path.replace("{model}", "{model:.+}"), self._handler(operation))
         for path, answer in listing.ANSWERS.items():
@@ -136,29 +138,23 @@ class CallPort:
             raise _no_ledger() from error
 
     async def _carry(self, operation: Operation, reply: Reply, caller: Caller) -> web.StreamResponse:
-        body = await _read_body(reply.request)
-        call = Call(
-            tools=self._tools,
-            views=self._views,
-            doors=self._doors,
-            operation=operation,
-            reply=reply,
-            caller=caller,
-            body=body,
-        )
         try:
-            return await call.run()
+            async with self._bodies.hold(reply.request, run_uid=caller.attempt.run_uid) as body:
+                call = Call(
+                    tools=self._tools,
+                    views=self._views,
+                    doors=self._doors,
+                    operation=operation,
+                    reply=reply,
+                    caller=caller,
+                    body=body,
+                )
+                del body  # the call lets go of it when nothing can be tried again
+                return await call.run()
         except NotAnObject as error:
             raise Refused(Kind.BAD_REQUEST, str(error)) from error
         except LedgerError as error:
             raise _no_ledger() from error
-
-
-async def _read_body(request: web.Request) -> bytes:
-    try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise Refused(Kind.TOO_LARGE, f"the body is larger than {BODY_LIMIT} bytes") from error
 
 
 def _log_refusal(attempt: AttemptId, refused: Refused) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -141,7 +142,8 @@ class Call:
         return None if known is None else self._gate.rests(known, model, skips=self._caller.run.skips)
 
     async def _give(self, failed: Failed) -> web.StreamResponse:
-        """The last failure is what the agent gets."""
+        """The last failure is what the agent gets, and however slowly it takes it, nobody waits for that."""
+        self._passage.leave()
         if isinstance(failed.answer, Refused):
             return await self._reply.refuse(failed.answer)
         return await self._reply.give(failed.answer)
@@ -177,7 +179,9 @@ class Call:
     # What an exchange tells
 
     def first_byte(self, *, streamed: bool) -> None:
-        """The answer has begun."""
+        """The answer has begun: nothing is tried again, and the request is not needed any more."""
+        self._body = b""
+        self._prepared = self._prepared and replace(self._prepared, body=b"")
         if self._tried is not None:
             self._passage.begin(self._tried, streamed=streamed)
 

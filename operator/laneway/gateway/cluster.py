@@ -12,7 +12,7 @@ from laneway.api.names import RUN_UID_LABEL
 from laneway.gateway.views import Views
 from laneway.kube.client import Kube
 from laneway.kube.errors import KubeError, NotFound
-from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, SECRETS
+from laneway.kube.resources import AGENT_RUNS, ENDPOINT_SLICES, MODEL_LANES, PODS, SECRETS
 from laneway.kube.watch import mirror
 from laneway.rules.token import AttemptId, TokenKeys, parse_secret_data
 from laneway.settings import GatewaySettings
@@ -80,6 +80,15 @@ class Cluster:
             return None
         except KubeError as error:
             raise OSError(error.message) from error
+
+    async def read_api_addresses(self) -> list[str] | None:
+        """Where the API server itself listens; None when that cannot be known: in namespaced mode the right is missing."""
+        try:
+            found = await self._kube.get(ENDPOINT_SLICES, "default", "kubernetes")
+        except KubeError as error:
+            log.debug("addresses of the API server cannot be read", extra={"cause": error.message})
+            return None
+        return [address for endpoint in found.get("endpoints") or () for address in endpoint.get("addresses") or ()]
 
     async def confirm(self, attempt: AttemptId) -> bool:
         """Read an attempt's pod and run live into the views; once for all who ask at a time. False: not possible now."""

@@ -14,6 +14,7 @@ from laneway.gateway.views import Lane
 from laneway.rules.endpoint import auth_of
 
 _KEEP_SECONDS = 60.0
+_LONGEST_KEY = 4096
 
 ReadSecret: TypeAlias = Callable[[str, str], Awaitable[Mapping[str, Any] | None]]
 """The Secret of a namespace and name; None when there is none. Raises OSError when the API server cannot be asked."""
@@ -89,9 +90,22 @@ def _key_in(secret: Mapping[str, Any] | None, *, name: str, entry: str) -> str:
     if raw is None:
         raise CredentialMissing(f"Secret {name} has no key {entry}")
     try:
-        key = base64.b64decode(raw, validate=True).decode("ascii").strip()
-    except (binascii.Error, UnicodeDecodeError):
-        key = ""
-    if not key or not key.isprintable():
-        raise CredentialMissing(f"key {entry} of Secret {name} is empty, or no line of printable ASCII")
-    return key
+        key = base64.b64decode(raw, validate=True).strip()
+    except binascii.Error:
+        raise CredentialMissing(f"key {entry} of Secret {name} is not base64") from None
+    if wrong := _wrong_with(key):
+        raise CredentialMissing(f"key {entry} of Secret {name} {wrong}")
+    return key.decode("ascii")
+
+
+def _wrong_with(key: bytes) -> str | None:
+    """Why a key cannot be sent in a header, without any of it."""
+    if not key:
+        return "is empty"
+    if len(key) > _LONGEST_KEY:
+        return f"has more than {_LONGEST_KEY} bytes"
+    if b"\n" in key or b"\r" in key:
+        return "has more than one line"
+    if not key.isascii() or not key.decode("ascii").isprintable():
+        return "has characters that are not printable ASCII"
+    return None

@@ -38,6 +38,7 @@ from laneway.rules.timeouts import effective
 log = logging.getLogger(__name__)
 
 _ERROR_LIMIT = 1024 * 1024
+_ERROR_SECONDS = 10.0
 _FIRST_REDIRECT, _FIRST_ERROR = 300, 400
 _UNAUTHORIZED = 401
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
@@ -221,8 +222,9 @@ class Exchange:
         if incoming.status < _FIRST_ERROR:
             raise BrokenOff(f"the server answers with a redirect ({incoming.status})")
         try:
-            body = await incoming.read_all(_ERROR_LIMIT)
-        except BrokenOff:
+            async with time_limit(min(_ERROR_SECONDS, self._limits.request_seconds or _ERROR_SECONDS), "the error"):
+                body = await incoming.read_all(_ERROR_LIMIT)
+        except (BrokenOff, TooLate):
             body = b""
         if self._key is not None:
             body = body.replace(self._key.encode(), b"[key]")
@@ -236,7 +238,7 @@ class Exchange:
             retry_after_seconds=wait if wait > 0 else None,
             lasting=verdict.cause not in RETRIED_CAUSES,
         )
-        passed = headers.to_client(incoming.headers, same_length=False)
+        passed = headers.to_client(incoming.headers, same_length=False, key=self._key)
         return Failed(failure, retry, Answer(status=incoming.status, body=body, headers=passed))
 
     def _unanswered(self, error: UpstreamError, failure: CallFailure) -> Failed:
@@ -260,25 +262,26 @@ class Exchange:
         wire = self._operation.wire
         reader = self._reader = wire.stream_reader(self._prepared) if streamed else wire.whole_reader()
         same_length = not incoming.decoded and not self._prepared.asked_usage
-        passed = headers.to_client(incoming.headers, same_length=same_length)
-        response = await self._reply.begin(incoming.status, passed)
+        passed = headers.to_client(incoming.headers, same_length=same_length, key=self._key)
+        self._prepared = replace(self._prepared, body=b"")
+        idle = self._limits.stream_idle_seconds
+        await self._reply.begin(incoming.status, passed)
         while data:
             self._tools.state.saw_activity(self._caller.attempt)
             if kept := reader.feed(data):
-                await response.write(kept)
-            async with time_limit(self._limits.stream_idle_seconds, "the next part of the stream"):
+                await self._reply.write(kept, seconds=idle)
+            async with time_limit(idle, "the next part of the stream"):
                 data = await incoming.read_some()
         self._complete = not streamed
         if rest := reader.close():
-            await response.write(rest)
+            await self._reply.write(rest, seconds=idle)
         reading = reader.reading
         if not (self._complete or reading.ended or reading.error) and self._operation.generates:
             raise BrokenOff("the stream ended before its last event")
         self._complete = True
         self._settle()
         self._watcher.answered()
-        await response.write_eof()
-        return response
+        return await self._reply.finish(seconds=idle)
 
     def _fail(self, verdict: Verdict, message: str) -> CallFailure:
         """The try has failed, now."""

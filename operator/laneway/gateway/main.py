@@ -14,6 +14,7 @@ from aiohttp import web
 from laneway import logs
 from laneway.gateway import metrics
 from laneway.gateway.app import CallPort
+from laneway.gateway.clientside import keep_peers_in_bounds, runner_of
 from laneway.gateway.cluster import Cluster
 from laneway.gateway.credentials import Credentials
 from laneway.gateway.exchange import Tools
@@ -24,6 +25,7 @@ from laneway.gateway.ledgersql import Past
 from laneway.gateway.operatorport import OperatorPort
 from laneway.gateway.prober import Prober
 from laneway.gateway.state import Clock, State, wait_until_left
+from laneway.gateway.surroundings import Surroundings
 from laneway.gateway.tokens import Authenticator, KeyRing
 from laneway.gateway.upstream import open_upstream
 from laneway.gateway.views import Views
@@ -93,15 +95,20 @@ class _Gateway:
         self._views = views
         self._health = health
         self._state: State | None = None
+        self._surroundings = Surroundings(settings, cluster.read_api_addresses)
 
     async def work(self, stack: AsyncExitStack) -> None:
         """Open the ledger, keep the views, and serve once the ledger knows all that status knows; ends only with an error."""
         tools = await self._open(stack)
+        await self._surroundings.look()
         async with asyncio.TaskGroup() as group:
-            for part in (*self._cluster.mirrors(), self._keep_keys(), tools.ledger.keep(self._now_ms)):
+            kept = (*self._cluster.mirrors(), self._keep_keys(), tools.ledger.keep(self._now_ms))
+            for part in (*kept, self._surroundings.keep_looking()):
                 group.create_task(part)
             await self._seed(tools)
-            await self._serve(stack, tools)
+            runner = await self._serve(stack, tools)
+            if self._settings.bind_pod_address:  # else addresses say nothing of who calls
+                group.create_task(keep_peers_in_bounds(runner))
 
     async def _seed(self, tools: Tools) -> None:
         """No call is served, and the operator is told nothing, before: what was counted once must not seem to be less."""
@@ -111,7 +118,8 @@ class _Gateway:
         for past in await tools.ledger.seed(recorded, now_ms=self._now_ms()):
             tools.state.remember(past)
 
-    async def _serve(self, stack: AsyncExitStack, tools: Tools) -> None:
+    async def _serve(self, stack: AsyncExitStack, tools: Tools) -> web.AppRunner:
+        """Both ports. Answers what serves the calls."""
         metrics.watch_gauges(open_calls=lambda: len(tools.state.open_calls()), view_age=self._cluster.view_age_seconds)
         authenticator = Authenticator(
             keys=self._health.keys,
@@ -121,9 +129,10 @@ class _Gateway:
         )
         calls = CallPort(tools=tools, views=self._views, authenticator=authenticator)
         operator = OperatorPort(tools=tools, keys=self._health.keys)
-        await _listen(stack, calls.app(), self._settings.call_port, "calls")
+        runner = await _listen(stack, calls.app(), self._settings.call_port, "calls")
         await _listen(stack, operator.app(), self._settings.operator_port, "operator")
         self._health.serving = True
+        return runner
 
     async def drain(self) -> None:
         """Serve on until no call is open, or the time is up; then cut what is left.
@@ -147,7 +156,7 @@ class _Gateway:
         """Everything that a call works with; waits for the ledger's lock, unready."""
         ledger, past = await self._lock_ledger(stack)
         self._state = state = State(clock=self._clock, past=past)
-        upstream = await stack.enter_async_context(open_upstream())
+        upstream = await stack.enter_async_context(open_upstream(self._surroundings.permits))
         credentials = Credentials(self._cluster.read_secret)
         prober = Prober(upstream=upstream, credentials=credentials, state=state, clock=self._clock)
         stack.push_async_callback(prober.close)
@@ -188,12 +197,13 @@ class _Gateway:
             await asyncio.sleep(_KEYS_STEP_SECONDS if known else _KEYS_FIRST_STEP_SECONDS)
 
 
-async def _listen(stack: AsyncExitStack, app: web.Application, port: int, name: str) -> None:
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
+async def _listen(stack: AsyncExitStack, app: web.Application, port: int, name: str) -> web.AppRunner:
+    runner = runner_of(app)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.TCPSite(runner, None, port).start()
     log.info("listening", extra={"what": name, "port": runner.addresses[0][1]})
+    return runner
 
 
 def _stop_signal() -> asyncio.Event:

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 _CUT_SECONDS = 5.0
 _MILLISECONDS = 1000
 _MICROSECONDS = re.compile(r"-?[0-9]{1,17}", re.ASCII)
+_VERSION_DIGITS = 18
 
 
 class OperatorPort:
@@ -40,7 +41,7 @@ class OperatorPort:
         if not await self._is_operator(request):
             return _refuse(401, "the operator secret is missing or wrong")
         since = request.query.get("since", "0")
-        if not since.isascii() or not since.isdigit():
+        if not since.isascii() or not since.isdigit() or len(since) > _VERSION_DIGITS:
             return _refuse(400, "since must be a version number")
         if (ahead := request.query.get("ahead")) is not None:
             if not _MICROSECONDS.fullmatch(ahead):

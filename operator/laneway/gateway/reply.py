@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from laneway.gateway import metrics
+from laneway.gateway.bodies import let_go
+from laneway.gateway.clientside import ANSWER_SECONDS, deliver, give
 from laneway.gateway.refused import Refused
 from laneway.gateway.wire.base import Answer, Wire
 
@@ -29,22 +31,33 @@ class Reply:
 
     async def keep_alive(self) -> None:
         """Show that the call is alive. Only for a stream of an API that has something for it."""
-        response = await self._open(200, _STREAM_HEADERS)
-        await response.write(self._wire.keep_alive)
+        await self._open(200, _STREAM_HEADERS)
+        await self.write(self._wire.keep_alive)
 
-    async def begin(self, status: int, headers: Mapping[str, str]) -> web.StreamResponse:
-        """A model's answer begins."""
+    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """A model's answer begins: the request's body is not needed any more."""
         self.answering, self.status = True, status
-        return await self._open(status, headers)
+        let_go(self.request)
+        await self._open(status, headers)
+
+    async def write(self, data: bytes, *, seconds: float | None = ANSWER_SECONDS) -> None:
+        """A part of an answer that has begun. Raises ConnectionResetError if the client does not take it in time, or is gone."""
+        await give(self.request, self._opened(), data, seconds=seconds)
+
+    async def finish(self, *, seconds: float | None = ANSWER_SECONDS) -> web.StreamResponse:
+        """The end of an answer that has begun."""
+        response = self._opened()
+        await deliver(self.request, response, seconds=seconds)
+        return response
 
     async def give(self, answer: Answer) -> web.StreamResponse:
         """A whole answer; in a stream that has begun it is an error, and its last event."""
         self.status = answer.status
         if self.response is None:
-            return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
-        await self.response.write(self._wire.in_stream(answer.body))
-        await self.response.write_eof()
-        return self.response
+            self.response = web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+        else:
+            await self.write(self._wire.in_stream(answer.body))
+        return await self.finish()
 
     async def refuse(self, refused: Refused) -> web.StreamResponse:
         """The gateway's own refusal, in the words of the API."""
@@ -56,8 +69,12 @@ class Reply:
         if self.request.transport is not None:
             self.request.transport.abort()
 
-    async def _open(self, status: int, headers: Mapping[str, str]) -> web.StreamResponse:
+    async def _open(self, status: int, headers: Mapping[str, str]) -> None:
         if self.response is None:
             self.response = web.StreamResponse(status=status, headers=headers)
             await self.response.prepare(self.request)
+
+    def _opened(self) -> web.StreamResponse:
+        if self.response is None:
+            raise RuntimeError("no answer has begun")
         return self.response

@@ -13,37 +13,23 @@ import asyncio
 import ipaddress
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from laneway.api.reasons import Cause
+from laneway.gateway.addresses import AddressPolicy, strict
 
 CONNECT_SECONDS = 10.0
 _KEEP_ALIVE_SECONDS = 3.0
 """Shorter than any model server's own (uvicorn: 5 s), so that a call does not meet a connection that is just being closed."""
 _LINE_LIMIT = 64 * 1024
-
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-AddressPolicy: TypeAlias = Callable[[Address], bool]
-"""Whether the gateway may connect to an address."""
-
-_METADATA = frozenset(map(ipaddress.ip_address, ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "192.0.0.192")))
-
-
-def strict(address: Address) -> bool:
-    """The policy of the shipped gateway: nothing of the machine itself, of its link, or of its cloud's metadata."""
-    return not (
-        address in _METADATA
-        or address.is_loopback
-        or address.is_link_local
-        or address.is_multicast
-        or address.is_unspecified
-    )
+_STATUSES = range(200, 600)
+"""Of answers; a change of protocol (101) was not asked for."""
 
 
 class UpstreamError(Exception):
@@ -110,6 +96,9 @@ class Upstream:
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _mapped(error) from error
+        if response.status not in _STATUSES:
+            response.close()
+            raise Unreachable(f"the server's answer has a status that means nothing here ({response.status})")
         return Incoming(response)
 
     async def close(self) -> None:
@@ -151,11 +140,17 @@ class Incoming:
 
 
 @asynccontextmanager
-async def open_upstream(policy: AddressPolicy = strict) -> AsyncIterator[Upstream]:
-    """A client whose every connection is checked at connect, after the host's name was resolved."""
+async def open_upstream(
+    policy: AddressPolicy = strict, *, resolver: AbstractResolver | None = None
+) -> AsyncIterator[Upstream]:
+    """A client whose every connection is checked at connect, after the host's name was resolved.
+
+    ``resolver``: the system's if None. Nothing of the environment (proxies, netrc) is used.
+    """
     connector = aiohttp.TCPConnector(
         limit=0,
         keepalive_timeout=_KEEP_ALIVE_SECONDS,
+        resolver=resolver,
         socket_factory=lambda info: _checked_socket(info, policy),
     )
     session = aiohttp.ClientSession(
@@ -189,8 +184,7 @@ def _checked_socket(
 ) -> socket.socket:
     family, kind, protocol, _, place = info
     address = ipaddress.ip_address(str(place[0]).partition("%")[0])
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    if not policy(mapped or address):
+    if not policy(address):
         raise _ForbiddenAddress("the host's address is not allowed for a lane")
     return socket.socket(family, kind, protocol)
 

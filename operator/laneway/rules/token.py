@@ -66,7 +66,7 @@ def verify(keys: TokenKeys, token: str) -> AttemptId | None:
     """The attempt that a token was made for; None if it was not made with one of the keys."""
     head, _, mac = token.rpartition(".")
     parts = head.split(".")
-    if len(parts) != 4 or parts[0] != PREFIX:  # noqa: PLR2004 - prefix, key id, uid, attempt
+    if len(parts) != 4 or parts[0] != PREFIX or not token.isascii():  # noqa: PLR2004 - prefix, key id, uid, attempt
         return None
     _, key_id, uid, number = parts
     key = keys.keys.get(key_id)
@@ -90,7 +90,9 @@ def operator_secret(key: bytes) -> str:
 
 def is_operator(keys: TokenKeys, shown: str) -> bool:
     """Whether a secret shown at the operator port was derived from one of the keys."""
-    return any(hmac.compare_digest(shown.encode(), operator_secret(key).encode()) for key in keys.keys.values())
+    return shown.isascii() and any(
+        hmac.compare_digest(shown.encode(), operator_secret(key).encode()) for key in keys.keys.values()
+    )
 
 
 def _mac(key: bytes, head: str) -> str:

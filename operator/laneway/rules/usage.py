@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_MOST = 9_000_000_000_000_000
+_MOST = 1_000_000_000
+"""No call has more tokens; a larger count is broken, and the sums of many such calls would fit no database."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,16 @@ class TestSettings:
         assert settings.bind_pod_address is False
         assert str(settings.ledger_path) == "/var/lib/laneway/ledger.db"
 
+    def test_gateway_is_told_what_no_lane_may_reach(self) -> None:
+        upstream = {"allow": ["10.0.0.0/8", "fd00::/8"], "deny": ["10.1.0.0/16"]}
+        env = render({"gateway": {"upstream": upstream}}).env("gateway")
+        settings = gateway_settings(env)
+        assert [str(network) for network in settings.upstream_allow] == upstream["allow"]
+        assert [str(network) for network in settings.upstream_deny] == upstream["deny"]
+        assert env["LANEWAY_POD_ADDRESSES"] == "status.podIPs"
+        services = (f"laneway-gateway.{NAMESPACE}.svc", "kubernetes.default.svc")
+        assert settings.refused_hosts == (*services, "$(KUBERNETES_SERVICE_HOST)")
+
     def test_both_speak_of_the_same_token_secret(self) -> None:
         rendered = render(release="prod")
         secrets = {

@@ -57,6 +57,7 @@ def test_misspelt_key_is_refused_by_its_name(path: str, named: str) -> None:
         pytest.param("gateway.persistence.accessMode", "ReadWriteMany", id="a volume with two writers"),
         pytest.param("gateway.persistence.size", "1 GB", id="a size that is no quantity"),
         pytest.param("image.digest", "latest", id="a digest that is none"),
+        pytest.param("gateway.upstream.deny", ["example.com"], id="a name instead of a network"),
         pytest.param("presets", {"mine": {"image": "x"}}, id="a preset without a description"),
     ],
 )

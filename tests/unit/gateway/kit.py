@@ -16,14 +16,17 @@ import aiohttp
 from aiohttp import web
 
 from laneway.api.gatewaystate import AttemptState, GatewayState
+from laneway.gateway.addresses import AddressPolicy
 from laneway.gateway.app import CallPort
+from laneway.gateway.bodies import Bodies
+from laneway.gateway.clientside import runner_of
 from laneway.gateway.credentials import Credentials
 from laneway.gateway.exchange import Tools
 from laneway.gateway.ledger import CallEnd, CallStart, Ledger, open_ledger
 from laneway.gateway.operatorport import OperatorPort
 from laneway.gateway.state import Clock, State
 from laneway.gateway.tokens import Authenticator, KeyRing
-from laneway.gateway.upstream import AddressPolicy, Upstream, open_upstream
+from laneway.gateway.upstream import Upstream, open_upstream
 from laneway.gateway.views import Views
 from laneway.rules.pricing import Prices
 from laneway.rules.token import AttemptId, TokenKeys, operator_secret, sign
@@ -184,8 +187,8 @@ def allow_all(address: object) -> bool:
     return True
 
 
-async def serve(stack: AsyncExitStack, app: web.Application) -> str:
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.2)
+async def serve(stack: AsyncExitStack, app: web.Application, *, head_seconds: float = 30.0) -> str:
+    runner = runner_of(app, head_seconds=head_seconds, shutdown_seconds=0.2)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -204,6 +207,8 @@ async def gateway(
     seen: bool = True,
     lane: Mapping[str, Any] | None = None,
     clock: Clock = utc_now,
+    bodies: Bodies | None = None,
+    head_seconds: float = 30.0,
     **tools_used: Any,
 ) -> AsyncIterator[Kit]:
     """A gateway whose lane leads to ``server``. ``seen=False``: the views know the lane only. ``tools_used``: ways to wait, and chance."""
@@ -232,7 +237,8 @@ async def gateway(
             return True if confirm is None else await confirm(kit)
 
         authenticator = Authenticator(keys=keys, views=views, confirm=ask, hold_seconds=hold_seconds)
-        url = await serve(stack, CallPort(tools=tools, views=views, authenticator=authenticator).app())
+        calls = CallPort(tools=tools, views=views, authenticator=authenticator, bodies=bodies)
+        url = await serve(stack, calls.app(), head_seconds=head_seconds)
         operator_url = await serve(stack, OperatorPort(tools=tools, keys=keys).app())
         client = await stack.enter_async_context(aiohttp.ClientSession())
         kit = Kit(url, operator_url, views, state, ledger, upstream, credentials, client, server_url, secrets)

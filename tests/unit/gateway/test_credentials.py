@@ -70,12 +70,23 @@ async def test_an_old_key_is_used_on_while_the_api_server_is_away_and_dies_with_
         pytest.param(secret_object("a", labelled=False), "must carry the label", id="no label"),
         pytest.param({**secret_object("a"), "data": {}}, "has no key apiKey", id="no such entry"),
         pytest.param(secret_object(" \n"), "is empty", id="an empty key"),
-        pytest.param(secret_object("a\r\nX-Evil: 1"), "no line of printable", id="a key that would break the headers"),
-        pytest.param(secret_object("ключ"), "no line of printable", id="a key that is not ASCII"),
-        pytest.param({**secret_object("a"), "data": {"apiKey": "%%"}}, "is empty", id="no base64"),
+        pytest.param(
+            secret_object("a\r\nX-Evil: 1"), "has more than one line", id="a key that would break the headers"
+        ),
+        pytest.param(secret_object("ключ"), "not printable ASCII", id="a key that is not ASCII"),
+        pytest.param(secret_object("a\tb"), "not printable ASCII", id="a key with a tab inside"),
+        pytest.param(secret_object("a\x00"), "not printable ASCII", id="a key with a NUL"),
+        pytest.param(secret_object("first\nsecond"), "has more than one line", id="two keys"),
+        pytest.param(secret_object("a" * 5000), "more than 4096 bytes", id="a file instead of a key"),
+        pytest.param({**secret_object("a"), "data": {"apiKey": "%%"}}, "is not base64", id="no base64"),
     ],
 )
 async def test_what_is_missing_is_said_and_the_key_is_not(secret: JsonObject | None, words: str) -> None:
     with pytest.raises(CredentialMissing, match=words) as error:
         await Credentials(Secrets(secret)).key_of(await make_lane(**REF))
-    assert "X-Evil" not in str(error.value)
+    assert not any(part in str(error.value) for part in ("X-Evil", "second", "aaa"))
+    assert error.value.__cause__ is None
+
+
+async def test_a_key_may_end_in_a_line_end_as_files_do() -> None:
+    assert await Credentials(Secrets(secret_object("sk-1\r\n"))).key_of(await make_lane(**REF)) == "sk-1"

@@ -36,6 +36,13 @@ def test_a_token_is_its_attempts_and_the_same_every_time(attempt: AttemptId, key
     assert sign(keys, attempt) == sign(keys, attempt)
 
 
+@pytest.mark.parametrize("strange", ["\u00e9", "\udcff", "\x00", " "])
+def test_a_character_that_no_token_has_is_refused_wherever_it_stands(strange: str) -> None:
+    for place in range(len(TOKEN) + 1):
+        assert verify(KEYS, TOKEN[:place] + strange + TOKEN[place:]) is None
+    assert not is_operator(KEYS, strange)
+
+
 @given(st.integers(min_value=0, max_value=len(TOKEN) - 1), st.characters(min_codepoint=1))
 def test_a_token_with_any_character_changed_is_refused(place: int, other: str) -> None:
     changed = TOKEN[:place] + other + TOKEN[place + 1 :]

@@ -7,6 +7,7 @@ request body -> prepare() -> upstream -> whole_reader() or stream_reader() -> cl
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ from enum import StrEnum
 from typing import ClassVar
 
 from laneway.api.endpoint import Server, WireAPI
-from laneway.gateway.wire.jsontext import JsonText
+from laneway.gateway.wire.jsontext import JsonText, is_dense
 from laneway.rules.classify import ErrorInfo
 from laneway.rules.usage import Usage
 
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 BUFFER_LIMIT = 32 * 1024 * 1024
 """Bytes of a whole answer, or of one event, that are kept to read usage from. A longer one is relayed and not metered."""
 
@@ -233,10 +235,26 @@ def json_answer(status: int, value: object, retry_after_seconds: int | None = No
 
 
 def _parse(raw: bytes | bytearray) -> object:
+    if is_dense(raw):
+        return None
     try:
-        return json.loads(raw)
+        value = json.loads(raw)
+        return _without_surrogates(value) if _SURROGATE.search(raw) else value
     except (ValueError, RecursionError):
         return None
+
+
+def _without_surrogates(value: object) -> object:
+    """The value with ``?`` for lone surrogates: JSON can spell them, and no file, database or other program takes them."""
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case list():
+            return [_without_surrogates(each) for each in value]
+        case dict():
+            return {_without_surrogates(key): _without_surrogates(each) for key, each in value.items()}
+        case _:
+            return value
 
 
 def _text(value: object) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 from laneway.gateway.wire.base import BUFFER_LIMIT, Reader, parse_object
 
@@ -22,25 +23,24 @@ class Splitter:
 
     def __init__(self, end: re.Pattern[bytes]) -> None:
         self._end = end
-        self._held = b""
+        self._held = bytearray()  # grows in place: a part that comes byte by byte is not copied for each
         self._searched = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The parts that are complete now. A part longer than the limit is given in pieces, unread."""
         self._held += data
-        start = 0
-        for found in self._end.finditer(self._held, self._searched):
-            yield self._held[start : found.end()]
-            start = found.end()
-        if len(self._held) - start > BUFFER_LIMIT:
-            yield self._held[start:]
-            start = len(self._held)
-        self._held = self._held[start:]
+        ends = [found.end() for found in self._end.finditer(self._held, self._searched)]
+        if len(self._held) - (ends[-1] if ends else 0) > BUFFER_LIMIT:
+            ends.append(len(self._held))
+        parts = [bytes(self._held[start:end]) for start, end in pairwise([0, *ends])]
+        if ends:
+            del self._held[: ends[-1]]
         self._searched = max(0, len(self._held) - _OVERLAP)
+        yield from parts
 
     def close(self) -> bytes:
         """What is left without an end mark."""
-        rest, self._held, self._searched = self._held, b"", 0
+        rest, self._held, self._searched = bytes(self._held), bytearray(), 0
         return rest
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
+VALUES_LIMIT = 2_000_000
+"""Values that one text may hold. Each is an object of its own in memory, 20 times as large as the shortest one in the text."""
 
 
 class NotAnObject(ValueError):  # noqa: N818 - it says what happened
@@ -30,6 +32,8 @@ class JsonText:
 
     def __init__(self, body: bytes) -> None:
         """Read the members. Raises NotAnObject."""
+        if is_dense(body):
+            raise NotAnObject("the body has too many values")
         try:
             self._text = body.decode()
             self.members, self._close = _read(self._text)
@@ -55,7 +59,7 @@ class JsonText:
 
     def put(self, key: str, value: object) -> None:
         """Set a member: in its place if there is one, else at the end."""
-        text = json.dumps(value, ensure_ascii=False)
+        text = json.dumps(value)  # in ASCII: a value from the body may hold a lone surrogate, which UTF-8 cannot
         found = self.named(key)
         for member in found:
             self.replace(member, text)
@@ -89,6 +93,11 @@ class JsonText:
             parts += [self._text[done:start], new]
             done = end
         return "".join([*parts, self._text[done:]]).encode()
+
+
+def is_dense(raw: bytes | bytearray) -> bool:
+    """Whether a text may hold more values than is good; marks inside strings count too, so that nothing need be parsed."""
+    return raw.count(b",") + raw.count(b"[") + raw.count(b"{") > VALUES_LIMIT
 
 
 def _read(text: str) -> tuple[list[Member], int]:

@@ -14,6 +14,11 @@ from laneway.gateway.wire.jsontext import JsonText, Member
 
 Names = tuple[str, ...]
 
+_MOST_TOKENS = 2**53
+"""A larger limit is none."""
+_MOST_CHOICES = 2**20
+"""Servers refuse far less."""
+
 
 def wanted(text: JsonText, names: Names, *, least: int = 1) -> int | None:
     """The limit that members of these names set; None if there is none."""
@@ -56,7 +61,7 @@ def lower_inside(text: JsonText, outer: Names, names: Names, *, tokens: int) -> 
 
 def choices(asked: Iterable[object]) -> int:
     """How many answers are asked for at once; each may be as long as the limit."""
-    return max([1, *(math.ceil(value) for value in asked if _is_number(value))])
+    return max([1, *(min(math.ceil(value), _MOST_CHOICES) for value in asked if _is_number(value))])
 
 
 def times(limit: int | None, count: int) -> int | None:
@@ -69,7 +74,7 @@ def _set(text: JsonText, names: Names) -> list[Member]:
 
 
 def _limit(value: object, least: int) -> int | None:
-    return math.ceil(value) if _is_number(value) and value >= least else None
+    return math.ceil(value) if _is_number(value) and least <= value <= _MOST_TOKENS else None
 
 
 def _largest(limits: list[int | None]) -> int | None:
@@ -78,4 +83,6 @@ def _largest(limits: list[int | None]) -> int | None:
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, float) and math.isfinite(value)
+    )
