@@ -43,6 +43,7 @@ NO_CIRCLE = "a lane does not fall back to itself; runs name several models of on
 OWN_MODELS = "cooldowns name models of this lane"
 CLEAR_TIME = "Clear needs setTime: failures up to then are forgotten"
 HOLD_UNTIL = "only Hold has until"
+NO_LIMIT = "costUSD must be over 0; leave it out for no limit"
 OPERATORS = "activeModel is written by the operator; remove it from the manifest"
 ONE_VOLUME = "exactly one of configMap, secret, emptyDir and persistentVolumeClaim must be set"
 
@@ -114,6 +115,8 @@ REFUSED = [
     pytest.param("spec.activeModel", run({"activeModel": {"lane": "other"}}), OPERATORS, id="a new run with an active model"),
     pytest.param("spec.models[].pricing", priced(inputUSDPerMillion="1"), PRICES, id="a price of input alone"),
     pytest.param("spec.models[].pricing", priced(outputUSDPerMillion="1"), PRICES, id="a price of output alone"),
+    pytest.param("spec.limits.costUSD", run({"limits": {"costUSD": "0.00"}}), NO_LIMIT, id="a limit of no money"),
+    pytest.param("spec.limits.costUSD", run({"limits": {"costUSD": 0}}), NO_LIMIT, id="a limit of no money without quotes"),
     pytest.param("metadata.name", run(name="a" * 53), RUN_NAME, id="a run whose name has 53 characters"),
     pytest.param("metadata.name", run(name="a.b"), RUN_NAME, id="a run whose name has a dot"),
     pytest.param("spec", run({"promptFrom": {"configMapKeyRef": REF}}), PROMPT, id="a prompt twice"),
@@ -164,6 +167,8 @@ ACCEPTED = [
     pytest.param("spec.activeModel", run({"models": [{"lane": "local"}, {"lane": "other"}]}), OPERATORS, id="a new run with a chain"),
     pytest.param("spec.models[].pricing", priced(inputUSDPerMillion="0", outputUSDPerMillion="0"), PRICES, id="a model that is free"),
     pytest.param("spec.models[].pricing", priced(cacheReadUSDPerMillion="0.3"), PRICES, id="a price of the cache alone"),
+    pytest.param("spec.limits.costUSD", run({"limits": {"costUSD": "0.000001"}}), NO_LIMIT, id="a limit of a millionth of a dollar"),
+    pytest.param("spec.limits.costUSD", run({"limits": {"costUSD": 5}}), NO_LIMIT, id="a limit of whole dollars without quotes"),
     pytest.param("metadata.name", run(name="a" * 52), RUN_NAME, id="a run whose name has 52 characters"),
     pytest.param("spec.dependsOn", run({"dependsOn": [{"name": "other"}]}, name="me"), SELF, id="a run that depends on another"),
     pytest.param("spec", run({"prompt": None, "promptFrom": {"configMapKeyRef": REF}}), PROMPT, id="a prompt from a ConfigMap"),

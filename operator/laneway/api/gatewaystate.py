@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer
 
 from laneway.api.base import Model, Time
+from laneway.api.limits import LimitName, LimitValue
 from laneway.api.reasons import Cause, LaneReason, ResetSource
 
 Moment = Annotated[AwareDatetime, PlainSerializer(lambda moment: moment.isoformat(), return_type=str)]
@@ -60,6 +61,16 @@ class CallFailure(Model):
     """The answer had begun: nothing could try the call again before anybody saw it (C9)."""
 
 
+class LimitRefusal(Model):
+    """A call that was refused because a limit of the run was reached."""
+
+    limit: LimitName
+    value: LimitValue
+    """What the limit was."""
+    generation: int
+    """The run's metadata.generation that was judged; the operator acts on no other, so that raising a limit always wins."""
+
+
 class AttemptState(Model):
     """One attempt as the gateway saw it."""
 
@@ -72,6 +83,10 @@ class AttemptState(Model):
     finish_reason: str | None = None
     failure: CallFailure | None = None
     """The last call that failed, if no call after it succeeded."""
+    refusal: LimitRefusal | None = None
+    """The last call that was refused for a limit, if no call after it succeeded."""
+    reserved_micro_usd: int | None = None
+    """What open calls may cost at most; None: none is open, or no price is known."""
     answered_time: Moment | None = None
     """Of an answer that holds this attempt alone."""
     closed: bool = False

@@ -67,6 +67,12 @@ class LaneModel(Model):
     pricing: Pricing | None = Field(
         default=None, description="Prices, for the cost in a run's status. Absent is unknown, never free."
     )
+    max_output_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000_000,
+        description="The longest answer. Calls of runs with a limit of money or tokens are asked for no more, and reserve no more.",
+    )
 
 
 class Capacity(Model):

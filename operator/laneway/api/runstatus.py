@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from laneway.api.base import ATOMIC_LIST, Condition, Generation, Model, Time, list_map
+from laneway.api.limits import LimitName, LimitReached, Warned
 from laneway.api.reasons import Cause, Outcome, Phase, ResetSource
 
 Tokens = Annotated[int, Field(ge=0, le=9_000_000_000_000_000)]
@@ -168,6 +169,9 @@ class Usage(Model):
     cost_source: CostSource | None = Field(
         default=None, description="Priced: by the lane's prices. Reported: by the agent."
     )
+    reserved_usd: MoneyText | None = Field(
+        default=None, description="What open calls may cost at most, on top of costUSD. Absent when none is open."
+    )
     source: UsageSource | None = Field(
         default=None, description="Gateway: metered on the wire. Envelope: read from the agent's log."
     )
@@ -261,6 +265,21 @@ class AgentRunStatus(Model):
         default=None, ge=0, le=1_000_000, description="How many attempts the cluster broke in all."
     )
     usage: Usage | None = Field(default=None, description="What all attempts used together.")
+    active_seconds: int | None = Field(
+        default=None,
+        ge=0,
+        le=9_000_000_000,
+        description="How long the agents of its ended attempts ran; waiting does not count.",
+    )
+    warnings: tuple[Warned, ...] = Field(
+        default=(),
+        max_length=len(LimitName),
+        json_schema_extra=list_map("limit"),
+        description="Limits that are nearly used up.",
+    )
+    limit_reached: LimitReached | None = Field(
+        default=None, description="The limit for which the run waits; absent when it does not."
+    )
     last_activity_time: Time | None = Field(default=None, description="When the gateway last saw the run call a model.")
     result: Result | None = Field(default=None, description="What the agent left.")
     start_time: Time | None = Field(default=None, description="When the first attempt's agent started.")
