@@ -9,7 +9,15 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from laneway.api.gatewaystate import AttemptState, CallFailure, GatewayState, LaneState, Totals, known_cause
+from laneway.api.gatewaystate import (
+    AttemptState,
+    CallFailure,
+    GatewayState,
+    LaneState,
+    LimitRefusal,
+    Totals,
+    known_cause,
+)
 from laneway.api.reasons import ResetSource
 from laneway.gateway.evidence import Evidence, LaneModel
 from laneway.gateway.ledger import CallEnd
@@ -60,13 +68,15 @@ class _Attempt:
     last_activity: datetime | None = None
     finish_reason: str | None = None
     failure: CallFailure | None = None
+    refusal: LimitRefusal | None = None
+    reserved: int | None = None
     closed: bool = False
     version: int = 0
 
     @property
     def untouched(self) -> bool:
         """Nothing is worth keeping: no call was counted, failed, or is open."""
-        return not (self.calls or self.open or self.closed or self.failure)
+        return not (self.calls or self.open or self.closed or self.failure or self.refusal)
 
     def state(self) -> AttemptState:
         return AttemptState(
@@ -78,6 +88,8 @@ class _Attempt:
             last_activity_time=self.last_activity,
             finish_reason=self.finish_reason,
             failure=self.failure,
+            refusal=self.refusal,
+            reserved_micro_usd=self.reserved,
             closed=self.closed,
             version=self.version,
         )
@@ -159,7 +171,7 @@ class State:
             entry.failure = failure
             self._evidence.failed(model, failure, run_uid=attempt.run_uid)
         elif end.turn:
-            entry.failure, entry.finish_reason = None, end.finish_reason
+            entry.failure, entry.refusal, entry.finish_reason = None, None, end.finish_reason
             self._evidence.succeeded(model, sent=sent)
         self._touch(entry)
 
@@ -168,6 +180,16 @@ class State:
         entry = self._entry(attempt)
         entry.failure = failure
         self._touch(entry)
+
+    def refuse(self, attempt: AttemptId, refusal: LimitRefusal) -> None:
+        """A call of the attempt was refused because a limit of its run is reached."""
+        entry = self._entry(attempt)
+        entry.refusal = refusal
+        self._touch(entry)
+
+    def hold(self, attempt: AttemptId, micro_usd: int | None) -> None:
+        """What open calls of the attempt may cost; told with its next change."""
+        self._entry(attempt).reserved = micro_usd
 
     def is_closed(self, attempt: AttemptId) -> bool:
         """Whether the attempt's token is dead."""

@@ -10,9 +10,11 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
+from laneway.api.limits import Limits
 from laneway.api.modellane import AllowedFrom, ModelLaneSpec
 from laneway.api.names import ATTEMPT_LABEL, RUN_LABEL, RUN_UID_LABEL
 from laneway.api.reasons import RunCondition
+from laneway.gateway.spent import Spent, spent_of
 from laneway.rules.token import AttemptId
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,10 @@ class Run:
     finished: bool
     lane: LaneKey | None
     model: str | None
+    generation: int
+    limits: Limits
+    spent: Spent
+    """What its status says that it has used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +147,8 @@ class Views:
         self.pods: Table[Pod] = Table(_pod, self._pod_changed)
         self.on_lane: Callable[[LaneKey, Lane | None], None] = lambda key, lane: None
         """Told of every change of a lane; None: it is gone."""
+        self.on_run: Callable[[str, Run | None], None] = lambda uid, run: None
+        """Told of every change of a run, by uid; None: it is gone."""
         self._by_uid: dict[str, Run] = {}
         self._gone: dict[str, None] = {}
         self._by_attempt: dict[AttemptId, dict[str, Pod]] = {}
@@ -180,10 +188,12 @@ class Views:
         if old is not None and (new is None or new.uid != old.uid):
             self._by_uid.pop(old.uid, None)
             self._gone[old.uid] = None
+            self.on_run(old.uid, None)
             if len(self._gone) > _GONE_KEPT:
                 del self._gone[next(iter(self._gone))]
         if new is not None:
             self._by_uid[new.uid] = new
+            self.on_run(new.uid, new)
         self._notify()
 
     def _lane_changed(self, old: Lane | None, new: Lane | None) -> None:
@@ -226,6 +236,11 @@ def _version(item: JsonObject) -> int:
 def _run(item: JsonObject) -> Run | None:
     meta, status = item["metadata"], item.get("status") or {}
     step = status.get("step")
+    try:
+        limits = Limits.model_validate((item.get("spec") or {}).get("limits") or {})
+    except ValidationError as error:
+        log.error("run cannot be read", extra={"run": "/".join(_key(item)), "fields": error.error_count()})
+        return None
     finished = any(
         one.get("type") == RunCondition.FINISHED and one.get("status") == "True"
         for one in status.get("conditions") or ()
@@ -239,6 +254,9 @@ def _run(item: JsonObject) -> Run | None:
         finished=finished,
         lane=(step["namespace"], step["lane"]) if step else None,
         model=step.get("model") if step else None,
+        generation=meta.get("generation", 0),
+        limits=limits,
+        spent=spent_of(status),
     )
 
 
