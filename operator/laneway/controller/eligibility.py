@@ -9,10 +9,13 @@ from datetime import datetime, timedelta
 from laneway.api.base import format_time
 from laneway.api.modellane import AllowedFrom
 from laneway.api.reasons import Cause, LaneCondition, LaneReason, Waiting
+from laneway.controller import wording
 from laneway.controller.presets import Preset
 from laneway.controller.views import DependencyState, DependencyView, Lane, Run
+from laneway.rules import limits
 from laneway.rules.chain import Link
 from laneway.rules.endpoint import spoken
+from laneway.rules.pricing import prices_of
 
 REFUSED_AGAIN_AFTER = timedelta(seconds=30)
 """How long a run whose pod was refused leaves its place to others before it is tried again."""
@@ -102,6 +105,17 @@ def _suspended(q: Question) -> Blocker | None:
     return None
 
 
+def _limit(q: Question) -> Blocker | None:
+    """Waits for a higher limit; a run that does not pause ends in its own pass instead."""
+    limit = q.run.limit_reached
+    if limit is None:
+        return None
+    status = q.run.status
+    used = limits.used_of(status.usage, status.active_seconds).of(limit)
+    words = limits.words(limit, used, limits.values(q.run.spec.limits)[limit])
+    return Blocker(Waiting.LIMIT_PAUSED, wording.to_continue(words, limit))
+
+
 def _preset(q: Question) -> Blocker | None:
     preset = q.run.spec.agent.preset
     if preset not in q.presets:
@@ -151,6 +165,17 @@ def _wire_api(q: Question) -> Blocker | None:
         f" speaks {preset.wire_api}"
     )
     return Blocker(Waiting.WIRE_API_UNSUPPORTED, message, cause=Cause.WIRE_API_UNSUPPORTED)
+
+
+def _price_known(q: Question) -> Blocker | None:
+    """A run with a limit of money cannot be held to it where a price is unknown. On a Direct lane the agent tells its cost."""
+    model = q.lane.model(q.model) if q.lane else None
+    if q.lane is None or model is None or q.run.spec.limits.cost_usd is None or q.lane.direct:
+        return None
+    if prices_of(model.pricing) is not None:
+        return None
+    message = f"lane {_shown(q.lane)} gives no price for model {model.name}, and the run has spec.limits.costUSD"
+    return Blocker(Waiting.PRICE_UNKNOWN, message, cause=Cause.UNSUITABLE)
 
 
 def _dependencies(q: Question) -> Blocker | None:
@@ -217,8 +242,8 @@ def _shown(lane: Lane) -> str:
     return f"{lane.meta.namespace}/{lane.meta.name}"
 
 
-_RUN_WRONG: tuple[Check, ...] = (_suspended, _preset)
-_STEP_WRONG: tuple[Check, ...] = (_lane_found, _namespace_allowed, _model_found, _wire_api)
+_RUN_WRONG: tuple[Check, ...] = (_suspended, _limit, _preset)
+_STEP_WRONG: tuple[Check, ...] = (_lane_found, _namespace_allowed, _model_found, _price_known, _wire_api)
 _START: tuple[Check, ...] = (_dependencies, _not_before)
 _STEP_WAITS: tuple[Check, ...] = (_lane_suspended, _lane_ready, _model_served)
 _REFUSED: tuple[Check, ...] = (_pod_refused,)

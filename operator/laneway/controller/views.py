@@ -24,11 +24,13 @@ from laneway.agent.envelope import EnvelopeSummary
 from laneway.api.agentrun import AgentRunSpec
 from laneway.api.base import Condition
 from laneway.api.gatewaystate import AttemptState, LaneState, ModelEvidence
+from laneway.api.limits import LimitName
 from laneway.api.modellane import Access, LaneModel, ModelLaneSpec, ModelLaneStatus
 from laneway.api.reasons import LaneCondition, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, Attempt, StepStatus
 from laneway.controller.podfacts import PodFacts
 from laneway.controller.presets import Preset
+from laneway.rules import limits
 from laneway.rules.chain import Chain, LaneSteps
 from laneway.rules.cooldown import Evidence
 from laneway.rules.fairshare import Caller, Turn, turn
@@ -61,6 +63,8 @@ class Wish(NamedTuple):
     namespace: str
     preset: str
     model: str | None
+    needs_price: bool
+    """It has a limit of money."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,9 @@ class Run:
     @cached_property
     def wish(self) -> Wish:
         """What it asks of its lane."""
-        return Wish(self.meta.namespace, self.spec.agent.preset, self.model)
+        return Wish(
+            self.meta.namespace, self.spec.agent.preset, self.model, needs_price=self.spec.limits.cost_usd is not None
+        )
 
     def condition_is(self, kind: RunCondition, status: str) -> bool:
         """Whether a condition has this status."""
@@ -136,7 +142,17 @@ class Run:
     @cached_property
     def unhindered(self) -> bool:
         """Whether it waits for nothing by itself but its start time: only for what its wish needs."""
-        return not (self.spec.suspend or self.spec.depends_on or self.refused)
+        return not (self.spec.suspend or self.spec.depends_on or self.refused or self.limit_reached)
+
+    @cached_property
+    def limit_reached(self) -> LimitName | None:
+        """The limit that keeps it from another attempt: the one that it waits for, or one that its usage has reached."""
+        record, usage = self.status.limit_reached, self.status.usage
+        if record is not None and limits.still_reached(self.spec.limits, record):
+            return record.limit
+        if usage is None:
+            return None
+        return limits.reached(self.spec.limits, limits.used_of(usage, self.status.active_seconds))
 
     @cached_property
     def current(self) -> Attempt | None:

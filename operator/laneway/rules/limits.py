@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from laneway.api.limits import LimitName, LimitReached, Limits
+from laneway.api.runstatus import Usage
 from laneway.rules.budget import Bounds
 from laneway.rules.money import format_usd, parse_usd
 
@@ -31,6 +32,14 @@ class Used:
             LimitName.TURNS: self.turns,
             LimitName.TIME: self.seconds,
         }[limit]
+
+
+def used_of(usage: Usage | None, active_seconds: int | None) -> Used:
+    """What a status says of it. An incomplete usage is a lower bound, and is judged as far as it goes."""
+    if usage is None:
+        return Used(seconds=active_seconds)
+    cost = None if usage.cost_usd is None else parse_usd(usage.cost_usd)
+    return Used(cost, usage.total_tokens, usage.turns, active_seconds)
 
 
 def values(limits: Limits) -> Mapping[LimitName, int]:
