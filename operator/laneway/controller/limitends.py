@@ -30,7 +30,8 @@ def stop_waiting(view: RunView, now: datetime) -> RunDecision | None:
         return None
     if view.run.spec.limits.on_reached is not OnReached.PAUSE:
         return endings.end_run(view, now, _verdict(hit))
-    if view.run.status.limit_reached is not None:
+    record = view.run.status.limit_reached
+    if record is not None and limits.still_reached(view.run.spec.limits, record):
         return None
     return _paused(view.run, now, hit)
 

@@ -11,6 +11,7 @@ from laneway.api.gatewaystate import AttemptState, LimitRefusal
 from laneway.api.limits import LimitName, LimitReached
 from laneway.api.reasons import End, EventReason, Outcome, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, Usage
+from laneway.controller.admission import granted_events, granted_status
 from laneway.controller.decide_lane import decide_lane
 from laneway.controller.decide_run import decide_run
 from laneway.controller.decision import RunDecision
@@ -385,6 +386,22 @@ def test_a_paused_run_goes_on_when_its_limit_is(limits: dict[str, Any]) -> None:
     assert goes_on.status.disruption_count is None
     [grant] = decide_lane(lane_view(after(view, goes_on, limits=limits), the_lane=PRICED), at(600)).grants
     assert grant.attempt.id == 2
+
+
+def test_a_lane_may_grant_a_slot_before_the_run_has_said_that_it_goes_on() -> None:
+    view, decision = paused()
+    raised = after(view, decision, limits={**PAUSES, "costUSD": "0.60"}, generation=2)
+    [grant] = decide_lane(lane_view(raised, the_lane=PRICED), at(600)).grants
+    assert granted_status(grant, at(600)).limit_reached is None
+    assert [event.reason for event in granted_events(grant, at(600))] == [EventReason.RESUMED, EventReason.SLOT_GRANTED]
+
+
+def test_a_paused_run_whose_limit_was_raised_may_have_reached_another_one() -> None:
+    view, decision = paused()
+    limits = {**PAUSES, "costUSD": "0.60", "tokens": 19}
+    other = decide_run(run_view(after(view, decision, limits=limits, generation=2), lane=PRICED), at(600))
+    assert other.status.limit_reached == LimitReached(limit=LimitName.TOKENS, value="19", time=at(600))
+    assert EventReason.RESUMED not in reasons(other)
 
 
 def test_a_paused_run_that_shall_not_pause_any_more_ends() -> None:
