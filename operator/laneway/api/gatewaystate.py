@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer
 from laneway.api.base import Model, Time
 from laneway.api.limits import LimitName, LimitValue
 from laneway.api.reasons import Cause, LaneReason, ResetSource
+from laneway.api.spend import Period
 
 Moment = Annotated[AwareDatetime, PlainSerializer(lambda moment: moment.isoformat(), return_type=str)]
 """A time to the microsecond: what is compared must not be rounded."""
@@ -85,6 +86,8 @@ class AttemptState(Model):
     """The last call that failed, if no call after it succeeded."""
     refusal: LimitRefusal | None = None
     """The last call that was refused for a limit, if no call after it succeeded."""
+    spent_out: bool = False
+    """The last call was refused because its lane's ``spend`` for the run's namespace is used up; no call after it succeeded."""
     reserved_micro_usd: int | None = None
     """What open calls may cost at most; None: none is open, or no price is known."""
     answered_time: Moment | None = None
@@ -134,6 +137,22 @@ class LaneState(Model):
     version: int = 0
 
 
+class LaneSpend(Model):
+    """What a namespace has spent on a lane in the current period, for each bound that the lane sets."""
+
+    namespace: str
+    lane: str
+    of: str
+    """The namespace whose runs spend."""
+    period: Period
+    period_start_time: Moment
+    """By the gateway's clock; told for the period that it is in."""
+    used_micro_usd: int
+    refused_at_micro_usd: int | None = None
+    """The limit at which a call of this period was refused, while it is not higher; None: none was."""
+    version: int = 0
+
+
 class GatewayState(Model):
     """Everything that changed after the version asked for."""
 
@@ -145,3 +164,4 @@ class GatewayState(Model):
     attempts: tuple[AttemptState, ...] = ()
     evidence: tuple[ModelEvidence, ...] = ()
     lanes: tuple[LaneState, ...] = ()
+    spends: tuple[LaneSpend, ...] = ()

@@ -10,6 +10,7 @@ from pydantic import Field
 from laneway.api.base import ATOMIC_LIST, Condition, Generation, Model, Rule, Time, int_or_string, list_map
 from laneway.api.endpoint import Endpoint
 from laneway.api.reasons import Cause, ResetSource
+from laneway.api.spend import SPEND_LIMIT, Spend, SpendStatus
 from laneway.api.steps import STEPS_LIMIT, Step
 
 CALLERS_SHOWN = 20
@@ -187,6 +188,16 @@ class ModelLaneSpec(Model):
             "cooldowns name models of this lane",
             field=".cooldowns",
         ),
+        Rule(
+            "!has(self.spend) || size(self.spend) == 0 || self.models.all(m, has(m.pricing) && has(m.pricing.inputUSDPerMillion))",
+            "spend needs pricing on every model of the lane",
+            field=".spend",
+        ),
+        Rule(
+            "!has(self.access) || self.access != 'Direct' || !has(self.spend) || size(self.spend) == 0",
+            "a Direct lane has no spend; no gateway counts there",
+            field=".spend",
+        ),
     )
 
     endpoint: Endpoint = Field(description="Where the model server answers.")
@@ -241,6 +252,12 @@ class ModelLaneSpec(Model):
         max_length=STEPS_LIMIT,
         json_schema_extra=ATOMIC_LIST,
         description="Where runs of this lane may go next; they stand in a run's chain right behind this lane's step.",
+    )
+    spend: tuple[Spend, ...] = Field(
+        default=(),
+        max_length=SPEND_LIMIT,
+        json_schema_extra=list_map("namespace", "period"),
+        description="What namespaces may spend here in a day or a month. Reached: their runs wait until the period ends.",
     )
     probe: Probe = Field(default=Probe(), description="How the gateway looks after the endpoint.")
     suspend: bool = Field(default=False, description="Grant no new slots; what runs goes on.")
@@ -336,6 +353,12 @@ class ModelLaneStatus(Model):
     )
     models: tuple[LaneModelStatus, ...] = Field(
         default=(), max_length=64, json_schema_extra=list_map("name"), description="What is known of each model."
+    )
+    spend: tuple[SpendStatus, ...] = Field(
+        default=(),
+        max_length=SPEND_LIMIT,
+        json_schema_extra=list_map("namespace", "period"),
+        description="What namespaces have spent in the current period, for each entry of spec.spend.",
     )
     last_probe_time: Time | None = Field(default=None, description="When the judgement of the endpoint last changed.")
 

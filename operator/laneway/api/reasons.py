@@ -43,6 +43,7 @@ class Waiting(StrEnum):
     WIRE_API_UNSUPPORTED = "WireAPIUnsupported"
     PRICE_UNKNOWN = "PriceUnknown"
     LIMIT_PAUSED = "LimitPaused"
+    SPEND_REACHED = "SpendReached"
 
 
 class Admitted(StrEnum):

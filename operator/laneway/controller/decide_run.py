@@ -98,9 +98,11 @@ def _cancelled(view: RunView, now: datetime) -> RunDecision | None:
 def _limit_reached(view: RunView, now: datetime) -> RunDecision | None:
     """The last call was refused for a limit, or what is allowed is used up. It comes before how the agent ended: it was told to stop."""
     hit = limitwatch.find_hit(view, now)
-    if hit is None:
-        return None
-    return _stop_first(view, now) or limitends.follow(view, now, hit)
+    if hit is not None:
+        return _stop_first(view, now) or limitends.follow(view, now, hit)
+    if limitwatch.is_spent_out(view, now):
+        return _stop_first(view, now) or limitends.leave_lane(view, now)
+    return None
 
 
 def _refused(view: RunView, now: datetime) -> RunDecision | None:
@@ -123,7 +125,7 @@ def _no_pod(view: RunView, now: datetime) -> RunDecision | None:
     if attempt.pod_uid or seen:
         if closing := _close_first(view, now):
             return closing
-        if limitwatch.was_raised(view):
+        if limitwatch.was_raised(view, now):
             return limitends.begin_again(view, now)
         lost = endings.Verdict(Outcome.DISRUPTED, End.LOST_POD, f"pod {attempt.pod or ''} is gone".replace("  ", " "))
         return endings.end_attempt(view, now, lost)
@@ -152,7 +154,7 @@ def _ended(view: RunView, now: datetime) -> RunDecision | None:
     if closing := _close_first(view, now):
         return closing
     verdict = endings.judge(view, pod)
-    if verdict.outcome is not Outcome.SUCCEEDED and limitwatch.was_raised(view):
+    if verdict.outcome is not Outcome.SUCCEEDED and limitwatch.was_raised(view, now):
         return limitends.begin_again(view, now)
     if verdict.failure is not None:
         return aftermath.follow(view, now, verdict, verdict.failure)

@@ -10,6 +10,7 @@ from laneway.api.base import format_time
 from laneway.api.modellane import AllowedFrom
 from laneway.api.reasons import Cause, LaneCondition, LaneReason, Waiting
 from laneway.controller import wording
+from laneway.controller.lanespend import reached
 from laneway.controller.presets import Preset
 from laneway.controller.views import DependencyState, DependencyView, Lane, Run
 from laneway.rules import limits
@@ -223,6 +224,18 @@ def _why_not_ready(lane: Lane) -> Cause | None:
     return Cause.MODEL_NOT_FOUND if said.reason == LaneReason.MODEL_NOT_SERVED else Cause.API_TRANSIENT
 
 
+def _spend_left(q: Question) -> Blocker | None:
+    """What a namespace may spend on the lane is used up until the period ends."""
+    spent = reached(q.lane.status, q.run.meta.namespace, q.now) if q.lane else None
+    if q.lane is None or spent is None:
+        return None
+    message = (
+        f"namespace {spent.namespace} has used {spent.used_usd} of {spent.limit_usd} USD of this {spent.period.lower()}"
+        f" on lane {_shown(q.lane)}; it goes on at {format_time(spent.period_end_time)}, or when spec.spend of the lane is raised"
+    )
+    return Blocker(Waiting.SPEND_REACHED, message, spent.period_end_time, cause=Cause.QUOTA_EXHAUSTED)
+
+
 def _model_served(q: Question) -> Blocker | None:
     model = q.lane.model(q.model) if q.lane else None
     if q.lane and model and q.lane.served(model.name) is False:
@@ -245,7 +258,7 @@ def _shown(lane: Lane) -> str:
 _RUN_WRONG: tuple[Check, ...] = (_suspended, _limit, _preset)
 _STEP_WRONG: tuple[Check, ...] = (_lane_found, _namespace_allowed, _model_found, _price_known, _wire_api)
 _START: tuple[Check, ...] = (_dependencies, _not_before)
-_STEP_WAITS: tuple[Check, ...] = (_lane_suspended, _lane_ready, _model_served)
+_STEP_WAITS: tuple[Check, ...] = (_lane_suspended, _lane_ready, _spend_left, _model_served)
 _REFUSED: tuple[Check, ...] = (_pod_refused,)
 _STEP: tuple[Check, ...] = (*_STEP_WRONG, *_STEP_WAITS)
 _ALL: tuple[Check, ...] = (*_RUN_WRONG, *_STEP_WRONG, *_START, *_STEP_WAITS, *_REFUSED)

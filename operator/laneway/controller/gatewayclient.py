@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import aiohttp
 from pydantic import ValidationError
 
-from laneway.api.gatewaystate import AttemptState, GatewayState, LaneState, ModelEvidence
+from laneway.api.gatewaystate import AttemptState, GatewayState, LaneSpend, LaneState, ModelEvidence
 from laneway.controller import skew
 from laneway.controller.clock import Clock
 from laneway.controller.views import GatewayView, Key
@@ -34,7 +34,7 @@ class Changes:
 
     attempts: list[tuple[str, int]] = field(default_factory=list)
     lanes: list[Key] = field(default_factory=list)
-    """Probed, or with new evidence of a model."""
+    """Probed, or with new evidence of a model, or with money spent."""
     turned: bool = False
     """The gateway went away or came back."""
 
@@ -57,6 +57,7 @@ class GatewayClient:
         self._reported: dict[tuple[Key, str], datetime] = {}
         """The latest success of a model that was a change."""
         self._lanes: dict[Key, LaneState] = {}
+        self._spends: dict[Key, dict[tuple[str, str], LaneSpend]] = {}
         self._started: datetime | None = None
         self.down_since: datetime | None = None
         self.known = False
@@ -78,6 +79,10 @@ class GatewayClient:
     def evidence(self, key: Key) -> tuple[ModelEvidence, ...]:
         """How the calls of a lane's models went, by the models' names."""
         return tuple(known for _, (_, known) in sorted(self._evidence.get(key, {}).items()))
+
+    def spends(self, key: Key) -> tuple[LaneSpend, ...]:
+        """What namespaces have spent on a lane. Periods are those of the calendar, whatever the gateway's clock."""
+        return tuple(spend for _, spend in sorted(self._spends.get(key, {}).items()))
 
     def forget(self, run_uid: str) -> None:
         """Drop what is known of a run that is gone."""
@@ -112,8 +117,11 @@ class GatewayClient:
         for lane in state.lanes:
             self._lanes[lane.namespace, lane.name] = skew.moved_lane(lane, self._ahead)
         probed = [(lane.namespace, lane.name) for lane in state.lanes]
+        for spend in state.spends:
+            self._spends.setdefault((spend.namespace, spend.lane), {})[spend.of, spend.period] = spend
+        spent = [(one.namespace, one.lane) for one in state.spends]
         told = [(one.namespace, one.lane) for one in state.evidence if self._learn_evidence(one)]
-        changes.lanes = list(dict.fromkeys(probed + told))
+        changes.lanes = list(dict.fromkeys(probed + told + spent))
         return changes
 
     async def close_attempt(self, run_uid: str, attempt: int) -> AttemptState:
@@ -165,6 +173,7 @@ class GatewayClient:
         self._evidence.clear()
         self._reported.clear()
         self._lanes.clear()
+        self._spends.clear()
         self._started = started + self._ahead
 
     def _measure(self, asked: datetime, answered: datetime) -> None:

@@ -51,6 +51,21 @@ def resumed(run: Run) -> tuple[Run, tuple[PostEvent, ...]]:
 def begin_again(view: RunView, now: datetime) -> RunDecision:
     """A limit was raised while the attempt was being ended for it: another one follows, and that is no retry."""
     words = "what the attempt was stopped for no longer holds; it is begun again"
+    decision = _queue_again(view, now, words)
+    key = f"resumed-{decision.status.attempts[-1].id}"
+    return replace(decision, effects=(PostEvent(EventReason.RESUMED, words, key=key),))
+
+
+def leave_lane(view: RunView, now: datetime) -> RunDecision:
+    """The namespace may spend no more on the lane: the attempt is over, and the run waits without pod and slot, or takes another step."""
+    words = "its namespace may spend no more on the lane in this period"
+    decision = _queue_again(view, now, words)
+    attempt = decision.status.attempts[-1]
+    return replace(decision, effects=(endings.ended_event(attempt.id, Verdict(Outcome.LIMIT, _end(view), words)),))
+
+
+def _queue_again(view: RunView, now: datetime, words: str) -> RunDecision:
+    """The attempt closed, and the run in line again; its next pass says what it waits for."""
     closed = endings.close_books(view, now, Verdict(Outcome.LIMIT, _end(view), words))
     next_status = status.with_conditions(
         view.run,
@@ -60,8 +75,7 @@ def begin_again(view: RunView, now: datetime) -> RunDecision:
         reason=Waiting.WAITING_FOR_SLOT,
         now=now,
     )
-    number = closed.attempts[-1].id
-    return RunDecision(next_status, (PostEvent(EventReason.RESUMED, words, key=f"resumed-{number}"),))
+    return RunDecision(next_status)
 
 
 def _pause_attempt(view: RunView, now: datetime, hit: Hit) -> RunDecision:
@@ -92,7 +106,7 @@ def _paused(run: Run, now: datetime, hit: Hit) -> RunDecision:
 def _end(view: RunView) -> End:
     """How the run would have ended."""
     refusal = view.gateway.state.refusal if view.gateway.state else None
-    return status.LIMIT_ENDS[refusal.limit] if refusal else End.TIME_REACHED
+    return status.LIMIT_ENDS[refusal.limit] if refusal else End.BUDGET_REACHED
 
 
 def _standing(run: Run) -> Hit | None:

@@ -14,7 +14,7 @@ from laneway.api.gatewaystate import AttemptState
 from laneway.api.limits import TURNS_CAP, LimitName, LimitReached, Warned
 from laneway.api.reasons import EventReason
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller import status, wording
+from laneway.controller import lanespend, status, wording
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import Effect, EventType, PostEvent
 from laneway.controller.views import RunView
@@ -60,10 +60,20 @@ def find_hit(view: RunView, now: datetime) -> Hit | None:
     return None if found is None else Hit(found, values[found], used.of(found))
 
 
-def was_raised(view: RunView) -> bool:
+def was_raised(view: RunView, now: datetime) -> bool:
     """Whether a call of the attempt was refused for a limit that has been raised since: the attempt is begun again."""
     state = _state(view)
-    return state is not None and state.refusal is not None and _refused(view) is None
+    if state is None:
+        return False
+    return (state.refusal is not None and _refused(view) is None) or (state.spent_out and not is_spent_out(view, now))
+
+
+def is_spent_out(view: RunView, now: datetime) -> bool:
+    """Whether a call was refused because the run's namespace may spend no more on the lane, and the lane says so too."""
+    state = _state(view)
+    if state is None or not state.spent_out or view.lane is None:
+        return False
+    return lanespend.reached(view.lane.status, view.run.meta.namespace, now) is not None
 
 
 def used_now(view: RunView, now: datetime) -> Used:

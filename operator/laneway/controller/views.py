@@ -23,7 +23,7 @@ from typing import NamedTuple
 from laneway.agent.envelope import EnvelopeSummary
 from laneway.api.agentrun import AgentRunSpec
 from laneway.api.base import Condition
-from laneway.api.gatewaystate import AttemptState, LaneState, ModelEvidence
+from laneway.api.gatewaystate import AttemptState, LaneSpend, LaneState, ModelEvidence
 from laneway.api.limits import LimitName
 from laneway.api.modellane import Access, LaneModel, ModelLaneSpec, ModelLaneStatus
 from laneway.api.reasons import LaneCondition, RunCondition, Waiting
@@ -345,6 +345,8 @@ class LaneView:
     probe: LaneState | None = None
     evidence: tuple[ModelEvidence, ...] = ()
     """How the calls of its models went, as the gateway saw them; times are the operator's clock."""
+    spends: tuple[LaneSpend, ...] = ()
+    """What namespaces have spent on it, as the gateway has counted it."""
     troubles: Mapping[str, tuple[Evidence, ...]] = field(default_factory=dict)
     """Failures that ended attempts of its runs, by model; those of finished runs too."""
     successes: Mapping[str, datetime] = field(default_factory=dict)

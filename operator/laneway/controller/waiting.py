@@ -23,6 +23,7 @@ PLACE_TOLD_EVERY = timedelta(seconds=5)
 _PHASES = {
     Waiting.SUSPENDED: Phase.SUSPENDED,
     Waiting.LIMIT_PAUSED: Phase.PAUSED,
+    Waiting.SPEND_REACHED: Phase.BACKING_OFF,
     Waiting.BACKING_OFF: Phase.BACKING_OFF,
     Waiting.ALL_MODELS_COOLING: Phase.BACKING_OFF,
 }

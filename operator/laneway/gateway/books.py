@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from laneway.api.gatewaystate import Totals
 from laneway.gateway.ledger import CallEnd
+from laneway.gateway.spends import SpendKey
 from laneway.gateway.views import Run
 from laneway.rules import limits
 from laneway.rules.budget import Account, Amount
@@ -35,6 +36,8 @@ class Reservation:
     prices: Prices | None
     clamp: int | None
     """The most output tokens that the request may ask for; None: it is left alone."""
+    spends: tuple[SpendKey, ...] = ()
+    """The sums of its lane that it counts for."""
 
     @property
     def micro_usd(self) -> int | None:

@@ -14,12 +14,13 @@ def wish_of(*, caller: Caller, target: Target, prepared: Prepared, wire: Wire, h
     lane = target.lane
     model = next((one for one in lane.spec.models if one.name == target.model), None)
     limits = caller.run.limits
-    sized = wire.turns and (limits.cost_usd is not None or limits.tokens is not None)
+    sized = wire.turns and (limits.cost_usd is not None or limits.tokens is not None or bool(lane.spec.spend))
     least = wire.clamp(prepared, tokens=1, server=lane.spec.endpoint.server).output_tokens if sized else None
     return Wish(
         run=caller.run,
         attempt=caller.attempt,
-        model=f"{lane.name}/{target.model}",
+        lane=lane,
+        model=target.model,
         body_bytes=len(prepared.body),
         prices=target.prices,
         wanted_output=prepared.output_tokens if wire.turns else 0,

@@ -7,13 +7,15 @@ from typing import Any
 
 from laneway.api.limits import Limits
 from laneway.gateway.ledger import CallEnd
-from laneway.gateway.purse import Wish
+from laneway.gateway.purse import Purse, Wish
+from laneway.gateway.spends import SpendKey, Spends
 from laneway.gateway.spent import Spent
-from laneway.gateway.views import Run
+from laneway.gateway.state import Clock, State
+from laneway.gateway.views import Lane, Run, Views
 from laneway.rules.pricing import Prices, cost_micro_usd
 from laneway.rules.token import AttemptId
 from laneway.rules.usage import Usage
-from unit.gateway.kit import call_end
+from unit.gateway.kit import call_end, lane_object, utc_now
 
 UID = "run-uid-1"
 ATTEMPT = AttemptId(UID, 1)
@@ -22,12 +24,41 @@ PRICES = Prices(input=3 * DOLLAR, output=15 * DOLLAR, cache_read=300_000, cache_
 NO_SPENDING = Spent()
 
 
-def limited(limits: Mapping[str, Any], *, version: int = 1, spent: Spent = NO_SPENDING, finished: bool = False) -> Run:
+def lane(*, version: int = 1, **spec: Any) -> Lane:
+    """The lane of the runs; its one model has prices."""
+    priced = {"inputUSDPerMillion": "3", "outputUSDPerMillion": "15"}
+    views = Views()
+    views.lanes.put(lane_object("http://vllm:8000", version=version, models=[{"name": "m", "pricing": priced}], **spec))
+    found = views.lanes.get(("agents", "lane"))
+    if found is None:
+        raise ValueError("the lane cannot be read")
+    return found
+
+
+LANE = lane()
+
+
+def purse_of(
+    state: State | None = None, *, clock: Clock = utc_now, spent: Mapping[SpendKey, int] | None = None
+) -> Purse:
+    """A purse; ``spent`` is what the ledger knows of lanes."""
+    return Purse(state or State(clock=clock), Spends(clock, spent or {}))
+
+
+def limited(
+    limits: Mapping[str, Any],
+    *,
+    version: int = 1,
+    spent: Spent = NO_SPENDING,
+    finished: bool = False,
+    uid: str = UID,
+    namespace: str = "agents",
+) -> Run:
     """A run with limits; its generation is its version."""
     return Run(
-        namespace="agents",
+        namespace=namespace,
         name="run",
-        uid=UID,
+        uid=uid,
         version=version,
         attempt=1,
         finished=finished,
@@ -43,7 +74,8 @@ def wish(run: Run, **changes: Any) -> Wish:
     """A call of 1000 bytes that asks for 100 tokens at most."""
     plain = {
         "attempt": ATTEMPT,
-        "model": "lane/m",
+        "lane": LANE,
+        "model": "m",
         "body_bytes": 1000,
         "prices": PRICES,
         "wanted_output": 100,

@@ -26,7 +26,19 @@ from laneway.gateway.wire.base import Kind
 from laneway.rules.budget import Amount
 from laneway.rules.limits import bounds
 from unit.gateway.kit import utc_now
-from unit.gateway.purses import ATTEMPT, DOLLAR, NO_SPENDING, PRICES, UID, answered, cut, failed, limited, wish
+from unit.gateway.purses import (
+    ATTEMPT,
+    DOLLAR,
+    NO_SPENDING,
+    PRICES,
+    UID,
+    answered,
+    cut,
+    failed,
+    limited,
+    purse_of,
+    wish,
+)
 
 NOTHING = Amount()
 LONG = 60.0
@@ -62,14 +74,14 @@ def refusal(task: asyncio.Task[Reservation]) -> Refused:
 
 
 async def test_a_call_that_fits_is_granted_with_its_worst_case() -> None:
-    purse, told = Purse(state()), limited({"costUSD": "1.00"})
+    purse, told = purse_of(), limited({"costUSD": "1.00"})
     granted = await purse.reserve(wish(told))
     assert (granted.input_tokens, granted.output_tokens, granted.clamp) == (500, 100, None)
     assert granted.micro_usd == 3375
 
 
 async def test_before_the_first_answer_calls_go_one_after_another() -> None:
-    purse, run = Purse(state()), limited({"costUSD": "1.00"})
+    purse, run = purse_of(), limited({"costUSD": "1.00"})
     first = await purse.reserve(wish(run))
     second, third = await begin(purse, wish(run)), await begin(purse, wish(run))
     assert not second.done()
@@ -84,13 +96,13 @@ async def test_before_the_first_answer_calls_go_one_after_another() -> None:
 
 
 async def test_a_run_without_a_limit_of_size_is_not_held_up() -> None:
-    purse, run = Purse(state()), limited({})
+    purse, run = purse_of(), limited({})
     grants = [await purse.reserve(wish(run, wanted_output=None, prices=None)) for _ in range(3)]
     assert [(one.clamp, one.micro_usd) for one in grants] == [(None, None)] * 3
 
 
 async def test_calls_that_wait_are_served_in_the_order_in_which_they_came() -> None:
-    purse, run = Purse(state()), limited({"turns": 1})
+    purse, run = purse_of(), limited({"turns": 1})
     first = await purse.reserve(wish(run))
     waiting = [await begin(purse, wish(run)) for _ in range(3)]
     purse.settle(first, failed())
@@ -105,7 +117,7 @@ async def test_calls_that_wait_are_served_in_the_order_in_which_they_came() -> N
 
 
 async def test_a_small_call_does_not_overtake_one_that_waits() -> None:
-    purse, run = Purse(state()), limited({"tokens": 2000})
+    purse, run = purse_of(), limited({"tokens": 2000})
     await learned(purse, run)
     held = await purse.reserve(wish(run, wanted_output=500))
     big, small = await begin(purse, wish(run, wanted_output=1300)), await begin(purse, wish(run, wanted_output=1))
@@ -118,7 +130,7 @@ async def test_a_small_call_does_not_overtake_one_that_waits() -> None:
 
 async def test_a_call_that_is_cancelled_gives_everything_back() -> None:
     known = state()
-    purse, run = Purse(known), limited({"turns": 1})
+    purse, run = purse_of(known), limited({"turns": 1})
     first = await purse.reserve(wish(run))
     second, third = await begin(purse, wish(run)), await begin(purse, wish(run))
     second.cancel()
@@ -135,7 +147,7 @@ async def test_a_call_that_is_cancelled_gives_everything_back() -> None:
 
 
 async def test_a_try_is_settled_once() -> None:
-    purse, run = Purse(state()), limited({})
+    purse, run = purse_of(), limited({})
     granted = await purse.reserve(wish(run))
     purse.settle(granted, answered())
     purse.release(granted)
@@ -157,7 +169,7 @@ async def test_a_limit_that_is_reached_refuses_and_is_told_to_the_operator(
 ) -> None:
     known = state()
     run = limited(limits, version=7, spent=Spent(spent, {1: spent}))
-    task = await begin(Purse(known), wish(run))
+    task = await begin(purse_of(known), wish(run))
     refused = refusal(task)
     assert refused.refusal.kind is Kind.LIMIT
     assert refused.cause is None
@@ -170,7 +182,7 @@ async def test_a_limit_that_is_reached_refuses_and_is_told_to_the_operator(
 async def test_a_refusal_is_over_once_a_later_call_succeeds() -> None:
     known = state()
     run = limited({"turns": 1}, spent=Spent(Amount(turns=1), {1: Amount(turns=1)}))
-    purse = Purse(known)
+    purse = purse_of(known)
     refusal(await begin(purse, wish(run)))
     raised = limited({"turns": 5}, version=2, spent=run.spent)
     purse.look(UID, raised)
@@ -182,14 +194,14 @@ async def test_a_refusal_is_over_once_a_later_call_succeeds() -> None:
 
 
 async def test_a_model_without_a_price_is_left_by_a_run_with_a_limit_of_money() -> None:
-    refused = refusal(await begin(Purse(state()), wish(limited({"costUSD": "1.00"}), prices=None)))
+    refused = refusal(await begin(purse_of(), wish(limited({"costUSD": "1.00"}), prices=None)))
     assert refused.cause is Cause.UNSUITABLE
     assert "lane/m has no price" in refused.refusal.message
 
 
 async def test_output_is_clamped_to_what_is_left() -> None:
     run = limited({"costUSD": "0.01"})
-    granted = await Purse(state()).reserve(wish(run, wanted_output=None))
+    granted = await purse_of().reserve(wish(run, wanted_output=None))
     assert granted.clamp == (10_000 * DOLLAR - 500 * PRICES.cache_write) // PRICES.output
     assert granted.micro_usd is not None
     assert granted.micro_usd <= 10_000
@@ -197,7 +209,7 @@ async def test_output_is_clamped_to_what_is_left() -> None:
 
 async def test_what_open_calls_may_cost_is_told_and_taken_back() -> None:
     known = state()
-    purse, run = Purse(known), limited({"costUSD": "1.00"})
+    purse, run = purse_of(known), limited({"costUSD": "1.00"})
     granted = await purse.reserve(wish(run))
     assert known.attempt_state(ATTEMPT).reserved_micro_usd == 3375
     purse.settle(granted, answered())
@@ -212,7 +224,7 @@ ONE_TURN = Spent(Amount(turns=1), {1: Amount(turns=1)})
 
 async def test_a_limit_that_is_raised_while_a_paused_call_is_held_simply_goes_on() -> None:
     known = state()
-    purse, run = Purse(known), limited(PAUSES, spent=ONE_TURN)
+    purse, run = purse_of(known), limited(PAUSES, spent=ONE_TURN)
     held = await begin(purse, wish(run, hold_seconds=LONG))
     assert not held.done()
     purse.look(UID, limited({**PAUSES, "turns": 2}, version=2, spent=ONE_TURN))
@@ -223,14 +235,14 @@ async def test_a_limit_that_is_raised_while_a_paused_call_is_held_simply_goes_on
 
 async def test_a_paused_call_is_refused_when_it_was_held_long_enough() -> None:
     known = state()
-    purse, run = Purse(known), limited(PAUSES, spent=ONE_TURN)
+    purse, run = purse_of(known), limited(PAUSES, spent=ONE_TURN)
     with pytest.raises(Refused):
         await purse.reserve(wish(run, hold_seconds=0.01))
     assert known.attempt_state(ATTEMPT).refusal is not None
 
 
 async def test_a_paused_call_does_not_hold_up_one_that_still_fits() -> None:
-    purse, run = Purse(state()), limited({"tokens": 1000, "onReached": "Pause"})
+    purse, run = purse_of(), limited({"tokens": 1000, "onReached": "Pause"})
     await learned(purse, run)
     held = await begin(purse, wish(run, body_bytes=100_000, hold_seconds=LONG))
     fits = await begin(purse, wish(run, hold_seconds=LONG))
@@ -240,7 +252,7 @@ async def test_a_paused_call_does_not_hold_up_one_that_still_fits() -> None:
 
 
 async def test_a_run_that_no_longer_pauses_refuses_the_calls_that_it_held() -> None:
-    purse, run = Purse(state()), limited(PAUSES, spent=ONE_TURN)
+    purse, run = purse_of(), limited(PAUSES, spent=ONE_TURN)
     held = await begin(purse, wish(run, hold_seconds=LONG))
     purse.look(UID, limited({"turns": 1, "onReached": "Stop"}, version=2, spent=ONE_TURN))
     await settle_down()
@@ -248,7 +260,7 @@ async def test_a_run_that_no_longer_pauses_refuses_the_calls_that_it_held() -> N
 
 
 async def test_the_book_of_a_run_that_is_over_goes_with_its_last_call() -> None:
-    purse, run = Purse(state()), limited({"turns": 2})
+    purse, run = purse_of(), limited({"turns": 2})
     granted = await purse.reserve(wish(run))
     purse.look(UID, limited({"turns": 2}, version=2, finished=True))
     purse.settle(granted, answered())
@@ -261,7 +273,7 @@ async def test_the_book_of_a_run_that_is_over_goes_with_its_last_call() -> None:
 
 @pytest.mark.row("S1.15", "S4.28")
 async def test_the_half_dollar_case_two_hundred_parallel_calls_stay_under_the_cap() -> None:
-    purse, run = Purse(state()), limited({"costUSD": "0.50"})
+    purse, run = purse_of(), limited({"costUSD": "0.50"})
     spent = 0
 
     async def call() -> None:
@@ -295,7 +307,7 @@ class Bench:
     """What real inputs were over their reservation."""
 
     def __post_init__(self) -> None:
-        self.purse = Purse(self.state)
+        self.purse = purse_of(self.state)
 
     async def step(self) -> None:
         action = self.chance.choice((self.ask, self.ask, self.ask, self.answer, self.answer, self.end, self.leave, self.status, self.crash))  # fmt: skip
@@ -363,7 +375,7 @@ class Bench:
             cost_micro_usd=self.used.cost,
         )
         self.state = State(clock=utc_now, past=[counted])
-        self.purse = Purse(self.state)
+        self.purse = purse_of(self.state)
 
     def collect(self) -> None:
         for task in [task for task in self.asked if task.done()]:

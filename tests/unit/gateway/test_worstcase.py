@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 
 from laneway.api.endpoint import Server, WireAPI
-from laneway.gateway.purse import Purse
-from laneway.gateway.state import State
 from laneway.gateway.target import Target
 from laneway.gateway.tokens import Caller
 from laneway.gateway.views import Lane, Views
@@ -17,8 +15,8 @@ from laneway.gateway.wire.base import Wire
 from laneway.gateway.wire.chat_completions import ChatCompletions
 from laneway.gateway.wire.embeddings import Embeddings
 from laneway.gateway.worstcase import bounded, wish_of
-from unit.gateway.kit import lane_object, utc_now
-from unit.gateway.purses import ATTEMPT, PRICES, limited
+from unit.gateway.kit import lane_object
+from unit.gateway.purses import ATTEMPT, PRICES, limited, purse_of
 
 CHAT, EMBEDDINGS = ChatCompletions(), Embeddings()
 
@@ -56,12 +54,12 @@ def test_a_request_says_what_it_may_cost(
     asked, prepared = wish(body, wire=wire, **model)
     assert (asked.wanted_output, asked.least_output, asked.longest_output, asked.turn) == expected
     assert asked.body_bytes == len(prepared.body)
-    assert asked.model == "lane/m"
+    assert (asked.lane.name, asked.model) == ("lane", "m")
 
 
 async def test_a_request_goes_upstream_with_no_more_output_than_is_reserved() -> None:
     asked, prepared = wish({"max_tokens": 5000})
-    reservation = await Purse(State(clock=utc_now)).reserve(asked)
+    reservation = await purse_of().reserve(asked)
     sent = bounded(prepared, reservation, target=target(), wire=CHAT)
     assert sent.output_tokens == reservation.output_tokens < 1000
     assert json.loads(sent.body)["max_tokens"] == reservation.clamp
@@ -69,5 +67,5 @@ async def test_a_request_goes_upstream_with_no_more_output_than_is_reserved() ->
 
 async def test_a_request_that_fits_is_left_alone() -> None:
     asked, prepared = wish({"max_tokens": 5})
-    reservation = await Purse(State(clock=utc_now)).reserve(asked)
+    reservation = await purse_of().reserve(asked)
     assert bounded(prepared, reservation, target=target(), wire=CHAT) is prepared
