@@ -150,14 +150,16 @@ def _used_up(view: RunView, used: Used, now: datetime) -> LimitName | None:
     if found is None or found is LimitName.TIME:
         return found
     quiet = _quiet_at(view)
-    if quiet is None or now >= quiet or pod is None or pod.deleting:
+    if pod is None or pod.deleting or (quiet is not None and now >= quiet):
         return found
     return limits.reached(view.run.spec.limits, Used(seconds=used.seconds))
 
 
 def _quiet_at(view: RunView) -> datetime | None:
-    """When the agent has been without a call for long enough."""
+    """When the agent has been without a call for long enough. While one is open, or held at the limit, the gateway decides."""
     state, pod = _state(view), view.pod
+    if state is not None and state.open_calls:
+        return None
     seen = state.last_activity_time if state else None
     since = seen or (pod.started if pod else None)
     return since + QUIET_FOR if since else None

@@ -253,6 +253,11 @@ def test_an_agent_whose_last_call_took_all_has_time_to_end_by_itself() -> None:
     assert decision.due == at(45)
 
 
+def test_a_call_that_is_open_or_held_at_the_limit_is_left_to_the_gateway() -> None:
+    decision = decide_run(at_work(limited({"turns": 1, "onReached": "Pause"}), quiet(25, open_calls=1)), LATER)
+    assert (decision.status.reason, decision.due) == ("Running", None)
+
+
 @pytest.mark.row("S4.28")
 def test_an_agent_that_stays_behind_its_limit_is_stopped_within_thirty_seconds() -> None:
     decision = decide_run(at_work(limited({"turns": 1}), quiet(20)), LATER)
