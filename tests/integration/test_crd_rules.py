@@ -45,6 +45,9 @@ NO_CIRCLE = "a lane does not fall back to itself; runs name several models of on
 OWN_MODELS = "cooldowns name models of this lane"
 CLEAR_TIME = "Clear needs setTime: failures up to then are forgotten"
 HOLD_UNTIL = "only Hold has until"
+SPEND_PRICES = "spend needs pricing on every model of the lane"
+NO_SPEND = "a Direct lane has no spend; no gateway counts there"
+NO_LIMIT = "costUSD must be over 0; leave it out for no limit"
 OPERATORS = "activeModel is written by the operator; remove it from the manifest"
 ONE_VOLUME = "exactly one of configMap, secret, emptyDir and persistentVolumeClaim must be set"
 
@@ -54,6 +57,7 @@ HEADER = "spec.endpoint.headers[].name"
 ENDPOINT, POD, ENV = "spec.endpoint", "spec.agent.pod", "spec.agent.env"
 INIT = f"{POD}.initContainers[]"
 REF = {"name": "a", "key": "b"}
+PRICED: Manifest = {"name": "m", "pricing": {"inputUSDPerMillion": "1", "outputUSDPerMillion": "2"}}
 
 
 def endpoint(**fields: Any) -> Manifest:
@@ -70,6 +74,10 @@ def headed(name: str) -> Manifest:
 
 def priced(**prices: str) -> Manifest:
     return lane({"models": [{"name": "m", "pricing": prices}]})
+
+
+def bounded(models: list[Manifest], **fields: Any) -> Manifest:
+    return lane({"models": models, "spend": [{"namespace": "team-a", "limitUSD": "5.00"}], **fields})
 
 
 def cooled(model: str = "smollm2", **fields: str) -> Manifest:
@@ -118,6 +126,11 @@ REFUSED = [
     pytest.param("spec.activeModel", run({"activeModel": {"lane": "other"}}), OPERATORS, id="a new run with an active model"),
     pytest.param("spec.models[].pricing", priced(inputUSDPerMillion="1"), PRICES, id="a price of input alone"),
     pytest.param("spec.models[].pricing", priced(outputUSDPerMillion="1"), PRICES, id="a price of output alone"),
+    pytest.param("spec.spend", bounded([PRICED, {"name": "other"}]), SPEND_PRICES, id="a bound on spending with a model that has no price"),
+    pytest.param("spec.spend", bounded([{"name": "m", "pricing": {"cacheReadUSDPerMillion": "1"}}]), SPEND_PRICES, id="a bound on spending with a price of the cache alone"),
+    pytest.param("spec.spend", bounded([PRICED], access="Direct"), NO_SPEND, id="a bound on spending where nobody counts"),
+    pytest.param("spec.limits.costUSD", run({"limits": {"costUSD": "0.00"}}), NO_LIMIT, id="a limit of no money"),
+    pytest.param("spec.limits.costUSD", run({"limits": {"costUSD": 0}}), NO_LIMIT, id="a limit of no money without quotes"),
     pytest.param("metadata.name", run(name="a" * 53), RUN_NAME, id="a run whose name has 53 characters"),
     pytest.param("metadata.name", run(name="a.b"), RUN_NAME, id="a run whose name has a dot"),
     pytest.param("spec", run({"promptFrom": {"configMapKeyRef": REF}}), PROMPT, id="a prompt twice"),
@@ -172,6 +185,10 @@ ACCEPTED = [
     pytest.param("spec.activeModel", run({"models": [{"lane": "local"}, {"lane": "other"}]}), OPERATORS, id="a new run with a chain"),
     pytest.param("spec.models[].pricing", priced(inputUSDPerMillion="0", outputUSDPerMillion="0"), PRICES, id="a model that is free"),
     pytest.param("spec.models[].pricing", priced(cacheReadUSDPerMillion="0.3"), PRICES, id="a price of the cache alone"),
+    pytest.param("spec.spend", bounded([PRICED]), SPEND_PRICES, id="a bound on spending with prices"),
+    pytest.param("spec.spend", bounded([PRICED], access="Gateway"), NO_SPEND, id="a bound on spending where the gateway counts"),
+    pytest.param("spec.limits.costUSD", run({"limits": {"costUSD": "0.000001"}}), NO_LIMIT, id="a limit of a millionth of a dollar"),
+    pytest.param("spec.limits.costUSD", run({"limits": {"costUSD": 5}}), NO_LIMIT, id="a limit of whole dollars without quotes"),
     pytest.param("metadata.name", run(name="a" * 52), RUN_NAME, id="a run whose name has 52 characters"),
     pytest.param("spec.dependsOn", run({"dependsOn": [{"name": "other"}]}, name="me"), SELF, id="a run that depends on another"),
     pytest.param("spec", run({"prompt": None, "promptFrom": {"configMapKeyRef": REF}}), PROMPT, id="a prompt from a ConfigMap"),

@@ -63,6 +63,7 @@ ACCEPTED = [
     pytest.param({"notBeforeTime": NOON}, {"notBeforeTime": NOON}, frozen("notBeforeTime"), id="a start time that is the same"),
     pytest.param({"priority": 1}, {"priority": -5}, None, id="another priority"),
     pytest.param({}, {"timeouts": {"queueSeconds": 60}}, None, id="a bound on its wait"),
+    pytest.param({"limits": {"costUSD": "2.50"}}, {"limits": {"costUSD": "5.00", "turns": 5}}, None, id="other limits"),
     pytest.param({}, {"suspend": True}, None, id="a suspend"),
 ]  # fmt: skip
 

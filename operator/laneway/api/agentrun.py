@@ -8,6 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from laneway.api.base import ATOMIC_LIST, Model, Rule, Time, int_or_string, list_map
+from laneway.api.limits import Limits
 from laneway.api.podoptions import OWN_ENV, EnvVar, KeyRef, PodOptions, Resources, Text, ruled
 from laneway.api.runstatus import AgentRunStatus
 from laneway.api.steps import STEPS_LIMIT, ActiveModel, Step
@@ -211,6 +212,10 @@ class AgentRunSpec(Model):
         description="Runs of the same namespace that must have succeeded before the first attempt. One that did not succeed ends this run.",
     )
     not_before_time: Time | None = Field(default=None, description="The first attempt does not begin before this time.")
+    limits: Limits = Field(
+        default=Limits(),
+        description="What all attempts together may use. Raising a limit always wins, also while it is being reached.",
+    )
     timeouts: RunTimeouts = Field(default=RunTimeouts(), description="Limits of waiting and of an attempt.")
     retry: RunRetry = Field(default=RunRetry(), description="What is tried again.")
     result: ResultOptions = Field(default=ResultOptions(), description="What counts as a result.")

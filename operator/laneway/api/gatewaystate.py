@@ -33,8 +33,10 @@ from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer
 
 from laneway.api.base import Model, Time
 from laneway.api.endpoint import WireAPI
+from laneway.api.limits import LimitName, LimitValue
 from laneway.api.reasons import Cause, LaneReason, ResetSource
 from laneway.api.runstatus import StepStatus
+from laneway.api.spend import Period
 
 Moment = Annotated[AwareDatetime, PlainSerializer(lambda moment: moment.isoformat(), return_type=str)]
 """A time to the microsecond: what is compared must not be rounded."""
@@ -124,6 +126,16 @@ class Wish(Model):
     """The run's metadata.generation that was judged; the operator acts on no other."""
 
 
+class LimitRefusal(Model):
+    """A call that was refused because a limit of the run was reached."""
+
+    limit: LimitName
+    value: LimitValue
+    """What the limit was."""
+    generation: int
+    """The run's metadata.generation that was judged; the operator acts on no other, so that raising a limit always wins."""
+
+
 class AttemptState(Model):
     """One attempt as the gateway saw it."""
 
@@ -140,6 +152,12 @@ class AttemptState(Model):
     """None: no call has succeeded, and the gateway has moved nowhere."""
     wish: Wish | None = None
     """None: no call waits for a slot of another lane."""
+    refusal: LimitRefusal | None = None
+    """The last call that was refused for a limit, if no call after it succeeded."""
+    spent_out: bool = False
+    """The last call was refused because its lane's ``spend`` for the run's namespace is used up; no call after it succeeded."""
+    reserved_micro_usd: int | None = None
+    """What open calls may cost at most; None: none is open, or no price is known."""
     answered_time: Moment | None = None
     """Of an answer that holds this attempt alone."""
     closed: bool = False
@@ -187,6 +205,22 @@ class LaneState(Model):
     version: int = 0
 
 
+class LaneSpend(Model):
+    """What a namespace has spent on a lane in the current period, for each bound that the lane sets."""
+
+    namespace: str
+    lane: str
+    of: str
+    """The namespace whose runs spend."""
+    period: Period
+    period_start_time: Moment
+    """By the gateway's clock; told for the period that it is in."""
+    used_micro_usd: int
+    refused_at_micro_usd: int | None = None
+    """The limit at which a call of this period was refused, while it is not higher; None: none was."""
+    version: int = 0
+
+
 class GatewayState(Model):
     """Everything that changed after the version asked for."""
 
@@ -198,3 +232,4 @@ class GatewayState(Model):
     attempts: tuple[AttemptState, ...] = ()
     evidence: tuple[ModelEvidence, ...] = ()
     lanes: tuple[LaneState, ...] = ()
+    spends: tuple[LaneSpend, ...] = ()

@@ -10,6 +10,7 @@ from pydantic import Field
 from laneway.api.base import ATOMIC_LIST, Condition, Generation, Model, Rule, Time, int_or_string, list_map
 from laneway.api.endpoint import Endpoint
 from laneway.api.reasons import Cause, ResetSource
+from laneway.api.spend import SPEND_LIMIT, Spend, SpendStatus
 from laneway.api.steps import STEPS_LIMIT, Step
 
 CALLERS_SHOWN = 20
@@ -66,6 +67,12 @@ class LaneModel(Model):
     name: str = Field(min_length=1, max_length=256, description="Name of the model, sent to the server verbatim.")
     pricing: Pricing | None = Field(
         default=None, description="Prices, for the cost in a run's status. Absent is unknown, never free."
+    )
+    max_output_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000_000,
+        description="The longest answer. Calls of runs with a limit of money or tokens are asked for no more, and reserve no more.",
     )
 
 
@@ -259,6 +266,16 @@ class ModelLaneSpec(Model):
             "cooldowns name models of this lane",
             field=".cooldowns",
         ),
+        Rule(
+            "!has(self.spend) || size(self.spend) == 0 || self.models.all(m, has(m.pricing) && has(m.pricing.inputUSDPerMillion))",
+            "spend needs pricing on every model of the lane",
+            field=".spend",
+        ),
+        Rule(
+            "!has(self.access) || self.access != 'Direct' || !has(self.spend) || size(self.spend) == 0",
+            "a Direct lane has no spend; no gateway counts there",
+            field=".spend",
+        ),
     )
 
     endpoint: Endpoint = Field(description="Where the model server answers.")
@@ -316,6 +333,12 @@ class ModelLaneSpec(Model):
         max_length=STEPS_LIMIT,
         json_schema_extra=ATOMIC_LIST,
         description="Where runs of this lane may go next; they stand in a run's chain right behind this lane's step.",
+    )
+    spend: tuple[Spend, ...] = Field(
+        default=(),
+        max_length=SPEND_LIMIT,
+        json_schema_extra=list_map("namespace", "period"),
+        description="What namespaces may spend here in a day or a month. Reached: their runs wait until the period ends.",
     )
     probe: Probe = Field(default=Probe(), description="How the gateway looks after the endpoint.")
     suspend: bool = Field(default=False, description="Grant no new slots; what runs goes on.")
@@ -429,6 +452,12 @@ class ModelLaneStatus(Model):
     )
     effective_timeouts: EffectiveTimeouts | None = Field(
         default=None, description="The limits of a call that hold; absent on Direct lanes."
+    )
+    spend: tuple[SpendStatus, ...] = Field(
+        default=(),
+        max_length=SPEND_LIMIT,
+        json_schema_extra=list_map("namespace", "period"),
+        description="What namespaces have spent in the current period, for each entry of spec.spend.",
     )
     last_probe_time: Time | None = Field(default=None, description="When the judgement of the endpoint last changed.")
 

@@ -41,6 +41,9 @@ class Waiting(StrEnum):
     BACKING_OFF = "BackingOff"
     ALL_MODELS_COOLING = "AllModelsCooling"
     WIRE_API_UNSUPPORTED = "WireAPIUnsupported"
+    PRICE_UNKNOWN = "PriceUnknown"
+    LIMIT_PAUSED = "LimitPaused"
+    SPEND_REACHED = "SpendReached"
 
 
 class Admitted(StrEnum):
@@ -70,6 +73,10 @@ class End(StrEnum):
     DEPENDENCY_FAILED = "DependencyFailed"
     CHAIN_EXHAUSTED = "ChainExhausted"
     TRANSIENT_STOP = "TransientStop"
+    BUDGET_REACHED = "BudgetReached"
+    TOKENS_REACHED = "TokensReached"
+    TURNS_REACHED = "TurnsReached"
+    TIME_REACHED = "TimeReached"
 
 
 class Outcome(StrEnum):
@@ -79,6 +86,7 @@ class Outcome(StrEnum):
     FAILED = "Failed"
     MODEL_TROUBLE = "ModelTrouble"
     DISRUPTED = "Disrupted"
+    LIMIT = "Limit"
     CANCELLED = "Cancelled"
     TIMED_OUT = "TimedOut"
 
@@ -135,6 +143,7 @@ class Phase(StrEnum):
     PENDING = "Pending"
     QUEUED = "Queued"
     SUSPENDED = "Suspended"
+    PAUSED = "Paused"
     BACKING_OFF = "BackingOff"
     STARTING = "Starting"
     RUNNING = "Running"
@@ -156,6 +165,12 @@ class EventReason(StrEnum):
     STEPPED_UP = "SteppedUp"
     BACKING_OFF = "BackingOff"
     BACKOFF_ELAPSED = "BackoffElapsed"
+    BUDGET_WARNING = "BudgetWarning"
+    TOKENS_WARNING = "TokensWarning"
+    TURNS_WARNING = "TurnsWarning"
+    TIME_WARNING = "TimeWarning"
+    LIMIT_PAUSED = "LimitPaused"
+    RESUMED = "Resumed"
     ACTIVE_MODEL_RESTORED = "ActiveModelRestored"
     MODEL_COOLED = "ModelCooled"
     MODEL_RECOVERED = "ModelRecovered"

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from laneway.api.base import ATOMIC_LIST, Condition, Generation, Model, Time, list_map
+from laneway.api.limits import LimitName, LimitReached, Warned
 from laneway.api.modellane import Access
 from laneway.api.reasons import Cause, Outcome, Phase, ResetSource
 
@@ -191,6 +192,9 @@ class Usage(Model):
         json_schema_extra=list_map("model"),
         description="The same by model, of an attempt on a Direct lane whose log tells them apart. Whole or absent.",
     )
+    reserved_usd: MoneyText | None = Field(
+        default=None, description="What open calls may cost at most, on top of costUSD. Absent when none is open."
+    )
     source: UsageSource | None = Field(
         default=None, description="Gateway: metered on the wire. Envelope: read from the agent's log."
     )
@@ -297,6 +301,21 @@ class AgentRunStatus(Model):
         default=None, ge=0, le=1_000_000, description="How many attempts the cluster broke in all."
     )
     usage: Usage | None = Field(default=None, description="What all attempts used together.")
+    active_seconds: int | None = Field(
+        default=None,
+        ge=0,
+        le=9_000_000_000,
+        description="How long the agents of its ended attempts ran; waiting does not count.",
+    )
+    warnings: tuple[Warned, ...] = Field(
+        default=(),
+        max_length=len(LimitName),
+        json_schema_extra=list_map("limit"),
+        description="Limits that are nearly used up.",
+    )
+    limit_reached: LimitReached | None = Field(
+        default=None, description="The limit for which the run waits; absent when it does not."
+    )
     last_activity_time: Time | None = Field(default=None, description="When the gateway last saw the run call a model.")
     result: Result | None = Field(default=None, description="What the agent left.")
     start_time: Time | None = Field(default=None, description="When the first attempt's agent started.")

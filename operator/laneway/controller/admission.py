@@ -6,7 +6,7 @@ from datetime import datetime
 
 from laneway.api.reasons import EventReason, Phase
 from laneway.api.runstatus import ATTEMPTS_KEPT, AgentRunStatus, CurrentStep
-from laneway.controller import moves, status, wording
+from laneway.controller import limitends, moves, status, wording
 from laneway.controller.decide_lane import Grant
 from laneway.controller.effects import PostEvent
 from laneway.controller.endings import shown
@@ -24,6 +24,7 @@ def granted_status(grant: Grant, now: datetime) -> AgentRunStatus:
             "queue": None,
             "backoff": None,
             "next_attempt_time": None,
+            "limit_reached": None,
         }
     )
     lane, message = wording.held_lane(attempt), "its pod is being made"
@@ -46,7 +47,8 @@ def granted_events(grant: Grant, now: datetime) -> tuple[PostEvent, ...]:
     message = f"attempt {number} got a slot of {shown(grant.attempt)}"
     granted = PostEvent(EventReason.SLOT_GRANTED, message, key=f"granted-{number}")
     if backoff is None:
-        return (granted,)
+        _, gone_on = limitends.resumed(grant.run)
+        return (*gone_on, granted)
     waited = round((now - backoff.since_time).total_seconds())
     step = backoff.step
     failed = wording.step_name(step.namespace, step.lane, step.model, home=grant.run.meta.namespace)

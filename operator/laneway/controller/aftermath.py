@@ -91,11 +91,11 @@ def _close(view: RunView, now: datetime, verdict: Verdict, failure: CallFailure)
 
 
 def _with(view: RunView, now: datetime, verdict: Verdict) -> _Failed:
-    attempts, usage = endings.close_books(view, now, verdict)
-    run = replace(view.run, status=view.run.status.model_copy(update={"attempts": attempts, "usage": usage}))
+    closed = endings.close_books(view, now, verdict)
+    run = replace(view.run, status=view.run.status.model_copy(update=closed.update))
     seen = survey(view, now, run)
     seen = replace(seen, run=replace(run, status=moves.with_chain(seen)))
-    step = attempts[-1].step
+    step = closed.attempts[-1].step
     number = seen.chain.index(step.namespace, step.lane, step.model)
     because = Shut(verdict.cause, view.lane is not None and view.lane.spec.advance_on_permanent)
     return _Failed(view, verdict, seen.run, seen, number, because, step_after(seen, failed=number, because=because))

@@ -17,6 +17,7 @@ from laneway.controller.candidates import Candidates, find_candidates, past_tria
 from laneway.controller.cooling import Heard, work_out
 from laneway.controller.effects import Effect
 from laneway.controller.laneevents import health_events, readiness_event
+from laneway.controller.lanespend import next_period
 from laneway.controller.lanestatus import Counts, gateway_given_up, lane_status
 from laneway.controller.lineup import callers_shown, in_fair_order, place, served_times, slots_by_caller
 from laneway.controller.place import Place
@@ -147,7 +148,7 @@ def _over_capacity(view: LaneView, held: frozenset[Held], slots: int) -> tuple[R
 
 def _due(view: LaneView, candidates: Candidates, gated: Mapping[str, Gate], now: datetime) -> datetime | None:
     """When the lane has to be looked at again although nothing happens."""
-    moments = [candidates.due, gateway_given_up(view, now)]
+    moments = [candidates.due, gateway_given_up(view, now), next_period(view, now)]
     moments += [gate.cooldown.until for gate in gated.values() if gate.cooldown]
     moments += [gate.trial.until for gate in gated.values() if gate.trial]
     return min((moment for moment in moments if moment), default=None)

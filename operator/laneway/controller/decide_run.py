@@ -12,7 +12,19 @@ from datetime import datetime, timedelta
 from laneway.api.gatewaystate import AttemptState
 from laneway.api.reasons import End, EventReason, Outcome, Phase, Waiting
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller import activemodel, aftermath, endings, livewalk, moves, pods, status, waiting, wording
+from laneway.controller import (
+    activemodel,
+    aftermath,
+    endings,
+    limitends,
+    limitwatch,
+    livewalk,
+    moves,
+    pods,
+    status,
+    waiting,
+    wording,
+)
 from laneway.controller.decision import RunDecision
 from laneway.controller.diagnosis import Obstacle, find_obstacle
 from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, Effect, EnsureConfigMap, LabelPod, PostEvent
@@ -40,7 +52,8 @@ def decide_run(view: RunView, now: datetime) -> RunDecision:
     run = view.run
     chain = _FINISHED if run.finished else _ADMITTED if run.admitted else _WAITING
     spoken = (decision for check in chain if (decision := check(view, now)))
-    decision = activemodel.attend(view, next(spoken, RunDecision(run.status)), now)
+    decision = limitwatch.attend(view, next(spoken, RunDecision(run.status)), now)
+    decision = activemodel.attend(view, decision, now)
     return replace(decision, effects=(*_counted_anew(view), *decision.effects, *told, *_leftovers(view)))
 
 
@@ -102,13 +115,19 @@ def _cancelled(view: RunView, now: datetime) -> RunDecision | None:
     """Stop now: close the attempt, stop the pod even if the gateway is away, then say so. It counts if it was set before the pod ended."""
     if not view.run.spec.cancel or (view.pod and view.pod.finished and not view.pod.deleting):
         return None
-    pod = view.pod
-    stop = (_delete(pod, grace=STOP_GRACE_SECONDS),) if pod and not pod.finished and not pod.deleting else ()
-    if closing := _close_first(view, now):
-        return replace(closing, effects=(*closing.effects, *stop))
-    if stop:
-        return RunDecision(view.run.status, stop)
+    if stopping := _stop_first(view, now):
+        return stopping
     return endings.end_run(view, now, endings.Verdict(Outcome.CANCELLED, End.CANCELLED, "spec.cancel was set"))
+
+
+def _limit_reached(view: RunView, now: datetime) -> RunDecision | None:
+    """The last call was refused for a limit, or what is allowed is used up. It comes before how the agent ended: it was told to stop."""
+    hit = limitwatch.find_hit(view, now)
+    if hit is not None:
+        return _stop_first(view, now) or limitends.follow(view, now, hit)
+    if limitwatch.is_spent_out(view, now):
+        return _stop_first(view, now) or limitends.leave_lane(view, now)
+    return None
 
 
 def _refused(view: RunView, now: datetime) -> RunDecision | None:
@@ -131,6 +150,8 @@ def _no_pod(view: RunView, now: datetime) -> RunDecision | None:
     if attempt.pod_uid or seen:
         if closing := _close_first(view, now):
             return closing
+        if limitwatch.was_raised(view, now):
+            return limitends.begin_again(view, now)
         lost = endings.Verdict(Outcome.DISRUPTED, End.LOST_POD, f"pod {attempt.pod or ''} is gone".replace("  ", " "))
         return endings.end_attempt(view, now, lost)
     if view.run.spec.suspend:
@@ -158,6 +179,8 @@ def _ended(view: RunView, now: datetime) -> RunDecision | None:
     if closing := _close_first(view, now):
         return closing
     verdict = endings.judge(view, pod)
+    if verdict.outcome is not Outcome.SUCCEEDED and limitwatch.was_raised(view, now):
+        return limitends.begin_again(view, now)
     if verdict.failure is not None:
         return aftermath.follow(view, now, verdict, verdict.failure)
     return endings.end_attempt(view, now, verdict)
@@ -210,12 +233,21 @@ def _start_failure(view: RunView, obstacle: Obstacle | None) -> endings.Verdict:
     return endings.Verdict(outcome, obstacle.end, f"{obstacle.message}{late}")
 
 
+def _closed_in_vain(view: RunView, now: datetime) -> RunDecision | None:
+    """The attempt was closed for a limit that was raised before its end was written: its token is dead, so it is begun again."""
+    state = view.gateway.state
+    if view.pod is None or state is None or not state.closed or (view.lane is not None and view.lane.direct):
+        return None
+    return _stop_first(view, now) or limitends.begin_again(view, now)
+
+
 def _running(view: RunView, now: datetime) -> RunDecision | None:
     pod = view.pod
     if pod is None:
         return None
     walk = livewalk.find_walk(view, now)
-    next_status = _active(view, now, Phase.RUNNING, "Running", _at_work(view, walk, now))
+    message = f"{_at_work(view, walk, now)}{limitwatch.unwatched(view)}"
+    next_status = _active(view, now, Phase.RUNNING, "Running", message)
     state = view.gateway.state
     if state and _usage_is_due(view, state):
         next_status = endings.live_usage(view, next_status, state)
@@ -279,6 +311,15 @@ def _started_event(view: RunView, pod: PodFacts) -> tuple[Effect, ...]:
     return (PostEvent(EventReason.ATTEMPT_STARTED, message, key=f"started-{attempt.id}"),)
 
 
+def _stop_first(view: RunView, now: datetime) -> RunDecision | None:
+    """Close the attempt and stop its pod, which need not wait for a gateway that is away. None: both are done."""
+    pod = view.pod
+    stop = (_delete(pod, grace=STOP_GRACE_SECONDS),) if pod and not pod.finished and not pod.deleting else ()
+    if closing := _close_first(view, now):
+        return replace(closing, effects=(*closing.effects, *stop))
+    return RunDecision(view.run.status, stop) if stop else None
+
+
 def _close_first(view: RunView, now: datetime) -> RunDecision | None:
     """An attempt is judged only after it was closed at the gateway, or the gateway was away for too long."""
     attempt = view.run.current
@@ -297,5 +338,20 @@ def _delete(pod: PodFacts, *, grace: int | None = None) -> DeletePod:
 
 
 _FINISHED: tuple[Check, ...] = (_late_usage, _pods_expired)
-_ADMITTED: tuple[Check, ...] = (_cancelled, _refused, _no_pod, _ended, _node_lost, _not_started, _running)
-_WAITING: tuple[Check, ...] = (waiting.cancelled, waiting.dependency_failed, waiting.waits)
+_ADMITTED: tuple[Check, ...] = (
+    _cancelled,
+    _limit_reached,
+    _refused,
+    _no_pod,
+    _ended,
+    _node_lost,
+    _not_started,
+    _closed_in_vain,
+    _running,
+)
+_WAITING: tuple[Check, ...] = (
+    waiting.cancelled,
+    waiting.dependency_failed,
+    limitends.stop_waiting,
+    waiting.waits,
+)

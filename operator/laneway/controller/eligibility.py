@@ -9,10 +9,14 @@ from datetime import datetime, timedelta
 from laneway.api.base import format_time
 from laneway.api.modellane import AllowedFrom
 from laneway.api.reasons import Cause, LaneCondition, LaneReason, Waiting
+from laneway.controller import wording
+from laneway.controller.lanespend import reached
 from laneway.controller.presets import Preset
 from laneway.controller.views import DependencyState, DependencyView, Lane, Run
+from laneway.rules import limits
 from laneway.rules.chain import Link
 from laneway.rules.endpoint import spoken
+from laneway.rules.pricing import prices_of
 
 REFUSED_AGAIN_AFTER = timedelta(seconds=30)
 """How long a run whose pod was refused leaves its place to others before it is tried again."""
@@ -102,6 +106,17 @@ def _suspended(q: Question) -> Blocker | None:
     return None
 
 
+def _limit(q: Question) -> Blocker | None:
+    """Waits for a higher limit; a run that does not pause ends in its own pass instead."""
+    limit = q.run.limit_reached
+    if limit is None:
+        return None
+    status = q.run.status
+    used = limits.used_of(status.usage, status.active_seconds).of(limit)
+    words = limits.words(limit, used, limits.values(q.run.spec.limits)[limit])
+    return Blocker(Waiting.LIMIT_PAUSED, wording.to_continue(words, limit))
+
+
 def _preset(q: Question) -> Blocker | None:
     preset = q.run.spec.agent.preset
     if preset not in q.presets:
@@ -153,6 +168,17 @@ def _wire_api(q: Question) -> Blocker | None:
     return Blocker(Waiting.WIRE_API_UNSUPPORTED, message, cause=Cause.WIRE_API_UNSUPPORTED)
 
 
+def _price_known(q: Question) -> Blocker | None:
+    """A run with a limit of money cannot be held to it where a price is unknown. On a Direct lane the agent tells its cost."""
+    model = q.lane.model(q.model) if q.lane else None
+    if q.lane is None or model is None or q.run.spec.limits.cost_usd is None or q.lane.direct:
+        return None
+    if prices_of(model.pricing) is not None:
+        return None
+    message = f"lane {_shown(q.lane)} gives no price for model {model.name}, and the run has spec.limits.costUSD"
+    return Blocker(Waiting.PRICE_UNKNOWN, message, cause=Cause.UNSUITABLE)
+
+
 def _dependencies(q: Question) -> Blocker | None:
     """Start conditions hold for the first attempt: what happens to a dependency later is no concern of a run that began."""
     missing = [one.name for one in q.dependencies if one.state is DependencyState.MISSING]
@@ -198,6 +224,18 @@ def _why_not_ready(lane: Lane) -> Cause | None:
     return Cause.MODEL_NOT_FOUND if said.reason == LaneReason.MODEL_NOT_SERVED else Cause.API_TRANSIENT
 
 
+def _spend_left(q: Question) -> Blocker | None:
+    """What a namespace may spend on the lane is used up until the period ends."""
+    spent = reached(q.lane.status, q.run.meta.namespace, q.now) if q.lane else None
+    if q.lane is None or spent is None:
+        return None
+    message = (
+        f"namespace {spent.namespace} has used {spent.used_usd} of {spent.limit_usd} USD of this {spent.period.lower()}"
+        f" on lane {_shown(q.lane)}; it goes on at {format_time(spent.period_end_time)}, or when spec.spend of the lane is raised"
+    )
+    return Blocker(Waiting.SPEND_REACHED, message, spent.period_end_time, cause=Cause.QUOTA_EXHAUSTED)
+
+
 def _model_served(q: Question) -> Blocker | None:
     model = q.lane.model(q.model) if q.lane else None
     if q.lane and model and q.lane.served(model.name) is False:
@@ -217,10 +255,10 @@ def _shown(lane: Lane) -> str:
     return f"{lane.meta.namespace}/{lane.meta.name}"
 
 
-_RUN_WRONG: tuple[Check, ...] = (_suspended, _preset)
-_STEP_WRONG: tuple[Check, ...] = (_lane_found, _namespace_allowed, _model_found, _wire_api)
+_RUN_WRONG: tuple[Check, ...] = (_suspended, _limit, _preset)
+_STEP_WRONG: tuple[Check, ...] = (_lane_found, _namespace_allowed, _model_found, _price_known, _wire_api)
 _START: tuple[Check, ...] = (_dependencies, _not_before)
-_STEP_WAITS: tuple[Check, ...] = (_lane_suspended, _lane_ready, _model_served)
+_STEP_WAITS: tuple[Check, ...] = (_lane_suspended, _lane_ready, _spend_left, _model_served)
 _REFUSED: tuple[Check, ...] = (_pod_refused,)
 _STEP: tuple[Check, ...] = (*_STEP_WRONG, *_STEP_WAITS)
 _ALL: tuple[Check, ...] = (*_RUN_WRONG, *_STEP_WRONG, *_START, *_STEP_WAITS, *_REFUSED)

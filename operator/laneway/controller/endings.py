@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from laneway.api.gatewaystate import AttemptState, CallFailure
 from laneway.api.reasons import Cause, End, EventReason, Outcome, Phase, Waiting
@@ -26,7 +27,9 @@ DISRUPTIONS_IN_WINDOW = 3
 """More broken attempts than this in the window end the run (S4 4.53)."""
 
 _PERMANENT = frozenset({Cause.MODEL_NOT_FOUND, Cause.CONTEXT_TOO_LONG, Cause.WIRE_API_UNSUPPORTED})
-_WAITS_NO_MORE = {"queue": None, "backoff": None, "next_attempt_time": None}
+_WAITS_NO_MORE = {"queue": None, "backoff": None, "next_attempt_time": None, "limit_reached": None}
+_HAVE_WORDS = frozenset({Outcome.SUCCEEDED, Outcome.LIMIT})
+"""Attempts whose last words are what the run leaves."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,19 @@ def _model_trouble(verdict: Verdict, failure: CallFailure) -> Verdict:
     return Verdict(Outcome.MODEL_TROUBLE, end, message, failure.cause, verdict.exit_code, failure)
 
 
+class Closed(NamedTuple):
+    """What the end of an attempt changes in its run's status."""
+
+    attempts: tuple[Attempt, ...]
+    usage: Usage
+    active_seconds: int
+
+    @property
+    def update(self) -> dict[str, object]:
+        """The same, for ``model_copy``."""
+        return dict(self._asdict())
+
+
 def is_settled(view: RunView, now: datetime) -> bool:
     """Whether nothing more can come from the gateway for the current attempt."""
     attempt, state = view.run.current, view.gateway.state
@@ -131,11 +147,12 @@ def end_attempt(view: RunView, now: datetime, verdict: Verdict) -> RunDecision:
     if count > run.spec.retry.max_disruptions or recent > DISRUPTIONS_IN_WINDOW:
         many = f"{verdict.message}; the run was disrupted {count} times, {recent} of them in the last 30 minutes"
         return end_run(view, now, Verdict(verdict.outcome, verdict.end, many, verdict.cause, verdict.exit_code), update)
-    attempts, usage = close_books(view, now, verdict)
+    closed = close_books(view, now, verdict)
+    attempts = closed.attempts
     message = f"attempt {attempts[-1].id} was broken ({verdict.message}); it waits for a slot again"
     next_status = status.with_conditions(
         run,
-        run.status.model_copy(update={**update, "attempts": attempts, "usage": usage}),
+        run.status.model_copy(update={**update, **closed.update}),
         status.waiting_conditions(Waiting.WAITING_FOR_SLOT, message),
         phase=Phase.QUEUED,
         reason=Waiting.WAITING_FOR_SLOT,
@@ -151,18 +168,16 @@ def end_run(view: RunView, now: datetime, verdict: Verdict, update: dict[str, ob
     changes: dict[str, object] = {**(update or {}), **_WAITS_NO_MORE, "completion_time": now}
     effects: tuple[Effect, ...] = ()
     if run.current is not None:
-        attempts, usage = close_books(view, now, verdict)
-        changes |= {
-            "attempts": attempts,
-            "usage": usage,
-            "result": result_of(view, succeeded=verdict.outcome is Outcome.SUCCEEDED, exit_code=verdict.exit_code),
-        }
-        effects = (ended_event(attempts[-1].id, verdict), *_doubt(attempts[-1].id, verdict))
-    good = verdict.end in status.GOOD_ENDS
+        closed = close_books(view, now, verdict)
+        number = closed.attempts[-1].id
+        result = result_of(view, has_words=verdict.outcome in _HAVE_WORDS, exit_code=verdict.exit_code)
+        changes |= {**closed.update, "result": result}
+        effects = (ended_event(number, verdict), *_doubt(number, verdict))
+    good = status.is_good(verdict.end, run.spec.limits)
     next_status = status.with_conditions(
         run,
         run.status.model_copy(update=changes),
-        status.finished_conditions(verdict.end, verdict.message),
+        status.finished_conditions(verdict.end, verdict.message, good=good),
         phase=Phase.SUCCEEDED if good else Phase.FAILED,
         reason=verdict.end,
         now=now,
@@ -229,8 +244,8 @@ def _doubt(number: int, verdict: Verdict) -> tuple[PostEvent, ...]:
     return (PostEvent(EventReason.NO_OUTPUT, message, key=f"no-output-{number}", type=EventType.WARNING),)
 
 
-def close_books(view: RunView, now: datetime, verdict: Verdict) -> tuple[tuple[Attempt, ...], Usage]:
-    """The attempts with the last one closed, and the run's usage with what it used."""
+def close_books(view: RunView, now: datetime, verdict: Verdict) -> Closed:
+    """The attempts with the last one closed, and the run's usage and running time with what it used."""
     attempt = view.run.status.attempts[-1]
     usage = final_usage(view, attempt)
     pod = view.pod
@@ -248,7 +263,9 @@ def close_books(view: RunView, now: datetime, verdict: Verdict) -> tuple[tuple[A
         }
     )
     total = status.add_usage(view.run.status.usage, before=attempt.usage, after=usage)
-    return (*view.run.status.attempts[:-1], closed), total
+    began, ended = closed.start_time, closed.end_time
+    ran = max(0, int((ended - began).total_seconds())) if began and ended else 0
+    return Closed((*view.run.status.attempts[:-1], closed), total, (view.run.status.active_seconds or 0) + ran)
 
 
 def final_usage(view: RunView, attempt: Attempt) -> Usage:
@@ -262,7 +279,7 @@ def final_usage(view: RunView, attempt: Attempt) -> Usage:
     if view.pod is None and attempt.pod_uid is None:
         return Usage(turns=0, input_tokens=0, output_tokens=0, total_tokens=0, complete=True)
     known = attempt.usage or Usage()
-    return known.model_copy(update={"complete": False, "source": None})
+    return known.model_copy(update={"complete": False, "source": None, "reserved_usd": None})
 
 
 def over_capacity(view: RunView, now: datetime) -> RunDecision:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import aiohttp
 from pydantic import ValidationError
 
-from laneway.api.gatewaystate import AttemptState, GatewayState, LaneState, ModelEvidence
+from laneway.api.gatewaystate import AttemptState, GatewayState, LaneSpend, LaneState, ModelEvidence
 from laneway.controller import skew
 from laneway.controller.clock import Clock
 from laneway.controller.views import GatewayView, Key
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 _SUCCESS_STEP = timedelta(seconds=5)
 """A model that answers call after call is told of this often: every pass sees the latest anyway."""
+_SPEND_STEP = timedelta(seconds=15)
+"""Each call moves the sum of its lane, and each look at the lane may write it. That money runs out is told at once, by a refusal."""
 _LIMIT = aiohttp.ClientTimeout(total=10, connect=3)
 
 
@@ -34,7 +36,7 @@ class Changes:
 
     attempts: list[tuple[str, int]] = field(default_factory=list)
     lanes: list[Key] = field(default_factory=list)
-    """Probed, or with new evidence of a model."""
+    """Probed, or with new evidence of a model, or with money spent."""
     turned: bool = False
     """The gateway went away or came back."""
 
@@ -57,6 +59,9 @@ class GatewayClient:
         self._reported: dict[tuple[Key, str], datetime] = {}
         """The latest success of a model that was a change."""
         self._lanes: dict[Key, LaneState] = {}
+        self._spends: dict[Key, dict[tuple[str, str], LaneSpend]] = {}
+        self._spends_shown: dict[tuple[Key, tuple[str, str]], datetime] = {}
+        """When a sum was last a change."""
         self._started: datetime | None = None
         self.down_since: datetime | None = None
         self.known = False
@@ -78,6 +83,10 @@ class GatewayClient:
     def evidence(self, key: Key) -> tuple[ModelEvidence, ...]:
         """How the calls of a lane's models went, by the models' names."""
         return tuple(known for _, (_, known) in sorted(self._evidence.get(key, {}).items()))
+
+    def spends(self, key: Key) -> tuple[LaneSpend, ...]:
+        """What namespaces have spent on a lane. Periods are those of the calendar, whatever the gateway's clock."""
+        return tuple(spend for _, spend in sorted(self._spends.get(key, {}).items()))
 
     def forget(self, run_uid: str) -> None:
         """Drop what is known of a run that is gone."""
@@ -114,8 +123,9 @@ class GatewayClient:
         for lane in state.lanes:
             self._lanes[lane.namespace, lane.name] = skew.moved_lane(lane, self._ahead)
         probed = [(lane.namespace, lane.name) for lane in state.lanes]
+        spent = [(one.namespace, one.lane) for one in state.spends if self._learn_spend(one)]
         told = [(one.namespace, one.lane) for one in state.evidence if self._learn_evidence(one)]
-        changes.lanes = list(dict.fromkeys(probed + told))
+        changes.lanes = list(dict.fromkeys(probed + told + spent))
         return changes
 
     async def close_attempt(self, run_uid: str, attempt: int) -> AttemptState:
@@ -161,12 +171,26 @@ class GatewayClient:
             return True
         return False
 
+    def _learn_spend(self, told: LaneSpend) -> bool:
+        """Keep a sum; whether its lane must look: a call was refused for it or no longer is, or it has grown for a while."""
+        key, entry = (told.namespace, told.lane), (told.of, told.period)
+        before = self._spends.setdefault(key, {}).get(entry)
+        self._spends[key][entry] = told
+        now, shown = self._clock.now(), self._spends_shown.get((key, entry))
+        refused = before is None or before.refused_at_micro_usd != told.refused_at_micro_usd
+        if refused or shown is None or now - shown >= _SPEND_STEP:
+            self._spends_shown[key, entry] = now
+            return True
+        return False
+
     def _begin_anew(self, started: datetime) -> None:
         """Another process answers: what the last one told is no longer true."""
         self._attempts.clear()
         self._evidence.clear()
         self._reported.clear()
         self._lanes.clear()
+        self._spends.clear()
+        self._spends_shown.clear()
         self._started = started + self._ahead
 
     def _measure(self, asked: datetime, answered: datetime) -> None:

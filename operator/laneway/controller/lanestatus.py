@@ -11,6 +11,7 @@ from laneway.api.reasons import LaneCondition, LaneReason
 from laneway.controller.cooling import LaneHealth
 from laneway.controller.endings import GATEWAY_AWAY_FOR
 from laneway.controller.lanehealth import with_account_health, with_model_health
+from laneway.controller.lanespend import spend_status
 from laneway.controller.status import Said, merge_conditions
 from laneway.controller.throttle import throttled, throttled_until
 from laneway.controller.trial import Gate
@@ -51,6 +52,7 @@ def lane_status(
             "account": with_account_health(health.account),
             "throttled_until": throttled_until(gates),
             "effective_timeouts": None if lane.direct else effective(lane.spec.endpoint.server, lane.spec.timeouts),
+            "spend": spend_status(view, now),
             "last_probe_time": probe.probed_time if probe else lane.status.last_probe_time,
         }
     )

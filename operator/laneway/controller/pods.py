@@ -195,6 +195,7 @@ def _environment(plan: Plan) -> list[dict[str, Any]]:
         "LANEWAY_PROMPT_FILE": PROMPT_FILE,
         "LANEWAY_WORKSPACE": WORKSPACE,
         "LANEWAY_MODEL": plan.attempt.step.model,
+        "LANEWAY_MAX_TURNS": str(run.spec.limits.turns),
         "LANEWAY_PARAMETERS": _parameters(run),
     }
     if not is_direct(plan.attempt, plan.lane):

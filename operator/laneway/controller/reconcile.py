@@ -198,6 +198,7 @@ class Reconciler:
             probe=self._gateway.lane(key),
             elsewhere=self._elsewhere(key, runs),
             evidence=self._gateway.evidence(key),
+            spends=self._gateway.spends(key),
             troubles=self._outcomes().troubles(key),
             successes=self._outcomes().successes(key),
             peers=self._world.peers(lane),

@@ -10,8 +10,8 @@ _SURELY_WHOLE = SUMMARY_LIMIT - 4
 """Bytes of a text that nobody cut: the kubelet and careful agents cut at 4096, the latter at the end of a character."""
 
 
-def result_of(view: RunView, *, succeeded: bool, exit_code: int | None) -> Result:
-    """The result of a run that has ended. Only a success has a summary: the termination message, else the summary of the log's result (S0.21)."""
+def result_of(view: RunView, *, has_words: bool, exit_code: int | None) -> Result:
+    """The result of a run that has ended. Only a success, or an end at a limit, has a summary (``has_words``): the termination message, else the summary of the log's result (S0.21)."""
     pod, state, envelope = view.pod, view.gateway.state, view.envelope
     message = pod.agent.message if pod and pod.agent else ""
     words = message.strip() or summary_of((envelope.result_text if envelope else None) or "")
@@ -20,8 +20,8 @@ def result_of(view: RunView, *, succeeded: bool, exit_code: int | None) -> Resul
     is_cut = max(len(whole), len(message.encode())) > _SURELY_WHOLE
     told = envelope.finish_reason if envelope and view.direct else state.finish_reason if state else None
     return Result(
-        summary=summary or None if succeeded else None,
-        truncated=True if succeeded and is_cut else None,
+        summary=summary or None if has_words else None,
+        truncated=True if has_words and is_cut else None,
         exit_code=exit_code,
         finish_reason=told,
     )

@@ -9,6 +9,7 @@ from typing import Any
 from laneway.agent.envelope import EnvelopeSummary
 from laneway.api.base import Condition
 from laneway.api.gatewaystate import AttemptState
+from laneway.api.limits import LimitName, Limits, OnReached
 from laneway.api.reasons import Admitted, End, Phase, RunCondition, Waiting
 from laneway.api.runstatus import MODELS_SHOWN, AgentRunStatus, CostSource, ModelUsage, Usage, UsageSource
 from laneway.controller.views import Run
@@ -17,7 +18,13 @@ from laneway.rules.money import format_usd, parse_usd
 _MESSAGE_LIMIT = 4096
 _MODEL_NAME_LIMIT = 256
 
-GOOD_ENDS = frozenset({End.COMPLETED, End.TRANSIENT_STOP})
+LIMIT_ENDS = {
+    LimitName.COST: End.BUDGET_REACHED,
+    LimitName.TOKENS: End.TOKENS_REACHED,
+    LimitName.TURNS: End.TURNS_REACHED,
+    LimitName.TIME: End.TIME_REACHED,
+}
+_GOOD_ENDS = frozenset({End.COMPLETED, End.TRANSIENT_STOP, *LIMIT_ENDS.values()})
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ def waiting_conditions(reason: Waiting, message: str) -> dict[str, Said]:
         Waiting.NAMESPACE_NOT_ALLOWED,
         Waiting.PRESET_NOT_FOUND,
         Waiting.WIRE_API_UNSUPPORTED,
+        Waiting.PRICE_UNKNOWN,
     }
     return {
         RunCondition.ADMITTED: Said("False", reason, message),
@@ -82,9 +90,14 @@ def active_conditions(phase: Phase, reason: str, message: str, *, lane: str) -> 
     }
 
 
-def finished_conditions(end: End, message: str) -> dict[str, Said]:
+def is_good(end: End, limits: Limits) -> bool:
+    """Whether a run that ended so has succeeded: reaching a limit is what was asked for, unless it is to fail then (C11)."""
+    fails = limits.on_reached is OnReached.FAIL and end in LIMIT_ENDS.values()
+    return end in _GOOD_ENDS and not fails
+
+
+def finished_conditions(end: End, message: str, *, good: bool) -> dict[str, Said]:
     """A run that has ended."""
-    good = end in GOOD_ENDS
     return {
         RunCondition.ADMITTED: Said("False", "Finished", "the run has ended; its slot is free"),
         RunCondition.FINISHED: Said("True", end, message),
@@ -121,6 +134,7 @@ def gateway_usage(state: AttemptState, *, complete: bool | None) -> Usage:
         total_tokens=totals.input_tokens + totals.output_tokens,
         cost_usd=None if totals.cost_micro_usd is None else format_usd(totals.cost_micro_usd),
         cost_source=None if totals.cost_micro_usd is None else CostSource.PRICED,
+        reserved_usd=None if state.closed or state.reserved_micro_usd is None else format_usd(state.reserved_micro_usd),
         source=UsageSource.GATEWAY,
         complete=complete if complete is None else complete and totals.unmetered_calls == 0,
     )
@@ -176,14 +190,22 @@ def add_usage(total: Usage | None, *, before: Usage | None, after: Usage) -> Usa
         grown = max(0, (new or 0) - (getattr(before, name, None) or 0))
         old = getattr(total, name, None)
         update[name] = None if old is None and new is None else (old or 0) + grown
-    first = total is None or total.source is None
+    first = total is None or total.source is None or _is_nothing(total)
     cost_known = after.cost_usd is not None and (first or (total is not None and total.cost_usd is not None))
-    if cost_known and after.cost_usd is not None:
+    if total is not None and _is_nothing(after) and after.cost_usd is None:
+        update |= {"cost_usd": total.cost_usd, "cost_source": total.cost_source}
+    elif cost_known and after.cost_usd is not None:
         spent = parse_usd(after.cost_usd) - (parse_usd(before.cost_usd) if before and before.cost_usd else 0)
         old_cost = parse_usd(total.cost_usd) if total and total.cost_usd else 0
         update["cost_usd"] = format_usd(old_cost + max(0, spent))
         update["cost_source"] = after.cost_source
+    update["reserved_usd"] = after.reserved_usd
     update["source"] = after.source or (total.source if total else None)
     broken = total is not None and total.complete is False and (before is None or before.complete is not False)
     update["complete"] = False if broken else after.complete
     return Usage(**update)
+
+
+def _is_nothing(usage: Usage) -> bool:
+    """Known to be nothing: a call is open, and none has ended. It has no cost yet, and that is not an unknown one."""
+    return usage.turns == 0 and usage.total_tokens == 0

@@ -23,13 +23,15 @@ from typing import NamedTuple
 from laneway.agent.envelope import EnvelopeSummary
 from laneway.api.agentrun import AgentRunSpec
 from laneway.api.base import Condition
-from laneway.api.gatewaystate import AttemptState, LaneState, ModelEvidence
+from laneway.api.gatewaystate import AttemptState, LaneSpend, LaneState, ModelEvidence
+from laneway.api.limits import LimitName
 from laneway.api.modellane import Access, LaneModel, ModelLaneSpec, ModelLaneStatus
 from laneway.api.reasons import Cause, LaneCondition, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, Attempt, StepStatus
 from laneway.controller.place import Place
 from laneway.controller.podfacts import PodFacts
 from laneway.controller.presets import Preset
+from laneway.rules import limits
 from laneway.rules.chain import Chain, LaneSteps
 from laneway.rules.cooldown import Evidence
 from laneway.rules.fairshare import Caller, Turn, first_turn, turn
@@ -62,6 +64,8 @@ class Wish(NamedTuple):
     namespace: str
     preset: str
     model: str | None
+    needs_price: bool
+    """It has a limit of money."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,9 @@ class Run:
     @cached_property
     def wish(self) -> Wish:
         """What it asks of its lane."""
-        return Wish(self.meta.namespace, self.spec.agent.preset, self.model)
+        return Wish(
+            self.meta.namespace, self.spec.agent.preset, self.model, needs_price=self.spec.limits.cost_usd is not None
+        )
 
     def condition_is(self, kind: RunCondition, status: str) -> bool:
         """Whether a condition has this status."""
@@ -137,7 +143,17 @@ class Run:
     @cached_property
     def unhindered(self) -> bool:
         """Whether it waits for nothing by itself but its start time: only for what its wish needs."""
-        return not (self.spec.suspend or self.spec.depends_on or self.refused)
+        return not (self.spec.suspend or self.spec.depends_on or self.refused or self.limit_reached)
+
+    @cached_property
+    def limit_reached(self) -> LimitName | None:
+        """The limit that keeps it from another attempt: the one that it waits for, or one that its usage has reached."""
+        record, usage = self.status.limit_reached, self.status.usage
+        if record is not None and limits.still_reached(self.spec.limits, record):
+            return record.limit
+        if usage is None:
+            return None
+        return limits.reached(self.spec.limits, limits.used_of(usage, self.status.active_seconds))
 
     @cached_property
     def current(self) -> Attempt | None:
@@ -354,6 +370,8 @@ class LaneView:
     probe: LaneState | None = None
     evidence: tuple[ModelEvidence, ...] = ()
     """How the calls of its models went, as the gateway saw them; times are the operator's clock."""
+    spends: tuple[LaneSpend, ...] = ()
+    """What namespaces have spent on it, as the gateway has counted it."""
     troubles: Mapping[str, tuple[Evidence, ...]] = field(default_factory=dict)
     """Failures that ended attempts of its runs, by model; those of finished runs too."""
     successes: Mapping[str, datetime] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from laneway.api.reasons import Cause, End, Outcome, Phase, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, BackoffStatus, Queue
-from laneway.controller import activemodel, endings, moves, status, wording
+from laneway.controller import activemodel, endings, limitends, moves, status, wording
 from laneway.controller.choice import came_early, choose, holds_its_place
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import Effect
@@ -22,6 +22,8 @@ PLACE_TOLD_EVERY = timedelta(seconds=5)
 
 _PHASES = {
     Waiting.SUSPENDED: Phase.SUSPENDED,
+    Waiting.LIMIT_PAUSED: Phase.PAUSED,
+    Waiting.SPEND_REACHED: Phase.BACKING_OFF,
     Waiting.BACKING_OFF: Phase.BACKING_OFF,
     Waiting.ALL_MODELS_COOLING: Phase.BACKING_OFF,
 }
@@ -45,9 +47,10 @@ def dependency_failed(view: RunView, now: datetime) -> RunDecision | None:
 
 def waits(view: RunView, now: datetime) -> RunDecision:
     """What the run waits for. In the same pass it moves to the step that it should be on, and that step's wait is told."""
-    seen = survey(view, now)
-    seen = replace(seen, run=replace(view.run, status=moves.with_chain(seen)))
-    before, told = seen.run, moves.unknown_models(seen)
+    run, gone_on = limitends.resumed(view.run)
+    seen = survey(view, now, run)
+    seen = replace(seen, run=replace(run, status=moves.with_chain(seen)))
+    before, told = seen.run, (*gone_on, *moves.unknown_models(seen))
     if seen.current is None:
         seen, effects = _move(seen, 0, Cause.MANUAL, asked=False)
         told = (*told, *effects)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from laneway.api.base import format_time
+from laneway.api.limits import LimitName, Limits, OnReached
 from laneway.api.modellane import Access
 from laneway.api.reasons import Cause, ResetSource
 from laneway.api.runstatus import Attempt
@@ -58,6 +59,17 @@ def cooling(cooldown: Cooldown, now: datetime) -> str:
     who = _SOURCES.get(cooldown.source, "") if cooldown.until else ""
     why = [CAUSES[cooldown.cause], who]
     return f"{until} ({', '.join(dict.fromkeys(word for word in why if word))})"
+
+
+def to_continue(used: str, limit: LimitName) -> str:
+    """What a run that pauses at a limit waits for."""
+    return f"{used}; raise spec.limits.{limit} to continue"
+
+
+def nearly_used(used: str, limits: Limits) -> str:
+    """What a limit's warning says: both numbers, and what will follow."""
+    then = {OnReached.STOP: "ends, done", OnReached.FAIL: "ends, failed", OnReached.PAUSE: "pauses"}
+    return f"{used}, {limits.warn_percent} % or more; at the limit the run {then[limits.on_reached]}"
 
 
 def source(source: ResetSource) -> str:

@@ -8,12 +8,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 
 from laneway.api.gatewaystate import (
     AttemptState,
     CallFailure,
     GatewayState,
+    LaneSpend,
     LaneState,
+    LimitRefusal,
     ModelEvidence,
     ModelInUse,
     Totals,
@@ -73,13 +76,16 @@ class _Attempt:
     finish_reason: str | None = None
     failure: CallFailure | None = None
     where: Whereabouts = field(default_factory=Whereabouts)
+    refusal: LimitRefusal | None = None
+    spent_out: bool = False
+    reserved: int | None = None
     closed: bool = False
     version: int = 0
 
     @property
     def untouched(self) -> bool:
         """Nothing is worth keeping: no call was counted, failed, or is open."""
-        return not (self.calls or self.open or self.closed or self.failure)
+        return not (self.calls or self.open or self.closed or self.failure or self.refusal or self.spent_out)
 
     def state(self) -> AttemptState:
         return AttemptState(
@@ -93,6 +99,9 @@ class _Attempt:
             failure=self.failure,
             model=self.where.model,
             wish=self.where.wish,
+            refusal=self.refusal,
+            spent_out=self.spent_out,
+            reserved_micro_usd=self.reserved,
             closed=self.closed,
             version=self.version,
         )
@@ -126,6 +135,7 @@ class State:
         self._clock = clock
         self._attempts: OrderedDict[AttemptId, _Attempt] = OrderedDict()
         self._lanes: OrderedDict[_LaneKey, LaneState] = OrderedDict()
+        self._spends: OrderedDict[tuple[str, ...], LaneSpend] = OrderedDict()
         self._evidence = Evidence(self._next_version)
         for one in past:
             self.remember(one)
@@ -177,7 +187,8 @@ class State:
             entry.failure = failure.model_copy(update={"step": step})
             self._evidence.failed(model, entry.failure, run_uid=attempt.run_uid)
         elif end.turn:
-            entry.failure, entry.finish_reason = None, end.finish_reason
+            entry.failure, entry.refusal, entry.spent_out = None, None, False
+            entry.finish_reason = end.finish_reason
             entry.where.served(step)
             self._evidence.succeeded(model, sent=sent)
         self._touch(entry)
@@ -215,6 +226,31 @@ class State:
         entry = self._entry(attempt)
         if entry.where.withdraw(call):
             self._touch(entry)
+
+    def refuse(self, attempt: AttemptId, refusal: LimitRefusal) -> None:
+        """A call of the attempt was refused because a limit of its run is reached."""
+        entry = self._entry(attempt)
+        entry.refusal = refusal
+        self._touch(entry)
+
+    def spend_out(self, attempt: AttemptId) -> None:
+        """A call of the attempt was refused because its namespace has spent what it may on the lane."""
+        entry = self._entry(attempt)
+        entry.spent_out = True
+        self._touch(entry)
+
+    def put_spend(self, spend: LaneSpend) -> None:
+        """What a namespace has spent on a lane; a new version only if it says something new."""
+        key = (spend.namespace, spend.lane, spend.of, spend.period)
+        known = self._spends.get(key)
+        if known is not None and known.model_copy(update={"version": 0}) == spend:
+            return
+        self._spends[key] = spend.model_copy(update={"version": self._next_version()})
+        self._spends.move_to_end(key)
+
+    def hold(self, attempt: AttemptId, micro_usd: int | None) -> None:
+        """What open calls of the attempt may cost; told with its next change."""
+        self._entry(attempt).reserved = micro_usd
 
     def is_closed(self, attempt: AttemptId) -> bool:
         """Whether the attempt's token is dead."""
@@ -304,6 +340,7 @@ class State:
             if lane.version <= after:
                 break
             lanes.append(lane)
+        spends = takewhile(lambda one: one.version > after, reversed(self._spends.values()))
         return GatewayState(
             epoch=self.epoch,
             started_time=self._started,
@@ -312,6 +349,7 @@ class State:
             attempts=tuple(attempts),
             evidence=self._evidence.since(after),
             lanes=tuple(lanes),
+            spends=tuple(spends),
         )
 
     def _entry(self, attempt: AttemptId) -> _Attempt:

@@ -13,9 +13,11 @@ from pydantic import ValidationError
 
 from laneway.api.agentrun import OnTransientError
 from laneway.api.gatewaystate import known_cause
+from laneway.api.limits import Limits
 from laneway.api.modellane import AllowedFrom, ModelLaneSpec, ModelLaneStatus
 from laneway.api.names import ATTEMPT_LABEL, RUN_LABEL, RUN_UID_LABEL
 from laneway.api.reasons import RunCondition
+from laneway.gateway.spent import Spent, spent_of
 from laneway.rules.chain import Link
 from laneway.rules.cooldown import Health
 from laneway.rules.records import account_key, account_record, model_record
@@ -55,6 +57,9 @@ class Run:
     """As the operator worked it out."""
     recorded: JsonObject | None = None
     """The parts of the status that say what a run has used, while its count is not final; None before the first attempt."""
+    limits: Limits = field(default_factory=Limits)
+    spent: Spent = field(default_factory=Spent)
+    """What its status says that it has used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +171,8 @@ class Views:
         self.pods: Table[Pod] = Table(_pod, self._pod_changed)
         self.on_lane: list[Callable[[LaneKey, Lane | None], None]] = []
         """Told of every change of a lane; None: it is gone."""
+        self.on_run: Callable[[str, Run | None], None] = lambda uid, run: None
+        """Told of every change of a run, by uid; None: it is gone."""
         self._by_uid: dict[str, Run] = {}
         self._gone: dict[str, None] = {}
         self._by_attempt: dict[AttemptId, dict[str, Pod]] = {}
@@ -216,10 +223,12 @@ class Views:
         if old is not None and (new is None or new.uid != old.uid):
             self._by_uid.pop(old.uid, None)
             self._gone[old.uid] = None
+            self.on_run(old.uid, None)
             if len(self._gone) > _GONE_KEPT:
                 del self._gone[next(iter(self._gone))]
         if new is not None:
             self._by_uid[new.uid] = new
+            self.on_run(new.uid, new)
         for uid in {run.uid for run in (old, new) if run is not None}:
             if (change := self._run_changes.pop(uid, None)) is not None:
                 change.set()
@@ -276,6 +285,11 @@ def _version(item: JsonObject) -> int:
 def _run(item: JsonObject) -> Run | None:
     meta, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
     step = _step_in_use(status)
+    try:
+        limits = Limits.model_validate(spec.get("limits") or {})
+    except ValidationError as error:
+        log.error("run cannot be read", extra={"run": "/".join(_key(item)), "fields": error.error_count()})
+        return None
     finished = any(
         one.get("type") == RunCondition.FINISHED and one.get("status") == "True"
         for one in status.get("conditions") or ()
@@ -295,6 +309,8 @@ def _run(item: JsonObject) -> Run | None:
         generation=meta.get("generation", 0),
         chain=tuple(_link(one) for one in status.get("chain") or ()),
         recorded=_recorded(status, finished=finished),
+        limits=limits,
+        spent=spent_of(status),
     )
 
 

@@ -185,6 +185,7 @@ def test_columns_and_selectable_fields_name_fields_that_exist(kind: crds.Kind) -
                 "onTransientError",
                 "caller",
                 "priority",
+                "limits",
                 "timeouts",
                 "retry",
                 "result",

@@ -10,8 +10,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from laneway.api.gatewaystate import AttemptState, CallFailure, GatewayState, LaneState, ModelEvidence
+from laneway.api.gatewaystate import AttemptState, CallFailure, GatewayState, LaneSpend, LaneState, ModelEvidence
 from laneway.api.reasons import Cause, ResetSource
+from laneway.api.spend import Period
 from laneway.controller.gatewayclient import GatewayAway, GatewayClient
 from support.builders import NOW, at, call_failure, evidence, metered, probe
 from support.clock import StillClock
@@ -46,6 +47,7 @@ class Gateway:
         *attempts: AttemptState,
         lanes: tuple[LaneState, ...] = (),
         evidence: tuple[ModelEvidence, ...] = (),
+        spends: tuple[LaneSpend, ...] = (),
         version: int = 1,
         epoch: str = "e1",
     ) -> None:
@@ -57,6 +59,7 @@ class Gateway:
             attempts=attempts,
             lanes=lanes,
             evidence=evidence,
+            spends=spends,
         )
 
 
@@ -125,6 +128,33 @@ async def test_the_first_answer_counts_as_a_turn_and_the_next_does_not(client: G
     assert (await client.poll()).turned
     assert not (await client.poll()).turned
     assert client.attempt_view(UID, 1).known
+
+
+def spend(used: int, *, refused_at: int | None = None) -> LaneSpend:
+    return LaneSpend(
+        namespace="team-a",
+        lane="local",
+        of="team-b",
+        period=Period.DAY,
+        period_start_time=NOW,
+        used_micro_usd=used,
+        refused_at_micro_usd=refused_at,
+    )
+
+
+async def test_a_lane_looks_at_its_money_now_and_then_and_at_a_refusal_at_once(
+    gateway: Gateway, client: GatewayClient, clock: StillClock
+) -> None:
+    looks: list[bool] = []
+    for seconds, told in ((0, spend(1)), (5, spend(2)), (11, spend(3)), (1, spend(3, refused_at=9)), (1, spend(3))):
+        clock.move(seconds)
+        gateway.tells(spends=(told,), version=len(looks) + 1)
+        looks.append((await client.poll()).lanes == [("team-a", "local")])
+        assert client.spends(("team-a", "local")) == (told,)
+    assert looks == [True, False, True, True, True]
+    gateway.tells(version=1, epoch="e2")
+    await client.poll()
+    assert client.spends(("team-a", "local")) == ()
 
 
 async def test_away_and_back_are_told_once_each(gateway: Gateway, client: GatewayClient, clock: StillClock) -> None:

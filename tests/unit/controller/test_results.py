@@ -16,7 +16,7 @@ DIRECT = lane(spec={"access": "Direct"})
 def result(message: str = "", text: str | None = None, *, succeeded: bool = True) -> Result:
     envelope = EnvelopeSummary(finished=True, result_text=text)
     view = run_view(run(status=STARTED), lane=DIRECT, pods=(ended(0, message=message),), envelope=envelope)
-    return result_of(view, succeeded=succeeded, exit_code=0)
+    return result_of(view, has_words=succeeded, exit_code=0)
 
 
 @pytest.mark.row("S0.21")
@@ -71,4 +71,4 @@ def test_why_the_model_stopped_is_told_by_who_saw_it(reason: str, *, direct: boo
         envelope=envelope,
         gateway=gateway(metered()),
     )
-    assert result_of(view, succeeded=True, exit_code=0).finish_reason == reason
+    assert result_of(view, has_words=True, exit_code=0).finish_reason == reason

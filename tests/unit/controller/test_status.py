@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from laneway.agent.envelope import EnvelopeSummary
 from laneway.agent.envelope import Usage as EnvelopeUsage
+from laneway.api.limits import Limits, OnReached
 from laneway.api.reasons import End, Phase, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, CostSource, Usage, UsageSource
 from laneway.controller.status import (
@@ -17,6 +18,7 @@ from laneway.controller.status import (
     envelope_usage,
     finished_conditions,
     gateway_usage,
+    is_good,
     merge_conditions,
     waiting_conditions,
     with_conditions,
@@ -77,6 +79,8 @@ def priced(cost: str | None) -> Usage:
     return used(cost_usd=cost, cost_source=None if cost is None else "Priced")
 
 
+NOTHING_YET = used(turns=0, input_tokens=0, output_tokens=0, total_tokens=0)
+
 COSTS = {
     "the first cost is the run's": (None, None, priced("0.10"), "0.10"),
     "costs of attempts are added": (priced("0.10"), None, priced("0.25"), "0.35"),
@@ -85,6 +89,8 @@ COSTS = {
     "a sum with an unknown part is unknown": (priced(None), None, priced("0.10"), None),
     "an unknown part makes the sum unknown": (priced("0.10"), None, priced(None), None),
     "nothing spent is not unknown": (None, None, priced("0.00"), "0.00"),
+    "the first call of all was open when somebody looked": (NOTHING_YET, NOTHING_YET, priced("0.10"), "0.10"),
+    "the first call of another attempt is open": (priced("0.10"), None, NOTHING_YET, "0.10"),
 }
 
 
@@ -127,6 +133,16 @@ def test_the_gateways_usage_is_complete_only_if_every_call_was_metered() -> None
     assert gateway_usage(metered(unmetered_calls=1), complete=True).complete is False
     assert gateway_usage(metered(), complete=None).complete is None
     assert gateway_usage(metered(), complete=True).cost_usd is None
+
+
+@pytest.mark.parametrize(
+    ("closed", "shown"), [pytest.param(False, "0.25", id="open calls"), pytest.param(True, None, id="a closed attempt")]
+)
+def test_what_open_calls_may_cost_is_shown_while_they_are_open(closed: bool, shown: str | None) -> None:
+    state = metered(closed=closed).model_copy(update={"reserved_micro_usd": 250_000})
+    usage = gateway_usage(state, complete=None)
+    assert usage.reserved_usd == shown
+    assert add_usage(used(reserved_usd="9.00"), before=None, after=usage).reserved_usd == shown
 
 
 def test_an_agents_own_usage_is_marked_as_such() -> None:
@@ -176,7 +192,7 @@ def test_a_condition_that_is_no_longer_said_goes_and_a_long_message_is_cut() -> 
     [
         waiting_conditions(Waiting.WAITING_FOR_SLOT, "m"),
         active_conditions(Phase.RUNNING, "Running", "m", lane="a/b"),
-        finished_conditions(End.COMPLETED, "m"),
+        finished_conditions(End.COMPLETED, "m", good=True),
     ],
     ids=["waiting", "active", "finished"],
 )
@@ -190,17 +206,26 @@ def test_a_waiting_run_is_stalled_or_on_its_way_and_never_both(reason: Waiting) 
     assert {said[RunCondition.STALLED].status, said[RunCondition.RECONCILING].status} == {"True", "False"}
 
 
-@pytest.mark.parametrize("end", list(End))
-def test_an_ended_run_has_succeeded_or_is_stalled(end: End) -> None:
-    said = finished_conditions(end, "m")
+@pytest.mark.parametrize("good", [True, False])
+def test_an_ended_run_has_succeeded_or_is_stalled(good: bool) -> None:
+    said = finished_conditions(End.FAILED, "m", good=good)
     assert said[RunCondition.FINISHED].status == "True"
     assert said[RunCondition.RECONCILING].status == "False"
     assert {said[RunCondition.SUCCEEDED].status, said[RunCondition.STALLED].status} == {"True", "False"}
-    assert (said[RunCondition.SUCCEEDED].status == "True") == (end in {End.COMPLETED, End.TRANSIENT_STOP})
+    assert (said[RunCondition.SUCCEEDED].status == "True") == good
+
+
+@pytest.mark.row("C11", "S4.30")
+@pytest.mark.parametrize("end", list(End))
+@pytest.mark.parametrize("on_reached", list(OnReached))
+def test_a_limit_that_the_user_chose_ends_a_run_well_unless_it_is_to_fail(end: End, on_reached: OnReached) -> None:
+    done = end in {End.COMPLETED, End.TRANSIENT_STOP}
+    limit = end in {End.BUDGET_REACHED, End.TOKENS_REACHED, End.TURNS_REACHED, End.TIME_REACHED}
+    assert is_good(end, Limits(on_reached=on_reached)) == (done or (limit and on_reached is not OnReached.FAIL))
 
 
 def test_the_words_for_people_stand_beside_the_conditions() -> None:
-    said = finished_conditions(End.FAILED, "m")
+    said = finished_conditions(End.FAILED, "m", good=False)
     written = with_conditions(run(), AgentRunStatus(), said, phase=Phase.FAILED, reason="Failed", now=NOW)
     assert (written.phase, written.reason, written.observed_generation) == (Phase.FAILED, "Failed", 1)
 

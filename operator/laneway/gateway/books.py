@@ -1,0 +1,147 @@
+"""What each run has used over all its attempts, and what its open calls hold.
+
+The gateway's own count of an attempt and what the run's status says of it are the same calls: the larger holds, they are never added. Status
+alone knows attempts on Direct lanes, and what a ledger that was lost had counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from laneway.api.gatewaystate import Totals
+from laneway.gateway.ledger import CallEnd
+from laneway.gateway.spends import SpendKey
+from laneway.gateway.views import Run
+from laneway.rules import limits
+from laneway.rules.budget import Account, Amount
+from laneway.rules.pricing import Prices
+from laneway.rules.token import AttemptId
+from laneway.rules.usage import Usage
+
+TotalsOf = Callable[[AttemptId], Totals | None]
+"""What the gateway has counted for an attempt before this process reserved anything for it; None: nothing."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Reservation:
+    """What one try of a call may cost at most. The numbers are also those of its row in the ledger."""
+
+    attempt: AttemptId
+    amount: Amount
+    body_bytes: int
+    input_tokens: int
+    output_tokens: int
+    """0: nothing bounds the answer."""
+    prices: Prices | None
+    clamp: int | None
+    """The most output tokens that the request may ask for; None: it is left alone."""
+    spends: tuple[SpendKey, ...] = ()
+    """The sums of its lane that it counts for."""
+
+    @property
+    def micro_usd(self) -> int | None:
+        """Its money; None: no price is known."""
+        return None if self.prices is None else self.amount.cost
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What is charged for a try that has ended."""
+
+    usage: Usage
+    cost_micro_usd: int | None
+    """None: no price, or nothing to charge."""
+    estimated: bool
+    """The try was sent and gave no usage, or not all of it: its reservation is charged."""
+
+
+class Book:
+    """One run."""
+
+    def __init__(self, run: Run, totals_of: TotalsOf) -> None:
+        self.run = run
+        """As the view has it now."""
+        self.tokens_per_byte: float | None = None
+        """The highest that a settled call has shown since this process began."""
+        self._totals_of = totals_of
+        self._own: dict[int, Amount] = {}
+        self._open: set[Reservation] = set()
+
+    @property
+    def open_calls(self) -> int:
+        """Calls that hold a reservation."""
+        return len(self._open)
+
+    def account(self) -> Account:
+        """The run's limits with what is used and held."""
+        reserved = Amount()
+        for reservation in self._open:
+            reserved = reserved.plus(reservation.amount)
+        return Account(limits.bounds(self.run.limits), self._settled(), reserved)
+
+    def reserved_micro_usd(self, attempt: AttemptId) -> int | None:
+        """What open calls of an attempt may cost; None: none is open, or no price is known."""
+        held = [one.micro_usd for one in self._open if one.attempt == attempt]
+        known = [money for money in held if money is not None]
+        return sum(known) if known else None
+
+    def know(self, number: int) -> None:
+        """Take in what was counted of an attempt before this process first heard of it; before its first try is judged."""
+        if number in self._own:
+            return
+        told = self.run.spent.attempts.get(number, Amount())
+        totals = self._totals_of(AttemptId(self.run.uid, number))
+        self._own[number] = told if totals is None else told.most(_amount(totals))
+
+    def hold(self, reservation: Reservation) -> None:
+        """A try begins."""
+        self._open.add(reservation)
+
+    def let_go(self, reservation: Reservation) -> bool:
+        """A try has ended. False: it was let go before."""
+        known = reservation in self._open
+        self._open.discard(reservation)
+        return known
+
+    def charge(self, reservation: Reservation, end: CallEnd) -> Charge:
+        """Enter what a try has used. What was sent and not counted costs its reservation, or what was read if that is more."""
+        charge = _charge(reservation, end)
+        usage = charge.usage
+        tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
+        number = reservation.attempt.attempt
+        self._own[number] = self._own[number].plus(Amount(charge.cost_micro_usd or 0, tokens, int(end.turn)))
+        if not charge.estimated and usage.input_tokens is not None and reservation.body_bytes:
+            shown = usage.input_tokens / reservation.body_bytes
+            self.tokens_per_byte = max(self.tokens_per_byte or 0.0, shown)
+        return charge
+
+    def _settled(self) -> Amount:
+        spent = self.run.spent
+        total, kept = spent.total, Amount()
+        for number, amount in spent.attempts.items():
+            self.know(number)
+            kept = kept.plus(amount)
+        older = total.less(kept).most(Amount())
+        for number in set(self._own) | set(spent.attempts):
+            older = older.plus(self._own[number].most(spent.attempts.get(number, Amount())))
+        return older
+
+
+def _amount(totals: Totals) -> Amount:
+    return Amount(totals.cost_micro_usd or 0, totals.input_tokens + totals.output_tokens, totals.turns)
+
+
+def _charge(reservation: Reservation, end: CallEnd) -> Charge:
+    if end.metered:
+        return Charge(end.usage, end.cost_micro_usd, estimated=False)
+    read = end.usage
+    usage = Usage(
+        input_tokens=max(reservation.input_tokens, read.input_tokens or 0),
+        output_tokens=max(reservation.output_tokens, read.output_tokens or 0),
+        cache_read_tokens=read.cache_read_tokens,
+        cache_write_tokens=read.cache_write_tokens,
+    )
+    held, told = reservation.micro_usd, end.cost_micro_usd
+    cost = None if held is None else max(held, told or 0)
+    return Charge(usage, cost, estimated=True)

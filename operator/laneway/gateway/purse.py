@@ -1,0 +1,276 @@
+"""The purse: every try of a call reserves its worst case here before its first byte, and settles when it has ended (design section 7).
+
+    reserve -> granted, perhaps with a clamp
+            -> held: open calls of the run may give back what is missing, or the run pauses at a limit that somebody may raise
+            -> Refused: a limit is reached, or a run with a limit of money has come to a model without a price
+
+Calls of a run are served in the order in which they came. What changes the answer wakes them: a try that ends, and a run whose limits change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from laneway.api.gatewaystate import LimitRefusal, Totals
+from laneway.api.limits import OnReached
+from laneway.api.reasons import Cause
+from laneway.api.spend import Spend
+from laneway.gateway.books import Book, Charge, Reservation
+from laneway.gateway.ledger import CallEnd
+from laneway.gateway.refused import Refused
+from laneway.gateway.spends import SpendKey, Spends
+from laneway.gateway.state import State
+from laneway.gateway.views import Lane, LaneKey, Run
+from laneway.gateway.wire.base import Kind
+from laneway.rules import limits
+from laneway.rules.budget import Ask, Grant, Reached, Verdict, Wait, estimated_input, judge
+from laneway.rules.money import format_usd
+from laneway.rules.pricing import Prices
+from laneway.rules.token import AttemptId
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One try of a call, as far as money is concerned."""
+
+    run: Run
+    attempt: AttemptId
+    lane: Lane
+    model: str
+    body_bytes: int
+    prices: Prices | None
+    wanted_output: int | None
+    """What the request asks for at most, all choices together; None: it sets no bound."""
+    least_output: int = 1
+    """What ``Wire.clamp`` to one token leaves; 0 for calls that generate nothing."""
+    longest_output: int | None = None
+    """``maxOutputTokens`` of the lane's model."""
+    turn: bool = True
+    hold_seconds: float = 0.0
+    """How long the call is held at a limit of a run that pauses."""
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    wish: Wish
+    done: asyncio.Future[Reservation]
+    timer: asyncio.TimerHandle | None = None
+    """Runs while the call is held at a limit."""
+
+    def stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+
+class _Line:
+    """The book of a run and the calls that wait for it."""
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self.waiters: deque[_Waiter] = deque()
+        self.over = False
+        """The run has finished, or is gone: the book goes with its last call."""
+
+
+class Purse:
+    """The books of all runs with calls. Lives in memory: the ledger and the runs' status have what is needed to begin anew."""
+
+    def __init__(self, state: State, spends: Spends) -> None:
+        """``state`` is what the operator is told: it has what the ledger remembers, and takes refusals and reservations."""
+        self._state = state
+        self._spends = spends
+        self._lines: dict[str, _Line] = {}
+        self._lanes: dict[LaneKey, Lane] = {}
+        """Those that bound what namespaces spend."""
+
+    async def reserve(self, wish: Wish) -> Reservation:
+        """Hold the worst case of a try; wait while it may still come to fit. Raises Refused."""
+        line = self._line(wish.run)
+        line.book.know(wish.attempt.attempt)
+        waiter = _Waiter(wish, asyncio.get_running_loop().create_future())
+        line.waiters.append(waiter)
+        self._serve(line)
+        try:
+            return await waiter.done
+        except asyncio.CancelledError:
+            if not waiter.done.cancelled() and waiter.done.exception() is None:
+                self.release(waiter.done.result())
+            raise
+        finally:
+            waiter.stop_timer()
+            if waiter in line.waiters:
+                line.waiters.remove(waiter)
+                self._serve(line)
+
+    def settle(self, reservation: Reservation, end: CallEnd) -> Charge:
+        """A try that may have reached the server has ended. Answers what its row in the ledger has to say; a second time is an error."""
+        line = self._lines[reservation.attempt.run_uid]
+        if not line.book.let_go(reservation):
+            raise ValueError("a reservation is settled or released once")
+        charge = line.book.charge(reservation, end)
+        self._spends.charge(reservation.spends, charge.cost_micro_usd or 0)
+        self._changed(line, reservation)
+        return charge
+
+    def release(self, reservation: Reservation) -> None:
+        """A try never went upstream: nothing is charged. Does nothing the second time."""
+        line = self._lines[reservation.attempt.run_uid]
+        if line.book.let_go(reservation):
+            self._changed(line, reservation)
+
+    def look(self, uid: str, run: Run | None) -> None:
+        """The view of a run has changed: its limits may be other ones. None: it is gone."""
+        line = self._lines.get(uid)
+        if line is None:
+            return
+        if run is not None:
+            line.book.run = run
+            self._serve(line)
+        line.over = run is None or run.finished
+        self._drop_if_over(line)
+
+    def look_at_lane(self, key: LaneKey, lane: Lane | None) -> None:
+        """The view of a lane has changed: what it lets namespaces spend may be other. None: it is gone."""
+        self._lanes.pop(key, None)
+        if lane is not None and lane.spec.spend:
+            self._lanes[key] = lane
+            self._tell_spends(key)
+        self._serve_all(key)
+
+    def _line(self, run: Run) -> _Line:
+        if run.uid not in self._lines:
+            self._lines[run.uid] = _Line(Book(run, self._totals))
+        line = self._lines[run.uid]
+        if run.version > line.book.run.version:
+            line.book.run = run
+        return line
+
+    def _totals(self, attempt: AttemptId) -> Totals | None:
+        return self._state.attempt_state(attempt).totals if self._state.knows(attempt) else None
+
+    def _changed(self, line: _Line, reservation: Reservation) -> None:
+        self._spends.hold(reservation.spends, -reservation.amount.cost)
+        self._tell(line, reservation.attempt)
+        self._serve(line)
+        self._drop_if_over(line)
+        for key in {spend.lane for spend in reservation.spends} & self._lanes.keys():
+            self._tell_spends(key)
+            self._serve_all(key)
+
+    def _drop_if_over(self, line: _Line) -> None:
+        if line.over and not line.waiters and not line.book.open_calls:
+            self._lines.pop(line.book.run.uid, None)
+
+    def _tell(self, line: _Line, attempt: AttemptId) -> None:
+        self._state.hold(attempt, line.book.reserved_micro_usd(attempt))
+
+    def _serve(self, line: _Line) -> None:
+        """Answer everybody who can be answered, from the head; who has to wait for open calls holds up those behind."""
+        for waiter in list(line.waiters):
+            verdict = self._judge(line.book, waiter.wish)
+            if not isinstance(verdict, Reached):
+                waiter.stop_timer()
+            if isinstance(verdict, Wait):
+                return
+            self._answer(line, waiter, verdict)
+
+    def _answer(self, line: _Line, waiter: _Waiter, verdict: Verdict) -> None:
+        wish, book = waiter.wish, line.book
+        if isinstance(verdict, Reached) and verdict.account == 0 and _may_be_raised(book, wish):
+            if waiter.timer is None:
+                loop = asyncio.get_running_loop()
+                waiter.timer = loop.call_later(wish.hold_seconds, self._give_up, line, waiter)
+            return
+        line.waiters.remove(waiter)
+        if waiter.done.done():
+            return
+        if isinstance(verdict, Grant):
+            keys = self._spends.keys(wish.lane.key, wish.run.namespace)
+            reservation = _reservation(book, wish, verdict, keys)
+            book.hold(reservation)
+            self._spends.hold(keys, reservation.amount.cost)
+            self._tell(line, wish.attempt)
+            waiter.done.set_result(reservation)
+        elif isinstance(verdict, Reached):
+            waiter.done.set_exception(self._refuse(book, wish, verdict))
+        else:
+            message = f"{wish.lane.name}/{wish.model} has no price, and its cost is bounded by a limit of the run or of the lane"
+            waiter.done.set_exception(Refused(Kind.LIMIT, message, cause=Cause.UNSUITABLE))
+
+    def _give_up(self, line: _Line, waiter: _Waiter) -> None:
+        """The call was held at a limit for as long as its lane allows."""
+        waiter.timer = None
+        verdict = self._judge(line.book, waiter.wish)
+        if isinstance(verdict, Reached) and waiter in line.waiters and not waiter.done.done():
+            line.waiters.remove(waiter)
+            waiter.done.set_exception(self._refuse(line.book, waiter.wish, verdict))
+
+    def _refuse(self, book: Book, wish: Wish, reached: Reached) -> Refused:
+        if reached.account:
+            return self._refuse_spending(wish, self._bounds_of(wish)[reached.account - 1])
+        run, limit = book.run, reached.limit
+        value = limits.values(run.limits)[limit]
+        refusal = LimitRefusal(limit=limit, value=limits.value_text(limit, value), generation=run.generation)
+        self._state.refuse(wish.attempt, refusal)
+        used = limits.words(limit, book.account().settled.of(limit), value)
+        return Refused(
+            Kind.LIMIT, f"the run has reached a limit: {used}, and this call needs more (spec.limits.{limit})"
+        )
+
+    def _refuse_spending(self, wish: Wish, bound: Spend) -> Refused:
+        key = wish.lane.key
+        self._spends.refused(key, bound)
+        self._tell_spends(key)
+        self._state.spend_out(wish.attempt)
+        spent = format_usd(self._spends.account(key, bound).settled.cost)
+        words = f"{spent} of {bound.limit_usd} USD of this {bound.period.lower()} used, and this call needs more"
+        return Refused(Kind.LIMIT, f"namespace {bound.namespace} may spend no more on lane {wish.lane.name}: {words}")
+
+    def _judge(self, book: Book, wish: Wish) -> Verdict:
+        spending = (self._spends.account(wish.lane.key, bound) for bound in self._bounds_of(wish))
+        return judge([book.account(), *spending], _ask(book, wish))
+
+    def _bounds_of(self, wish: Wish) -> list[Spend]:
+        lane = self._lanes.get(wish.lane.key)
+        return [bound for bound in lane.spec.spend if bound.namespace == wish.run.namespace] if lane else []
+
+    def _tell_spends(self, key: LaneKey) -> None:
+        for bound in self._lanes[key].spec.spend:
+            self._state.put_spend(self._spends.told(key, bound))
+
+    def _serve_all(self, key: LaneKey) -> None:
+        """Calls of other runs may have waited for the same lane's money."""
+        for line in [line for line in self._lines.values() if any(one.wish.lane.key == key for one in line.waiters)]:
+            self._serve(line)
+
+
+def _ask(book: Book, wish: Wish) -> Ask:
+    return Ask(
+        input_tokens=estimated_input(wish.body_bytes, book.tokens_per_byte),
+        wanted_output=wish.wanted_output,
+        longest_output=wish.longest_output,
+        prices=wish.prices,
+        least_output=wish.least_output,
+        turn=wish.turn,
+        blind=book.tokens_per_byte is None and book.open_calls > 0,
+    )
+
+
+def _reservation(book: Book, wish: Wish, grant: Grant, spends: tuple[SpendKey, ...]) -> Reservation:
+    return Reservation(
+        attempt=wish.attempt,
+        amount=grant.reservation,
+        body_bytes=wish.body_bytes,
+        input_tokens=estimated_input(wish.body_bytes, book.tokens_per_byte),
+        output_tokens=grant.output_tokens,
+        prices=wish.prices,
+        clamp=grant.clamp,
+        spends=spends,
+    )
+
+
+def _may_be_raised(book: Book, wish: Wish) -> bool:
+    return book.run.limits.on_reached is OnReached.PAUSE and wish.hold_seconds > 0
