@@ -14,16 +14,19 @@ from laneway.api.modellane import CallRetry, Jitter
 from laneway.api.reasons import Cause
 from laneway.api.runstatus import StepStatus
 from laneway.gateway import metrics
+from laneway.gateway.books import Reservation
 from laneway.gateway.doors import Doors, Passage
 from laneway.gateway.exchange import Exchange, Failed, Operation, Tools
+from laneway.gateway.failure import refusal_failure
 from laneway.gateway.hold import Hold
 from laneway.gateway.refused import Refused
 from laneway.gateway.reply import Reply
 from laneway.gateway.target import Target, choose
 from laneway.gateway.tokens import Caller
-from laneway.gateway.views import LaneKey, Views
+from laneway.gateway.views import LaneKey, Run, Views
 from laneway.gateway.walk import Walker
 from laneway.gateway.wire.base import Prepared
+from laneway.gateway.worstcase import bounded, demand_of
 from laneway.rules.retry import NO_RETRIES, RetryPolicy, wait_milliseconds
 from laneway.rules.timeouts import effective
 
@@ -85,10 +88,10 @@ class Call:
         target: Target | None = None
         failures, deadline = 0, _FOREVER
         while True:
-            before, target = target, await self._passage.enter(self._aim)
+            before, (target, reservation) = target, await self._ready()
             if before is None or _step(before) != _step(target):
                 failures, deadline = 0, self._deadline(target)
-            ended = await self._try(target, deadline)
+            ended = await self._try(target, reservation, deadline)
             if not isinstance(ended, Failed):
                 return ended
             failures += 1
@@ -100,11 +103,45 @@ class Call:
             metrics.RETRIES.labels(*metrics.labels_of(target), ended.failure.cause.value).inc()
             await self._tools.sleep(wait / _MILLISECONDS)
 
-    async def _try(self, target: Target, deadline: float) -> web.StreamResponse | Failed:
-        """One try. What a try may cost is known here before it begins, and what it cost when it has ended."""
-        if self._prepared is None:
-            raise RuntimeError("a try needs a request")
+    async def _ready(self) -> tuple[Target, Reservation | None]:
+        """A target with the money for a try and a place. Money comes first: who waits in line has it set aside (design section 7). Raises Refused."""
+        while True:
+            target = self._aim()
+            try:
+                reservation = await self._reserve(target)
+            except Refused as refused:
+                failure = refusal_failure(refused, self._tools.clock())
+                if failure is None or not await self._go_on(target, failure):
+                    raise
+                continue
+            entered: Target | None = None
+            try:
+                entered = await self._passage.enter(self._aim)
+            finally:
+                if reservation is not None and (entered is None or not _costs_the_same(entered, target)):
+                    self._tools.purse.release(reservation)
+            if _costs_the_same(entered, target):
+                return entered, reservation
+
+    async def _reserve(self, target: Target) -> Reservation | None:
+        """What the try may cost at most; None: it costs nothing. Raises Refused."""
+        if not self._operation.generates:
+            return None
+        caller = Caller(self._caller.attempt, self._run())
+        seconds = self._hold.left(effective(target.lane.spec.endpoint.server, target.lane.spec.timeouts).hold_seconds)
+        demand = demand_of(
+            caller, target=target, prepared=self._request(), wire=self._operation.wire, hold_seconds=seconds
+        )
+        return await self._tools.purse.reserve(demand, lambda done: self._hold.wait(done, math.inf))
+
+    async def _try(
+        self, target: Target, reservation: Reservation | None, deadline: float
+    ) -> web.StreamResponse | Failed:
+        """One try, bounded by what was set aside for it."""
         self._tried = target
+        prepared = self._request()
+        if reservation is not None:
+            prepared = bounded(prepared, reservation, target=target, wire=self._operation.wire)
         left = deadline - self._loop.time()
         exchange = Exchange(
             tools=self._tools,
@@ -112,14 +149,17 @@ class Call:
             reply=self._reply,
             caller=self._caller,
             target=target,
-            prepared=self._prepared,
+            prepared=prepared,
             watcher=self,
+            reservation=reservation,
             seconds_left=None if deadline == _FOREVER else left,
         )
         try:
             return await exchange.run()
         finally:
             self._gate.heard(target.lane, exchange.failure)
+            if reservation is not None:
+                self._tools.purse.release(reservation)
 
     async def _go_on(self, target: Target, failure: CallFailure) -> bool:
         """Whether the call goes to another step of its run's chain. It holds no place while it waits for a slot of another lane."""
@@ -150,13 +190,22 @@ class Call:
 
     def _aim(self) -> Target:
         """The lane and model of the run's step as they are now: edits apply to the next try. Raises Refused and jsontext.NotAnObject."""
-        run = self._views.run(self._caller.attempt.run_uid) or self._caller.run
-        target = choose(self._walker.on_its_step(run), self._views, self._operation.wire.api)
+        target = choose(self._walker.on_its_step(self._run()), self._views, self._operation.wire.api)
         server = target.lane.spec.endpoint.server
         if self._prepared is None or self._prepared_for != (target.model, server):
             self._prepared = self._operation.wire.prepare(self._body, model=target.model, server=server)
             self._prepared_for = target.model, server
         return target
+
+    def _run(self) -> Run:
+        """As the view has it now."""
+        return self._views.run(self._caller.attempt.run_uid) or self._caller.run
+
+    def _request(self) -> Prepared:
+        """As it goes to the target that was aimed at last."""
+        if self._prepared is None:
+            raise RuntimeError("no target was aimed at")
+        return self._prepared
 
     def _is_kept_alive(self) -> bool:
         """Only a stream can be kept alive while it is held, and only where its API has something to say in it."""
@@ -192,6 +241,11 @@ class Call:
         self._counted = True
         seconds = self._loop.time() - self._arrived
         metrics.count_call(self._tried, answered=self._reply.status, seconds=seconds)
+
+
+def _costs_the_same(one: Target, other: Target) -> bool:
+    """Whether what was reserved for one holds for the other."""
+    return _step(one) == _step(other) and one.prices == other.prices
 
 
 def _step(target: Target) -> tuple[LaneKey, str]:

@@ -17,11 +17,13 @@ from aiohttp import web
 from laneway.api.gatewaystate import CallFailure
 from laneway.api.reasons import Cause
 from laneway.gateway import headers, metrics
+from laneway.gateway.books import Reservation
 from laneway.gateway.credentials import CredentialMissing, Credentials, lane_headers
 from laneway.gateway.evidence import LaneModel
 from laneway.gateway.failure import call_failure
 from laneway.gateway.hold import KEEP_ALIVE_SECONDS
 from laneway.gateway.ledger import CallEnd, CallStart, Ledger, LedgerError
+from laneway.gateway.purse import Purse
 from laneway.gateway.refused import Refused
 from laneway.gateway.reply import Reply
 from laneway.gateway.state import Clock, State
@@ -62,6 +64,7 @@ class Tools:
     credentials: Credentials
     ledger: Ledger
     state: State
+    purse: Purse
     clock: Clock
     key_changed: Callable[[Lane], None] = lambda lane: None
     """Told when a lane's key turned out to be another than before."""
@@ -107,9 +110,10 @@ class Exchange:
         target: Target,
         prepared: Prepared,
         watcher: Watcher,
+        reservation: Reservation | None,
         seconds_left: float | None = None,
     ) -> None:
-        """``seconds_left``: what all tries of the call may still take; None: no limit."""
+        """``reservation``: what the try may cost; None: it costs nothing. ``seconds_left``: what all tries of the call may still take; None: no limit."""
         self._tools = tools
         self._operation = operation
         self._reply = reply
@@ -120,7 +124,8 @@ class Exchange:
         self._seconds_left = seconds_left
         self._limits = effective(target.lane.spec.endpoint.server, target.lane.spec.timeouts)
         self._started = tools.clock()
-        self._start = _call_start(operation, caller, target, self._started)
+        self._reservation = reservation
+        self._start = _call_start(operation, caller, target, self._started, reservation)
         self._key: str | None = None
         self._incoming: Incoming | None = None
         self._reader: Reader | None = None
@@ -306,11 +311,18 @@ class Exchange:
             self._log(self.failure)
         if not self._operation.generates:
             return
-        end = self._call_end(reading)
+        end = self._charged(self._call_end(reading))
         self._tools.ledger.settle(self._start.id, end)
         model = LaneModel(*self._target.lane.key, self._target.model)
         self._tools.state.settle(self._caller.attempt, end, model=model, sent=self._started, failure=self.failure)
         metrics.count_tokens(self._start, end.usage)
+
+    def _charged(self, end: CallEnd) -> CallEnd:
+        """The end with what it costs: the reservation, if nobody knows better."""
+        if self._reservation is None:
+            return end
+        charge = self._tools.purse.settle(self._reservation, end)
+        return replace(end, usage=charge.usage, cost_micro_usd=charge.cost_micro_usd, estimated=charge.estimated)
 
     def _log(self, failure: CallFailure) -> None:
         """Whose call failed, where and how; never the server's words, for they may quote the prompt (S2.23)."""
@@ -353,7 +365,9 @@ class Exchange:
         )
 
 
-def _call_start(operation: Operation, caller: Caller, target: Target, started: datetime) -> CallStart:
+def _call_start(
+    operation: Operation, caller: Caller, target: Target, started: datetime, reservation: Reservation | None
+) -> CallStart:
     return CallStart(
         id=uuid.uuid4().hex,
         run_uid=caller.attempt.run_uid,
@@ -365,6 +379,9 @@ def _call_start(operation: Operation, caller: Caller, target: Target, started: d
         model=target.model,
         wire_api=operation.wire.api.value,
         started_ms=_milliseconds(started),
+        reserved_input_tokens=reservation.input_tokens if reservation else 0,
+        reserved_output_tokens=reservation.output_tokens if reservation else 0,
+        reserved_micro_usd=reservation.micro_usd if reservation else None,
     )
 
 

@@ -24,6 +24,8 @@ from laneway.gateway.ledgerseed import read_recorded
 from laneway.gateway.ledgersql import Past
 from laneway.gateway.operatorport import OperatorPort
 from laneway.gateway.prober import Prober
+from laneway.gateway.purse import Purse
+from laneway.gateway.spends import Spends, read_spent
 from laneway.gateway.state import Clock, State, wait_until_left
 from laneway.gateway.surroundings import Surroundings
 from laneway.gateway.tokens import Authenticator, KeyRing
@@ -117,6 +119,7 @@ class _Gateway:
         recorded = [found for run in self._views.runs if (found := read_recorded(run)) is not None]
         for past in await tools.ledger.seed(recorded, now_ms=self._now_ms()):
             tools.state.remember(past)
+        tools.purse.know_spent(read_spent(self._settings.ledger_path, self._clock()))
 
     async def _serve(self, stack: AsyncExitStack, tools: Tools) -> web.AppRunner:
         """Both ports. Answers what serves the calls."""
@@ -161,11 +164,15 @@ class _Gateway:
         prober = Prober(upstream=upstream, credentials=credentials, state=state, clock=self._clock)
         stack.push_async_callback(prober.close)
         self._views.on_lane.append(prober.take)
+        purse = Purse(state, Spends(self._clock, {}))
+        self._views.on_run = purse.look
+        self._views.on_lane.append(purse.look_at_lane)
         return Tools(
             upstream=upstream,
             credentials=credentials,
             ledger=ledger,
             state=state,
+            purse=purse,
             clock=self._clock,
             key_changed=prober.wake,
         )

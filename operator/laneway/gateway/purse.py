@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from laneway.api.gatewaystate import LimitRefusal, Totals
 from laneway.api.limits import OnReached
@@ -30,9 +32,16 @@ from laneway.rules.money import format_usd
 from laneway.rules.pricing import Prices
 from laneway.rules.token import AttemptId
 
+Patience = Callable[[asyncio.Future[Any]], Awaitable[None]]
+"""How a call that is held keeps its client waiting, until the future is done."""
+
+
+async def _in_silence(done: asyncio.Future[Any]) -> None:
+    await asyncio.wait((done,))
+
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Demand:
     """One try of a call, as far as money is concerned."""
 
     run: Run
@@ -54,7 +63,7 @@ class Wish:
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
-    wish: Wish
+    demand: Demand
     done: asyncio.Future[Reservation]
     timer: asyncio.TimerHandle | None = None
     """Runs while the call is held at a limit."""
@@ -86,14 +95,16 @@ class Purse:
         self._lanes: dict[LaneKey, Lane] = {}
         """Those that bound what namespaces spend."""
 
-    async def reserve(self, wish: Wish) -> Reservation:
-        """Hold the worst case of a try; wait while it may still come to fit. Raises Refused."""
-        line = self._line(wish.run)
-        line.book.know(wish.attempt.attempt)
-        waiter = _Waiter(wish, asyncio.get_running_loop().create_future())
+    async def reserve(self, demand: Demand, patience: Patience = _in_silence) -> Reservation:
+        """Hold the worst case of a try; wait with ``patience`` while it may still come to fit. Raises Refused."""
+        line = self._line(demand.run)
+        line.book.know(demand.attempt.attempt)
+        waiter = _Waiter(demand, asyncio.get_running_loop().create_future())
         line.waiters.append(waiter)
         self._serve(line)
         try:
+            if not waiter.done.done():
+                await patience(waiter.done)
             return await waiter.done
         except asyncio.CancelledError:
             if not waiter.done.cancelled() and waiter.done.exception() is None:
@@ -116,9 +127,9 @@ class Purse:
         return charge
 
     def release(self, reservation: Reservation) -> None:
-        """A try never went upstream: nothing is charged. Does nothing the second time."""
-        line = self._lines[reservation.attempt.run_uid]
-        if line.book.let_go(reservation):
+        """A try never went upstream: nothing is charged. Does nothing for one that was settled or released before."""
+        line = self._lines.get(reservation.attempt.run_uid)
+        if line is not None and line.book.let_go(reservation):
             self._changed(line, reservation)
 
     def look(self, uid: str, run: Run | None) -> None:
@@ -139,6 +150,12 @@ class Purse:
             self._lanes[key] = lane
             self._tell_spends(key)
         self._serve_all(key)
+
+    def know_spent(self, spent: Mapping[SpendKey, int]) -> None:
+        """What the ledger knows of spending, in micro-dollars; once, before the first call."""
+        self._spends.add(spent)
+        for key in self._lanes:
+            self._tell_spends(key)
 
     def _line(self, run: Run) -> _Line:
         if run.uid not in self._lines:
@@ -170,7 +187,7 @@ class Purse:
     def _serve(self, line: _Line) -> None:
         """Answer everybody who can be answered, from the head; who has to wait for open calls holds up those behind."""
         for waiter in list(line.waiters):
-            verdict = self._judge(line.book, waiter.wish)
+            verdict = self._judge(line.book, waiter.demand)
             if not isinstance(verdict, Reached):
                 waiter.stop_timer()
             if isinstance(verdict, Wait):
@@ -178,64 +195,64 @@ class Purse:
             self._answer(line, waiter, verdict)
 
     def _answer(self, line: _Line, waiter: _Waiter, verdict: Verdict) -> None:
-        wish, book = waiter.wish, line.book
-        if isinstance(verdict, Reached) and verdict.account == 0 and _may_be_raised(book, wish):
+        demand, book = waiter.demand, line.book
+        if isinstance(verdict, Reached) and verdict.account == 0 and _may_be_raised(book, demand):
             if waiter.timer is None:
                 loop = asyncio.get_running_loop()
-                waiter.timer = loop.call_later(wish.hold_seconds, self._give_up, line, waiter)
+                waiter.timer = loop.call_later(demand.hold_seconds, self._give_up, line, waiter)
             return
         line.waiters.remove(waiter)
         if waiter.done.done():
             return
         if isinstance(verdict, Grant):
-            keys = self._spends.keys(wish.lane.key, wish.run.namespace)
-            reservation = _reservation(book, wish, verdict, keys)
+            keys = self._spends.keys(demand.lane.key, demand.run.namespace)
+            reservation = _reservation(book, demand, verdict, keys)
             book.hold(reservation)
             self._spends.hold(keys, reservation.amount.cost)
-            self._tell(line, wish.attempt)
+            self._tell(line, demand.attempt)
             waiter.done.set_result(reservation)
         elif isinstance(verdict, Reached):
-            waiter.done.set_exception(self._refuse(book, wish, verdict))
+            waiter.done.set_exception(self._refuse(book, demand, verdict))
         else:
-            message = f"{wish.lane.name}/{wish.model} has no price, and its cost is bounded by a limit of the run or of the lane"
+            message = f"{demand.lane.name}/{demand.model} has no price, and its cost is bounded by a limit of the run or of the lane"
             waiter.done.set_exception(Refused(Kind.LIMIT, message, cause=Cause.UNSUITABLE))
 
     def _give_up(self, line: _Line, waiter: _Waiter) -> None:
         """The call was held at a limit for as long as its lane allows."""
         waiter.timer = None
-        verdict = self._judge(line.book, waiter.wish)
+        verdict = self._judge(line.book, waiter.demand)
         if isinstance(verdict, Reached) and waiter in line.waiters and not waiter.done.done():
             line.waiters.remove(waiter)
-            waiter.done.set_exception(self._refuse(line.book, waiter.wish, verdict))
+            waiter.done.set_exception(self._refuse(line.book, waiter.demand, verdict))
 
-    def _refuse(self, book: Book, wish: Wish, reached: Reached) -> Refused:
+    def _refuse(self, book: Book, demand: Demand, reached: Reached) -> Refused:
         if reached.account:
-            return self._refuse_spending(wish, self._bounds_of(wish)[reached.account - 1])
+            return self._refuse_spending(demand, self._bounds_of(demand)[reached.account - 1])
         run, limit = book.run, reached.limit
         value = limits.values(run.limits)[limit]
         refusal = LimitRefusal(limit=limit, value=limits.value_text(limit, value), generation=run.generation)
-        self._state.refuse(wish.attempt, refusal)
+        self._state.refuse(demand.attempt, refusal)
         used = limits.words(limit, book.account().settled.of(limit), value)
         return Refused(
             Kind.LIMIT, f"the run has reached a limit: {used}, and this call needs more (spec.limits.{limit})"
         )
 
-    def _refuse_spending(self, wish: Wish, bound: Spend) -> Refused:
-        key = wish.lane.key
+    def _refuse_spending(self, demand: Demand, bound: Spend) -> Refused:
+        key = demand.lane.key
         self._spends.refused(key, bound)
         self._tell_spends(key)
-        self._state.spend_out(wish.attempt)
+        self._state.spend_out(demand.attempt)
         spent = format_usd(self._spends.account(key, bound).settled.cost)
         words = f"{spent} of {bound.limit_usd} USD of this {bound.period.lower()} used, and this call needs more"
-        return Refused(Kind.LIMIT, f"namespace {bound.namespace} may spend no more on lane {wish.lane.name}: {words}")
+        return Refused(Kind.LIMIT, f"namespace {bound.namespace} may spend no more on lane {demand.lane.name}: {words}")
 
-    def _judge(self, book: Book, wish: Wish) -> Verdict:
-        spending = (self._spends.account(wish.lane.key, bound) for bound in self._bounds_of(wish))
-        return judge([book.account(), *spending], _ask(book, wish))
+    def _judge(self, book: Book, demand: Demand) -> Verdict:
+        spending = (self._spends.account(demand.lane.key, bound) for bound in self._bounds_of(demand))
+        return judge([book.account(), *spending], _ask(book, demand))
 
-    def _bounds_of(self, wish: Wish) -> list[Spend]:
-        lane = self._lanes.get(wish.lane.key)
-        return [bound for bound in lane.spec.spend if bound.namespace == wish.run.namespace] if lane else []
+    def _bounds_of(self, demand: Demand) -> list[Spend]:
+        lane = self._lanes.get(demand.lane.key)
+        return [bound for bound in lane.spec.spend if bound.namespace == demand.run.namespace] if lane else []
 
     def _tell_spends(self, key: LaneKey) -> None:
         for bound in self._lanes[key].spec.spend:
@@ -243,34 +260,34 @@ class Purse:
 
     def _serve_all(self, key: LaneKey) -> None:
         """Calls of other runs may have waited for the same lane's money."""
-        for line in [line for line in self._lines.values() if any(one.wish.lane.key == key for one in line.waiters)]:
+        for line in [line for line in self._lines.values() if any(one.demand.lane.key == key for one in line.waiters)]:
             self._serve(line)
 
 
-def _ask(book: Book, wish: Wish) -> Ask:
+def _ask(book: Book, demand: Demand) -> Ask:
     return Ask(
-        input_tokens=estimated_input(wish.body_bytes, book.tokens_per_byte),
-        wanted_output=wish.wanted_output,
-        longest_output=wish.longest_output,
-        prices=wish.prices,
-        least_output=wish.least_output,
-        turn=wish.turn,
+        input_tokens=estimated_input(demand.body_bytes, book.tokens_per_byte),
+        wanted_output=demand.wanted_output,
+        longest_output=demand.longest_output,
+        prices=demand.prices,
+        least_output=demand.least_output,
+        turn=demand.turn,
         blind=book.tokens_per_byte is None and book.open_calls > 0,
     )
 
 
-def _reservation(book: Book, wish: Wish, grant: Grant, spends: tuple[SpendKey, ...]) -> Reservation:
+def _reservation(book: Book, demand: Demand, grant: Grant, spends: tuple[SpendKey, ...]) -> Reservation:
     return Reservation(
-        attempt=wish.attempt,
+        attempt=demand.attempt,
         amount=grant.reservation,
-        body_bytes=wish.body_bytes,
-        input_tokens=estimated_input(wish.body_bytes, book.tokens_per_byte),
+        body_bytes=demand.body_bytes,
+        input_tokens=estimated_input(demand.body_bytes, book.tokens_per_byte),
         output_tokens=grant.output_tokens,
-        prices=wish.prices,
+        prices=demand.prices,
         clamp=grant.clamp,
         spends=spends,
     )
 
 
-def _may_be_raised(book: Book, wish: Wish) -> bool:
-    return book.run.limits.on_reached is OnReached.PAUSE and wish.hold_seconds > 0
+def _may_be_raised(book: Book, demand: Demand) -> bool:
+    return book.run.limits.on_reached is OnReached.PAUSE and demand.hold_seconds > 0

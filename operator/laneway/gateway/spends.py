@@ -45,6 +45,10 @@ class Spends:
         self._reserved: Counter[SpendKey] = Counter()
         self._refused: dict[SpendKey, int] = {}
 
+    def add(self, spent: Mapping[SpendKey, int]) -> None:
+        """What the ledger knows, once it knows all; before the first call."""
+        self._settled.update(spent)
+
     def keys(self, lane: LaneKey, namespace: str) -> tuple[SpendKey, ...]:
         """The sums that a call which begins now belongs to."""
         now = self._clock()

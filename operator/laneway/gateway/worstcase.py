@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from laneway.gateway.books import Reservation
-from laneway.gateway.purse import Wish
+from laneway.gateway.purse import Demand
 from laneway.gateway.target import Target
 from laneway.gateway.tokens import Caller
 from laneway.gateway.wire.base import Prepared, Wire
 
 
-def wish_of(*, caller: Caller, target: Target, prepared: Prepared, wire: Wire, hold_seconds: float) -> Wish:
+def demand_of(caller: Caller, *, target: Target, prepared: Prepared, wire: Wire, hold_seconds: float) -> Demand:
     """What a try asks of the purse. ``hold_seconds``: how long the lane lets a call be held."""
     lane = target.lane
     model = next((one for one in lane.spec.models if one.name == target.model), None)
     limits = caller.run.limits
     sized = wire.turns and (limits.cost_usd is not None or limits.tokens is not None or bool(lane.spec.spend))
     least = wire.clamp(prepared, tokens=1, server=lane.spec.endpoint.server).output_tokens if sized else None
-    return Wish(
+    return Demand(
         run=caller.run,
         attempt=caller.attempt,
         lane=lane,

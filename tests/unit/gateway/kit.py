@@ -24,6 +24,8 @@ from laneway.gateway.credentials import Credentials
 from laneway.gateway.exchange import Tools
 from laneway.gateway.ledger import CallEnd, CallStart, Ledger, open_ledger
 from laneway.gateway.operatorport import OperatorPort
+from laneway.gateway.purse import Purse
+from laneway.gateway.spends import Spends
 from laneway.gateway.state import Clock, State
 from laneway.gateway.tokens import Authenticator, KeyRing
 from laneway.gateway.upstream import Upstream, open_upstream
@@ -229,7 +231,18 @@ async def gateway(
 
         views, state, keys = Views(), State(clock=clock, past=past), KeyRing(read_keys)
         credentials = Credentials(read_secret)
-        tools = Tools(upstream=upstream, credentials=credentials, ledger=ledger, state=state, clock=clock, **tools_used)
+        purse = Purse(state, Spends(clock, {}))
+        views.on_run = purse.look
+        views.on_lane.append(purse.look_at_lane)
+        tools = Tools(
+            upstream=upstream,
+            credentials=credentials,
+            ledger=ledger,
+            state=state,
+            purse=purse,
+            clock=clock,
+            **tools_used,
+        )
         kit: Kit
 
         async def ask(attempt: AttemptId) -> bool:

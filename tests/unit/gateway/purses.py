@@ -7,7 +7,7 @@ from typing import Any
 
 from laneway.api.limits import Limits
 from laneway.gateway.ledger import CallEnd
-from laneway.gateway.purse import Purse, Wish
+from laneway.gateway.purse import Demand, Purse
 from laneway.gateway.spends import SpendKey, Spends
 from laneway.gateway.spent import Spent
 from laneway.gateway.state import Clock, State
@@ -70,7 +70,7 @@ def limited(
     )
 
 
-def wish(run: Run, **changes: Any) -> Wish:
+def demand(run: Run, **changes: Any) -> Demand:
     """A call of 1000 bytes that asks for 100 tokens at most."""
     plain = {
         "attempt": ATTEMPT,
@@ -80,7 +80,7 @@ def wish(run: Run, **changes: Any) -> Wish:
         "prices": PRICES,
         "wanted_output": 100,
     }
-    return Wish(run=run, **{**plain, **changes})
+    return Demand(run=run, **{**plain, **changes})
 
 
 def answered(input_tokens: int = 250, output_tokens: int = 50, *, prices: Prices | None = PRICES) -> CallEnd:

@@ -17,13 +17,14 @@ from laneway.api.reasons import Cause
 from laneway.gateway.books import Reservation
 from laneway.gateway.evidence import LaneModel
 from laneway.gateway.ledgersql import Past
-from laneway.gateway.purse import Purse, Wish
+from laneway.gateway.purse import Demand, Purse
 from laneway.gateway.refused import Refused
 from laneway.gateway.spent import Spent
 from laneway.gateway.state import State
 from laneway.gateway.views import Run
 from laneway.gateway.wire.base import Kind
 from laneway.rules.budget import Amount
+from laneway.rules.classify import Verdict
 from laneway.rules.limits import bounds
 from unit.gateway.kit import utc_now
 from unit.gateway.purses import (
@@ -34,10 +35,10 @@ from unit.gateway.purses import (
     UID,
     answered,
     cut,
+    demand,
     failed,
     limited,
     purse_of,
-    wish,
 )
 
 NOTHING = Amount()
@@ -49,7 +50,7 @@ def state() -> State:
     return State(clock=utc_now)
 
 
-async def begin(purse: Purse, asked: Wish) -> asyncio.Task[Reservation]:
+async def begin(purse: Purse, asked: Demand) -> asyncio.Task[Reservation]:
     """Ask, as far as it goes by itself."""
     task = asyncio.create_task(purse.reserve(asked))
     await settle_down()
@@ -64,7 +65,7 @@ async def settle_down() -> None:
 
 async def learned(purse: Purse, run: Run) -> None:
     """A first call has shown a quarter of a token for each byte, and cost 1500 micro-dollars, 300 tokens and a turn."""
-    purse.settle(await purse.reserve(wish(run)), answered())
+    purse.settle(await purse.reserve(demand(run)), answered())
 
 
 def refusal(task: asyncio.Task[Reservation]) -> Refused:
@@ -75,36 +76,36 @@ def refusal(task: asyncio.Task[Reservation]) -> Refused:
 
 async def test_a_call_that_fits_is_granted_with_its_worst_case() -> None:
     purse, told = purse_of(), limited({"costUSD": "1.00"})
-    granted = await purse.reserve(wish(told))
+    granted = await purse.reserve(demand(told))
     assert (granted.input_tokens, granted.output_tokens, granted.clamp) == (500, 100, None)
     assert granted.micro_usd == 3375
 
 
 async def test_before_the_first_answer_calls_go_one_after_another() -> None:
     purse, run = purse_of(), limited({"costUSD": "1.00"})
-    first = await purse.reserve(wish(run))
-    second, third = await begin(purse, wish(run)), await begin(purse, wish(run))
+    first = await purse.reserve(demand(run))
+    second, third = await begin(purse, demand(run)), await begin(purse, demand(run))
     assert not second.done()
     purse.settle(first, failed())
     await settle_down()
     assert second.done()
     assert not third.done()
     purse.settle(second.result(), answered())
-    fourth = await begin(purse, wish(run))
+    fourth = await begin(purse, demand(run))
     assert third.done()
     assert fourth.done()
 
 
 async def test_a_run_without_a_limit_of_size_is_not_held_up() -> None:
     purse, run = purse_of(), limited({})
-    grants = [await purse.reserve(wish(run, wanted_output=None, prices=None)) for _ in range(3)]
+    grants = [await purse.reserve(demand(run, wanted_output=None, prices=None)) for _ in range(3)]
     assert [(one.clamp, one.micro_usd) for one in grants] == [(None, None)] * 3
 
 
 async def test_calls_that_wait_are_served_in_the_order_in_which_they_came() -> None:
     purse, run = purse_of(), limited({"turns": 1})
-    first = await purse.reserve(wish(run))
-    waiting = [await begin(purse, wish(run)) for _ in range(3)]
+    first = await purse.reserve(demand(run))
+    waiting = [await begin(purse, demand(run)) for _ in range(3)]
     purse.settle(first, failed())
     await settle_down()
     assert [task.done() for task in waiting] == [True, False, False]
@@ -119,8 +120,8 @@ async def test_calls_that_wait_are_served_in_the_order_in_which_they_came() -> N
 async def test_a_small_call_does_not_overtake_one_that_waits() -> None:
     purse, run = purse_of(), limited({"tokens": 2000})
     await learned(purse, run)
-    held = await purse.reserve(wish(run, wanted_output=500))
-    big, small = await begin(purse, wish(run, wanted_output=1300)), await begin(purse, wish(run, wanted_output=1))
+    held = await purse.reserve(demand(run, wanted_output=500))
+    big, small = await begin(purse, demand(run, wanted_output=1300)), await begin(purse, demand(run, wanted_output=1))
     assert not big.done()
     assert not small.done()
     purse.settle(held, failed())
@@ -131,24 +132,24 @@ async def test_a_small_call_does_not_overtake_one_that_waits() -> None:
 async def test_a_call_that_is_cancelled_gives_everything_back() -> None:
     known = state()
     purse, run = purse_of(known), limited({"turns": 1})
-    first = await purse.reserve(wish(run))
-    second, third = await begin(purse, wish(run)), await begin(purse, wish(run))
+    first = await purse.reserve(demand(run))
+    second, third = await begin(purse, demand(run)), await begin(purse, demand(run))
     second.cancel()
     purse.release(first)
     await settle_down()
     assert second.cancelled()
     assert third.done()
-    fourth = await begin(purse, wish(run))
+    fourth = await begin(purse, demand(run))
     purse.release(third.result())
     fourth.cancel()  # it was granted in the same moment
     await settle_down()
     assert fourth.cancelled()
-    assert (await purse.reserve(wish(run))).amount.turns == 1
+    assert (await purse.reserve(demand(run))).amount.turns == 1
 
 
 async def test_a_try_is_settled_once() -> None:
     purse, run = purse_of(), limited({})
-    granted = await purse.reserve(wish(run))
+    granted = await purse.reserve(demand(run))
     purse.settle(granted, answered())
     purse.release(granted)
     with pytest.raises(ValueError, match="once"):
@@ -169,10 +170,10 @@ async def test_a_limit_that_is_reached_refuses_and_is_told_to_the_operator(
 ) -> None:
     known = state()
     run = limited(limits, version=7, spent=Spent(spent, {1: spent}))
-    task = await begin(purse_of(known), wish(run))
+    task = await begin(purse_of(known), demand(run))
     refused = refusal(task)
     assert refused.refusal.kind is Kind.LIMIT
-    assert refused.cause is None
+    assert refused.verdict is None
     assert says in refused.refusal.message
     told = known.attempt_state(ATTEMPT).refusal
     assert told is not None
@@ -183,10 +184,10 @@ async def test_a_refusal_is_over_once_a_later_call_succeeds() -> None:
     known = state()
     run = limited({"turns": 1}, spent=Spent(Amount(turns=1), {1: Amount(turns=1)}))
     purse = purse_of(known)
-    refusal(await begin(purse, wish(run)))
+    refusal(await begin(purse, demand(run)))
     raised = limited({"turns": 5}, version=2, spent=run.spent)
     purse.look(UID, raised)
-    granted = await purse.reserve(wish(raised))
+    granted = await purse.reserve(demand(raised))
     end = answered()
     purse.settle(granted, end)
     known.settle(ATTEMPT, end, model=LaneModel("n", "lane", "m"), sent=utc_now(), failure=None)
@@ -194,14 +195,14 @@ async def test_a_refusal_is_over_once_a_later_call_succeeds() -> None:
 
 
 async def test_a_model_without_a_price_is_left_by_a_run_with_a_limit_of_money() -> None:
-    refused = refusal(await begin(purse_of(), wish(limited({"costUSD": "1.00"}), prices=None)))
-    assert refused.cause is Cause.UNSUITABLE
+    refused = refusal(await begin(purse_of(), demand(limited({"costUSD": "1.00"}), prices=None)))
+    assert refused.verdict == Verdict(Cause.UNSUITABLE)
     assert "lane/m has no price" in refused.refusal.message
 
 
 async def test_output_is_clamped_to_what_is_left() -> None:
     run = limited({"costUSD": "0.01"})
-    granted = await purse_of().reserve(wish(run, wanted_output=None))
+    granted = await purse_of().reserve(demand(run, wanted_output=None))
     assert granted.clamp == (10_000 * DOLLAR - 500 * PRICES.cache_write) // PRICES.output
     assert granted.micro_usd is not None
     assert granted.micro_usd <= 10_000
@@ -210,7 +211,7 @@ async def test_output_is_clamped_to_what_is_left() -> None:
 async def test_what_open_calls_may_cost_is_told_and_taken_back() -> None:
     known = state()
     purse, run = purse_of(known), limited({"costUSD": "1.00"})
-    granted = await purse.reserve(wish(run))
+    granted = await purse.reserve(demand(run))
     assert known.attempt_state(ATTEMPT).reserved_micro_usd == 3375
     purse.settle(granted, answered())
     assert known.attempt_state(ATTEMPT).reserved_micro_usd is None
@@ -225,7 +226,7 @@ ONE_TURN = Spent(Amount(turns=1), {1: Amount(turns=1)})
 async def test_a_limit_that_is_raised_while_a_paused_call_is_held_simply_goes_on() -> None:
     known = state()
     purse, run = purse_of(known), limited(PAUSES, spent=ONE_TURN)
-    held = await begin(purse, wish(run, hold_seconds=LONG))
+    held = await begin(purse, demand(run, hold_seconds=LONG))
     assert not held.done()
     purse.look(UID, limited({**PAUSES, "turns": 2}, version=2, spent=ONE_TURN))
     await settle_down()
@@ -237,15 +238,15 @@ async def test_a_paused_call_is_refused_when_it_was_held_long_enough() -> None:
     known = state()
     purse, run = purse_of(known), limited(PAUSES, spent=ONE_TURN)
     with pytest.raises(Refused):
-        await purse.reserve(wish(run, hold_seconds=0.01))
+        await purse.reserve(demand(run, hold_seconds=0.01))
     assert known.attempt_state(ATTEMPT).refusal is not None
 
 
 async def test_a_paused_call_does_not_hold_up_one_that_still_fits() -> None:
     purse, run = purse_of(), limited({"tokens": 1000, "onReached": "Pause"})
     await learned(purse, run)
-    held = await begin(purse, wish(run, body_bytes=100_000, hold_seconds=LONG))
-    fits = await begin(purse, wish(run, hold_seconds=LONG))
+    held = await begin(purse, demand(run, body_bytes=100_000, hold_seconds=LONG))
+    fits = await begin(purse, demand(run, hold_seconds=LONG))
     assert not held.done()
     assert fits.done()
     held.cancel()
@@ -253,7 +254,7 @@ async def test_a_paused_call_does_not_hold_up_one_that_still_fits() -> None:
 
 async def test_a_run_that_no_longer_pauses_refuses_the_calls_that_it_held() -> None:
     purse, run = purse_of(), limited(PAUSES, spent=ONE_TURN)
-    held = await begin(purse, wish(run, hold_seconds=LONG))
+    held = await begin(purse, demand(run, hold_seconds=LONG))
     purse.look(UID, limited({"turns": 1, "onReached": "Stop"}, version=2, spent=ONE_TURN))
     await settle_down()
     assert refusal(held).refusal.kind is Kind.LIMIT
@@ -261,7 +262,7 @@ async def test_a_run_that_no_longer_pauses_refuses_the_calls_that_it_held() -> N
 
 async def test_the_book_of_a_run_that_is_over_goes_with_its_last_call() -> None:
     purse, run = purse_of(), limited({"turns": 2})
-    granted = await purse.reserve(wish(run))
+    granted = await purse.reserve(demand(run))
     purse.look(UID, limited({"turns": 2}, version=2, finished=True))
     purse.settle(granted, answered())
     with pytest.raises(KeyError):
@@ -278,7 +279,7 @@ async def test_the_half_dollar_case_two_hundred_parallel_calls_stay_under_the_ca
 
     async def call() -> None:
         nonlocal spent
-        granted = await purse.reserve(wish(run, body_bytes=4000, wanted_output=None, longest_output=1000))
+        granted = await purse.reserve(demand(run, body_bytes=4000, wanted_output=None, longest_output=1000))
         await asyncio.sleep(0)
         charge = purse.settle(granted, answered(1000, granted.output_tokens))
         spent += charge.cost_micro_usd or 0
@@ -317,7 +318,7 @@ class Bench:
         self.check()
 
     async def ask(self) -> None:
-        asked = wish(
+        asked = demand(
             limited(self.limits, version=self.version, spent=self.spent),
             body_bytes=self.chance.randrange(1, 4000),
             wanted_output=self.chance.choice((None, 1, 50, 4000)),

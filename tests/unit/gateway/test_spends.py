@@ -19,7 +19,7 @@ from laneway.gateway.views import Lane
 from laneway.gateway.wire.base import Kind
 from laneway.rules.token import AttemptId
 from unit.gateway.kit import call_end, call_start
-from unit.gateway.purses import ATTEMPT, answered, failed, lane, limited, purse_of, wish
+from unit.gateway.purses import ATTEMPT, answered, demand, failed, lane, limited, purse_of
 
 NOON = datetime(2026, 3, 31, 12, tzinfo=UTC)
 LANE = ("agents", "lane")
@@ -52,7 +52,7 @@ async def test_a_call_that_does_not_fit_is_refused_for_the_lane_and_told_to_the_
     the_lane, state = bounded(), State(clock=Hand())
     purse = purse_for(the_lane, state=state, spent={TODAY: 9_000, THIS_MONTH: 9_000})
     with pytest.raises(Refused, match=r"namespace agents may spend no more on lane lane: 0\.009 of 0\.01 USD") as error:
-        await purse.reserve(wish(limited({}), lane=the_lane))
+        await purse.reserve(demand(limited({}), lane=the_lane))
     assert error.value.refusal.kind is Kind.LIMIT
     told = state.attempt_state(ATTEMPT)
     assert (told.spent_out, told.refusal, told.failure) == (True, None, None)
@@ -67,7 +67,7 @@ async def test_a_call_that_does_not_fit_is_refused_for_the_lane_and_told_to_the_
 
 async def test_output_is_clamped_to_what_the_namespace_may_still_spend() -> None:
     the_lane = bounded()
-    granted = await purse_for(the_lane).reserve(wish(limited({}), lane=the_lane, wanted_output=None))
+    granted = await purse_for(the_lane).reserve(demand(limited({}), lane=the_lane, wanted_output=None))
     assert granted.clamp is not None
     assert granted.micro_usd is not None
     assert 9_900 < granted.micro_usd <= 10_000
@@ -77,8 +77,8 @@ async def test_runs_of_a_namespace_wait_for_each_others_open_calls() -> None:
     the_lane = bounded()
     purse = purse_for(the_lane)
     other = AttemptId("run-uid-2", 1)
-    first = await purse.reserve(wish(limited({}), lane=the_lane, wanted_output=None))
-    second = asyncio.create_task(purse.reserve(wish(limited({}, uid="run-uid-2"), attempt=other, lane=the_lane)))
+    first = await purse.reserve(demand(limited({}), lane=the_lane, wanted_output=None))
+    second = asyncio.create_task(purse.reserve(demand(limited({}, uid="run-uid-2"), attempt=other, lane=the_lane)))
     await asyncio.sleep(0)
     assert not second.done()
     purse.settle(first, failed())
@@ -88,9 +88,9 @@ async def test_runs_of_a_namespace_wait_for_each_others_open_calls() -> None:
 async def test_what_a_namespace_spent_counts_and_another_namespace_has_its_own() -> None:
     the_lane, state = bounded("1.00"), State(clock=Hand())
     purse = purse_for(the_lane, state=state)
-    purse.settle(await purse.reserve(wish(limited({}), lane=the_lane)), answered())
+    purse.settle(await purse.reserve(demand(limited({}), lane=the_lane)), answered())
     elsewhere = limited({}, uid="run-uid-2", namespace="others")
-    purse.settle(await purse.reserve(wish(elsewhere, attempt=AttemptId("run-uid-2", 1), lane=the_lane)), answered())
+    purse.settle(await purse.reserve(demand(elsewhere, attempt=AttemptId("run-uid-2", 1), lane=the_lane)), answered())
     [spend] = state.since(epoch=None, version=-1).spends
     assert spend.used_micro_usd == 1500
 
@@ -99,9 +99,9 @@ async def test_a_new_period_begins_with_nothing_spent() -> None:
     the_lane, clock = bounded(), Hand()
     purse = purse_for(the_lane, clock=clock, spent={TODAY: 10_000})
     with pytest.raises(Refused):
-        await purse.reserve(wish(limited({}), lane=the_lane))
+        await purse.reserve(demand(limited({}), lane=the_lane))
     clock.now += timedelta(hours=12)
-    assert await purse.reserve(wish(limited({}), lane=the_lane))
+    assert await purse.reserve(demand(limited({}), lane=the_lane))
 
 
 async def test_a_limit_that_is_raised_serves_at_once_and_takes_the_refusal_back() -> None:
@@ -109,12 +109,12 @@ async def test_a_limit_that_is_raised_serves_at_once_and_takes_the_refusal_back(
     the_lane = bounded()
     purse = purse_for(the_lane, state=state, spent={TODAY: 10_000})
     with pytest.raises(Refused):
-        await purse.reserve(wish(limited({}), lane=the_lane))
+        await purse.reserve(demand(limited({}), lane=the_lane))
     raised = bounded("1.00", version=2)
     purse.look_at_lane(raised.key, raised)
     [spend] = state.since(epoch=None, version=-1).spends
     assert spend.refused_at_micro_usd is None
-    assert await purse.reserve(wish(limited({}), lane=raised))
+    assert await purse.reserve(demand(limited({}), lane=raised))
 
 
 async def test_a_sum_that_did_not_change_is_no_news() -> None:
@@ -129,7 +129,7 @@ async def test_a_sum_that_did_not_change_is_no_news() -> None:
 async def test_a_lane_without_bounds_counts_all_the_same() -> None:
     free, state = lane(), State(clock=Hand())
     purse = purse_for(free, state=state)
-    purse.settle(await purse.reserve(wish(limited({}), lane=free)), answered())
+    purse.settle(await purse.reserve(demand(limited({}), lane=free)), answered())
     assert state.since(epoch=None, version=-1).spends == ()
     later = bounded("1.00", version=2)
     purse.look_at_lane(later.key, later)

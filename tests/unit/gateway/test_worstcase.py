@@ -14,7 +14,7 @@ from laneway.gateway.views import Lane, Views
 from laneway.gateway.wire.base import Wire
 from laneway.gateway.wire.chat_completions import ChatCompletions
 from laneway.gateway.wire.embeddings import Embeddings
-from laneway.gateway.worstcase import bounded, wish_of
+from laneway.gateway.worstcase import bounded, demand_of
 from unit.gateway.kit import lane_object
 from unit.gateway.purses import ATTEMPT, PRICES, limited, purse_of
 
@@ -33,10 +33,10 @@ def target(**model: Any) -> Target:
     return Target(lane=lane(**model), api=WireAPI.CHAT_COMPLETIONS, model="m", prices=PRICES)
 
 
-def wish(body: dict[str, Any], *, wire: Wire = CHAT, limits: dict[str, Any] | None = None, **model: Any) -> Any:
+def demand(body: dict[str, Any], *, wire: Wire = CHAT, limits: dict[str, Any] | None = None, **model: Any) -> Any:
     prepared = wire.prepare(json.dumps(body).encode(), model="m", server=Server.VLLM)
     caller = Caller(attempt=ATTEMPT, run=limited(limits or {"tokens": 1000}))
-    return wish_of(caller=caller, target=target(**model), prepared=prepared, wire=wire, hold_seconds=5), prepared
+    return demand_of(caller=caller, target=target(**model), prepared=prepared, wire=wire, hold_seconds=5), prepared
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def wish(body: dict[str, Any], *, wire: Wire = CHAT, limits: dict[str, Any] | No
 def test_a_request_says_what_it_may_cost(
     body: dict[str, Any], wire: Wire, model: dict[str, Any], expected: tuple[Any, ...]
 ) -> None:
-    asked, prepared = wish(body, wire=wire, **model)
+    asked, prepared = demand(body, wire=wire, **model)
     assert (asked.wanted_output, asked.least_output, asked.longest_output, asked.turn) == expected
     assert asked.body_bytes == len(prepared.body)
     assert (asked.lane.name, asked.model) == ("lane", "m")
 
 
 async def test_a_request_goes_upstream_with_no_more_output_than_is_reserved() -> None:
-    asked, prepared = wish({"max_tokens": 5000})
+    asked, prepared = demand({"max_tokens": 5000})
     reservation = await purse_of().reserve(asked)
     sent = bounded(prepared, reservation, target=target(), wire=CHAT)
     assert sent.output_tokens == reservation.output_tokens < 1000
@@ -66,6 +66,6 @@ async def test_a_request_goes_upstream_with_no_more_output_than_is_reserved() ->
 
 
 async def test_a_request_that_fits_is_left_alone() -> None:
-    asked, prepared = wish({"max_tokens": 5})
+    asked, prepared = demand({"max_tokens": 5})
     reservation = await purse_of().reserve(asked)
     assert bounded(prepared, reservation, target=target(), wire=CHAT) is prepared
