@@ -58,11 +58,13 @@ class Writer:
         """Set when the ledger is lost."""
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._asyncio = asyncio.get_running_loop()
+        self._kept: list[Work] = []
+        """What failed and is tried again."""
         self._closing = threading.Event()
         self._failing_since = 0.0
         self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
         ledgermetrics.watch_size(file.path)
-        ledgermetrics.WAITING.set_function(self._queue.qsize)
+        ledgermetrics.WAITING.set_function(lambda: self._queue.qsize() + len(self._kept))
         self._thread.start()
 
     async def ask(self, run: Run) -> object:
@@ -102,15 +104,16 @@ class Writer:
                 self._lose(_ENDED)
 
     def _loop(self) -> None:
-        kept: list[Work] = []
-        while (batch := self._take(kept)) is not None:
-            kept = self._refuse(batch, self.lost) if self.lost else self._commit(batch)
-            if self.failure is None or self.lost:
-                continue
-            if self._closing.wait(_RETRY_SECONDS):
-                log.error("ledger closed with rows that could not be written", extra={"rows": len(kept)})
+        while (batch := self._take(self._kept or self._probes())) is not None:
+            again = self._refuse(batch, self.lost) if self.lost else self._commit(batch)
+            self._kept = [work for work in again if work is not _PROBE]
+            if self.failure is not None and not self.lost and self._closing.wait(_RETRY_SECONDS):
+                log.error("ledger closed with rows that could not be written", extra={"rows": len(self._kept)})
                 return
-            kept = kept or [_PROBE]
+
+    def _probes(self) -> list[Work]:
+        """Without calls nothing would be tried, so nobody would see that the disk is well again."""
+        return [_PROBE] if self.failure is not None and not self.lost else []
 
     def _take(self, kept: list[Work]) -> list[Work] | None:
         """Everything that waits, at least one piece; None at the end."""

@@ -76,6 +76,11 @@ def count_of(reason: str) -> float:
     return ledgermetrics.ERRORS.labels(reason)._value.get()
 
 
+def waiting() -> float:
+    (family,) = ledgermetrics.WAITING.collect()
+    return family.samples[0].value
+
+
 async def call_until_refused(ledger: Ledger) -> tuple[int, LedgerError]:
     """Begin calls until one is refused; how many had been taken, and the refusal."""
     for number in range(MOST):
@@ -111,10 +116,12 @@ async def test_a_fault_that_passes(
             with pytest.raises(LedgerError):
                 await ledger.begin(call_start("late"))
         assert count_of(reason) > before
+        assert waiting() <= 1, "only the end of the first call waits"
     await eventually(lambda: ledger.failure is None)
     assert not any("written" in sentence for sentence in health.missing())
     await ledger.begin(call_start("again"))
     await ledger.flush()
+    assert waiting() == 0
     told = [record.message for record in caplog.records if record.name.startswith("laneway")]
     assert told.count("ledger cannot be written") == told.count("ledger can be written again") == 1
     with closing(sqlite3.connect(path)) as reader:
@@ -249,3 +256,18 @@ async def test_one_row_that_cannot_be_written_stops_no_other(opened: tuple[Ledge
 
 def too_large() -> CallEnd:
     return replace(call_end(usage=Usage(1, 1)), cost_micro_usd=2**63)
+
+
+async def test_an_end_that_the_disk_did_not_take_before_the_process_left_is_charged_its_reservation(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "l.sqlite"
+    ledger, _ = open_ledger(path, now_ms=NOW)
+    await ledger.begin(call_start("a", reserved=(900, 100, 3250)))
+    ledger._writer.connection.execute("PRAGMA query_only = ON")
+    ledger.settle("a", call_end())
+    await ledger.close()
+    assert [record.rows for record in caplog.records if "could not be written" in record.message] == [1]  # type: ignore[attr-defined]
+    ledger, (past,) = open_ledger(path, now_ms=NOW)
+    await ledger.close()
+    assert (past.input_tokens, past.output_tokens, past.cost_micro_usd) == (900, 100, 3250)
