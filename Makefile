@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down test lint unit integration e2e bench crds lock clean
+.PHONY: help demo demo-down test lint unit integration e2e bench fuzz crds lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,6 +33,9 @@ e2e: $(BIN)/.ready  ## tests on a real node, installed by the demo's own steps
 
 bench: $(BIN)/.ready  ## how fast it is, against targets and the Job controller (FULL=1: full sizes; ONLY="P1 P3"; RECORD=1: into docs/performance.md)
 	@hack/bench $(if $(FULL),--full) $(if $(ONLY),--only $(ONLY)) $(if $(RECORD),--record)
+
+fuzz: $(BIN)/.ready  ## the fuzz tests with many more examples than make test tries (FACTOR=50)
+	@hack/fuzz
 
 crds: $(BIN)/.ready  ## write crds/ and the chart's copy from operator/laneway/api
 	@$(BIN)/laneway crds

@@ -19,6 +19,8 @@ from laneway.gateway.wire.jsontext import JsonText, is_dense
 from laneway.rules.classify import ErrorInfo
 from laneway.rules.usage import Usage
 
+_LONGEST_WORDS = 8192
+"""Characters of an error's words that are judged; a server may put a megabyte there."""
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 BUFFER_LIMIT = 32 * 1024 * 1024
 """Bytes of a whole answer, or of one event, that are kept to read usage from. A longer one is relayed and not metered."""
@@ -260,4 +262,4 @@ def _without_surrogates(value: object) -> object:
 def _text(value: object) -> str:
     if value is None or isinstance(value, bool):
         return ""
-    return value if isinstance(value, str) else str(value)[:500]
+    return value[:_LONGEST_WORDS] if isinstance(value, str) else str(value)[:500]
