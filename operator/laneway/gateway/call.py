@@ -8,7 +8,7 @@ import math
 from aiohttp import web
 
 from laneway.api.endpoint import Server
-from laneway.api.modellane import CallRetry, Jitter
+from laneway.api.lanecalls import CallRetry, Jitter
 from laneway.gateway import metrics
 from laneway.gateway.doors import Doors, Passage
 from laneway.gateway.exchange import Exchange, Failed, Operation, Tools
