@@ -7,7 +7,7 @@ from itertools import islice
 
 from laneway.api import names
 from laneway.api.agentrun import Selection
-from laneway.api.modellane import Capacity
+from laneway.api.lanecalls import Capacity
 from laneway.api.reasons import Cause
 from laneway.controller.gatewayclient import Changes, GatewayClient
 from laneway.controller.podfacts import read_pod

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from laneway.api.endpoint import Server
 from laneway.api.gatewaystate import CallFailure
-from laneway.api.modellane import CallRetry, Jitter
+from laneway.api.lanecalls import CallRetry, Jitter
 from laneway.api.reasons import Cause
 from laneway.api.runstatus import StepStatus
 from laneway.gateway import metrics

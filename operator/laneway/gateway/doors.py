@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from laneway.api.gatewaystate import CallFailure
-from laneway.api.modellane import ModelLaneSpec, StreamSlot
+from laneway.api.lanecalls import StreamSlot
+from laneway.api.modellane import ModelLaneSpec
 from laneway.api.reasons import Cause, ResetSource
 from laneway.gateway import metrics
 from laneway.gateway.callqueue import Bound, CallQueue, Place

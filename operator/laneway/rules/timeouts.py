@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from laneway.api.endpoint import Server
-from laneway.api.modellane import EffectiveTimeouts, LaneTimeouts
+from laneway.api.lanecalls import EffectiveTimeouts, LaneTimeouts
 
 _LOADS_MODELS = frozenset({Server.VLLM, Server.OLLAMA})
 _SLOW_SECONDS = 1800

@@ -583,3 +583,27 @@ def test_the_events_of_a_wait_are_posted_once_for_an_attempt() -> None:
     assert keys == {EventReason.ATTEMPT_ENDED: "ended-1", EventReason.BACKING_OFF: "backing-off-1"}
     again = decide_run(run_view(chained(A, status=decision.status), lanes=[cooled(hosted(), 69)]), at(20))
     assert events(again) == []
+
+
+# ---- what the gateway itself refused
+
+
+@pytest.mark.row("S2.21")
+def test_a_run_whose_call_got_no_place_comes_back_soon() -> None:
+    """The gateway says so as a rate limit that is over at the moment of the refusal; the model that has not failed is not left alone."""
+    refused = call_failure(LIMITED, status=None, reset_time=at(9), reset_source=ResetSource.RETRY_AFTER)
+    status = after(failed_view(chained(A, status=at_work()), [hosted()], refused))
+    assert (status.reason, status.attempts[-1].outcome) == ("BackingOff", Outcome.MODEL_TROUBLE)
+    assert status.backoff is not None
+    assert status.backoff.count == 0
+    assert status.next_attempt_time is not None
+    assert at(9) < status.next_attempt_time <= at(9 + 32)
+
+
+def test_a_run_whose_call_was_refused_because_the_model_rests_waits_for_that_rest() -> None:
+    resting = cooled(hosted(), 900, cooldown_source=ResetSource.ESTIMATED, settled_time=at(1))
+    refused = call_failure(LIMITED, status=None)
+    status = after(failed_view(chained(A, status=at_work()), [resting], refused))
+    assert status.reason == "BackingOff"
+    assert status.backoff is not None
+    assert status.backoff.applied_reset_time == at(900)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from laneway.api.endpoint import Server
-from laneway.api.modellane import LaneTimeouts
+from laneway.api.lanecalls import LaneTimeouts
 from laneway.rules.timeouts import effective
 
 
