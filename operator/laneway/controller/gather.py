@@ -8,6 +8,7 @@ from datetime import datetime
 
 from laneway.api import names
 from laneway.api.gatewaystate import AttemptState
+from laneway.controller.access import is_direct
 from laneway.controller.activemodel import was_touched
 from laneway.controller.aftermath import has_other_step
 from laneway.controller.agentlog import AgentLog, read_end
@@ -17,7 +18,7 @@ from laneway.controller.logresult import wants_log
 from laneway.controller.place import Place
 from laneway.controller.podfacts import PodFacts, parse_time, read_pod
 from laneway.controller.presets import Preset
-from laneway.controller.views import Lane, PodRefusal, Run, RunView, Surroundings, Walk, is_direct
+from laneway.controller.views import Lane, PodRefusal, Run, RunView, Surroundings, Walk
 from laneway.controller.world import World
 from laneway.kube.client import Kube
 from laneway.kube.errors import Forbidden, NotFound
@@ -157,7 +158,7 @@ class Gatherer:
         preset = self._presets.get(run.spec.agent.preset)
         if pod is None or preset is None or run.current is None:
             return AgentLog()
-        direct = is_direct(run.current, lane)
+        direct = is_direct(run.current, lane.spec if lane else None)
         if not wants_log(pod, preset.log_parser, state, direct=direct):
             return AgentLog()
         return await read_end(self._kube, pod, preset.log_parser)

@@ -11,8 +11,9 @@ from laneway.api import names
 from laneway.api.base import API_VERSION
 from laneway.api.podoptions import PodOptions
 from laneway.api.runstatus import Attempt
+from laneway.controller.access import is_direct
 from laneway.controller.presets import Preset
-from laneway.controller.views import Lane, Run, Surroundings, is_direct
+from laneway.controller.views import Lane, Run, Surroundings
 from laneway.rules import endpoint
 
 PROMPT_FOLDER = "/laneway"
@@ -198,7 +199,7 @@ def _environment(plan: Plan) -> list[dict[str, Any]]:
         "LANEWAY_MAX_TURNS": str(run.spec.limits.turns),
         "LANEWAY_PARAMETERS": _parameters(run),
     }
-    if not is_direct(plan.attempt, plan.lane):
+    if not is_direct(plan.attempt, plan.lane.spec):
         ours |= {"LANEWAY_GATEWAY_URL": plan.surroundings.gateway_url, "LANEWAY_TOKEN": plan.surroundings.token}
     entries: dict[str, dict[str, Any]] = {}
     defaults = {"HOME": WORKSPACE, **client_variables(plan), **plan.preset.env}
@@ -217,7 +218,7 @@ def client_variables(plan: Plan) -> dict[str, str]:
     On a Direct lane they name the server, and the key is the run's own business.
     """
     model = plan.attempt.step.model
-    direct = is_direct(plan.attempt, plan.lane)
+    direct = is_direct(plan.attempt, plan.lane.spec)
     lane = plan.lane
     root = (
         endpoint.root_url(lane.spec.endpoint, lane_namespace=lane.meta.namespace)

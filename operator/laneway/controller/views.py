@@ -28,6 +28,7 @@ from laneway.api.limits import LimitName
 from laneway.api.modellane import Access, LaneModel, ModelLaneSpec, ModelLaneStatus
 from laneway.api.reasons import Cause, LaneCondition, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, Attempt, StepStatus
+from laneway.controller.access import is_direct
 from laneway.controller.place import Place
 from laneway.controller.podfacts import PodFacts
 from laneway.controller.presets import Preset
@@ -337,7 +338,7 @@ class RunView:
     def direct(self) -> bool:
         """Whether the gateway sees nothing of the latest attempt's calls."""
         attempts = self.run.status.attempts
-        return is_direct(attempts[-1] if attempts else None, self.lane)
+        return is_direct(attempts[-1] if attempts else None, self.lane.spec if self.lane else None)
 
 
 @dataclass(frozen=True)
@@ -396,12 +397,6 @@ class LaneView:
         probe, meta = self.probe, self.lane.meta
         current = probe is not None and probe.uid == meta.uid and probe.generation == meta.generation
         return probe if current else None
-
-
-def is_direct(attempt: Attempt | None, lane: Lane | None) -> bool:
-    """Whether an attempt calls the model server itself: as its grant says, whatever became of its lane since; else as the lane says."""
-    granted = attempt.access if attempt else None
-    return (granted or (lane.spec.access if lane else Access.GATEWAY)) is Access.DIRECT
 
 
 def is_on(attempt: Attempt, lane: Lane) -> bool:
