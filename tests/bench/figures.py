@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, linear_regression
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Figure:
     """One number. Mean and spread are over rounds."""
 
     row: str
-    """The benchmark: P1, P2, P3 or P5."""
+    """The benchmark: P1, P2 and so on."""
     what: str
     unit: str
     rounds: tuple[float, ...]
@@ -72,3 +72,13 @@ def percentile(values: Sequence[float], percent: float) -> float:
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, ...]:
     """Ours over theirs, round by round: what two sides have in common in a round cancels out."""
     return tuple(mine / other for mine, other in zip(ours, theirs, strict=True))
+
+
+def differences(ours: Sequence[float], base: Sequence[float]) -> tuple[float, ...]:
+    """What ours is more than the base, round by round."""
+    return tuple(mine - other for mine, other in zip(ours, base, strict=True))
+
+
+def growth(points: Sequence[tuple[float, float]]) -> float:
+    """The slope of the straight line that fits the points best. Raises ValueError without two different places."""
+    return linear_regression([place for place, _ in points], [value for _, value in points]).slope
