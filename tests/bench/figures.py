@@ -17,6 +17,8 @@ class Target:
     """The mean must reach the limit; else it must not pass it."""
     counted: bool = False
     """It is about something that is counted, which a busy machine does not change."""
+    compared: bool = False
+    """It sets sides against each other that took turns: a busy machine flatters as easily as it spoils, so that even a met one says nothing there."""
 
     def met(self, value: float) -> bool:
         """Whether a mean is good enough."""
@@ -28,14 +30,14 @@ class Target:
         return f"{'>=' if self.at_least else '<='} {self.limit:g}"
 
 
-def at_least(limit: float) -> Target:
+def at_least(limit: float, *, compared: bool = False) -> Target:
     """A target that the mean must reach."""
-    return Target(limit, at_least=True)
+    return Target(limit, at_least=True, compared=compared)
 
 
-def at_most(limit: float, *, counted: bool = False) -> Target:
+def at_most(limit: float, *, counted: bool = False, compared: bool = False) -> Target:
     """A target that the mean must not pass."""
-    return Target(limit, counted=counted)
+    return Target(limit, counted=counted, compared=compared)
 
 
 @dataclass(frozen=True)

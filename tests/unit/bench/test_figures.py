@@ -97,6 +97,9 @@ def test_one_missed_target_decides_the_exit_code() -> None:
         pytest.param(
             [(5, at_most(4)), (7, at_most(6, counted=True))], 90, MISSED, id="a missed count outweighs a time"
         ),
+        pytest.param([(5, at_most(6, compared=True))], 11, UNSURE, id="a comparison says nothing on a busy machine"),
+        pytest.param([(5, at_most(6, compared=True))], 10, MET, id="a comparison counts on a quiet one"),
+        pytest.param([(5, at_most(4, compared=True))], 10, MISSED, id="a missed comparison is missed on a quiet one"),
     ],
 )
 def test_a_busy_machine_excuses_times_alone(figures: list[tuple[float, Target]], others: float, code: int) -> None:
