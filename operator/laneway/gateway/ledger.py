@@ -14,7 +14,8 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 
 from laneway.gateway import ledgersql
@@ -76,6 +77,11 @@ class CallEnd:
     """It failed after its answer had begun."""
 
 
+# Not ``astuple``: it copies deeply, which costs each call 19 us.
+_start_values = attrgetter(*(each.name for each in fields(CallStart)))
+_price_values = attrgetter(*(each.name for each in fields(Prices)))
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     run: Callable[[sqlite3.Connection], object]
@@ -99,7 +105,7 @@ class Ledger:
 
     async def begin(self, call: CallStart) -> None:
         """Commit the row of a call that is about to go upstream. Raises LedgerError."""
-        values = astuple(call)
+        values = _start_values(call)
         await self._ask(lambda connection: connection.execute(ledgersql.BEGIN, values))
 
     def settle(self, call_id: str, end: CallEnd) -> None:
@@ -223,7 +229,7 @@ def _resolve(results: list[tuple[asyncio.Future[object], object]]) -> None:
 
 def _end_values(end: CallEnd) -> tuple[object, ...]:
     usage = end.usage
-    prices: tuple[int | None, ...] = (None, None, None, None) if end.prices is None else astuple(end.prices)
+    prices: tuple[int | None, ...] = (None, None, None, None) if end.prices is None else _price_values(end.prices)
     return (
         end.ended_ms,
         end.status,
