@@ -1,4 +1,7 @@
-"""The official clients through the gateway to a real Ollama with a small real model: its words, its counts, and its refusals in each client's terms."""
+"""The official clients through the gateway to a real Ollama with a small real model: its words, its counts, and its refusals in each client's terms.
+
+Both are on loopback here: a pod with the clients in it would show no more, and no pod could be asked what its client raised.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,9 @@ import ollama
 import openai
 import pytest
 
+from e2e.commands import HACK, run
 from integration.clients import Chat, Client, Messages, OllamaChat, OllamaGenerate, Responses
-from integration.operators import ROOT, free_ports
+from integration.operators import free_ports
 from laneway.rules.token import sign
 from unit.gateway.kit import ATTEMPT, KEYS, Kit, eventually, gateway, lane_object, run_object
 
@@ -35,8 +39,7 @@ REFUSALS = {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Ollama on loopback; the demo uses the same program and model."""
-    program = str(ROOT / "hack" / "ollama-root")
-    root = Path(subprocess.run([program], capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    root = Path(run(str(HACK / "ollama-root"), seconds=1500).splitlines()[-1])
     [port] = free_ports(1)
     home = tmp_path_factory.mktemp("ollama")
     env = {"HOME": str(home), "OLLAMA_HOST": f"127.0.0.1:{port}", "OLLAMA_MODELS": str(root / "models")}
