@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from integration import toolcalls
 from laneway.gateway import app
 from laneway.gateway.wire.base import Wire
 
 PROMPT = "What is the capital of France?"
+COMMAND = "echo the tool says $((40 + 2))"
+OUTPUT = "the tool says 42"
 _SECONDS = 120
 _NOWHERE = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
 """Nothing leaves the machine."""
@@ -37,14 +40,16 @@ class Agent(ABC):
     wire: ClassVar[Wire]
     server: ClassVar[str]
     """A kind of server that speaks its API."""
+    shell: ClassVar[toolcalls.Call]
+    """How a model asks it to run ``COMMAND``."""
 
     def __init__(self, commands: Path, home: Path) -> None:
         """``home`` is a folder of its own."""
         self.commands, self.home = commands, home
 
     @abstractmethod
-    async def ask(self, url: str, token: str) -> Ended:
-        """Give it the prompt, with a gateway at ``url``."""
+    async def ask(self, url: str, token: str, *, tools: bool = False) -> Ended:
+        """Give it the prompt, with a gateway at ``url``; with tools it may run commands, in ``home``."""
 
     async def run(self, command: list[str], env: dict[str, str]) -> tuple[int, str]:
         """Its exit code and what it wrote to stdout. Raises TimeoutError."""
@@ -67,8 +72,9 @@ class Agent(ABC):
 
 class ClaudeCode(Agent):
     name, wire, server = "claude", app.MESSAGES, "Anthropic"
+    shell = toolcalls.Call("Bash", {"command": COMMAND, "description": "counts"})
 
-    async def ask(self, url: str, token: str) -> Ended:
+    async def ask(self, url: str, token: str, *, tools: bool = False) -> Ended:
         env = {
             "ANTHROPIC_BASE_URL": url,
             "ANTHROPIC_AUTH_TOKEN": token,
@@ -77,7 +83,8 @@ class ClaudeCode(Agent):
             "CLAUDE_CODE_MAX_RETRIES": "2",
             "IS_SANDBOX": "1",
         }
-        options = ["--bare", "--tools", "", "--system-prompt", "Be brief.", "--output-format", "json"]
+        allowed = ["--tools", "Bash", "--allowedTools", "Bash"] if tools else ["--tools", ""]
+        options = ["--bare", *allowed, "--system-prompt", "Be brief.", "--output-format", "json"]
         code, said = await self.run(["claude", "-p", PROMPT, *options], env)
         result = json.loads(said)
         return Ended(code, result["result"], (result["usage"]["input_tokens"], result["usage"]["output_tokens"]))
@@ -85,8 +92,9 @@ class ClaudeCode(Agent):
 
 class Codex(Agent):
     name, wire, server = "codex", app.RESPONSES, "OpenAI"
+    shell = toolcalls.Call("exec_command", {"cmd": COMMAND})
 
-    async def ask(self, url: str, token: str) -> Ended:
+    async def ask(self, url: str, token: str, *, tools: bool = False) -> Ended:
         (self.home / "config.toml").write_text(
             "\n".join(
                 (
@@ -102,7 +110,8 @@ class Codex(Agent):
                 )
             )
         )
-        options = ["--json", "--skip-git-repo-check", "-s", "read-only"]
+        sandbox = "danger-full-access" if tools else "read-only"
+        options = ["--json", "--skip-git-repo-check", "-s", sandbox]
         env = {"CODEX_HOME": str(self.home), "LANEWAY_TOKEN": token}
         code, said = await self.run(["codex", "exec", *options, PROMPT], env)
         return _codex(code, [json.loads(line) for line in said.splitlines()])

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from agents.clis import AGENTS, Agent
+from agents.clis import AGENTS, OUTPUT, Agent
+from integration import toolcalls
 from laneway.gateway.wire.base import Kind, Refusal
 from laneway.rules.token import sign
 from modelserver import ModelServer, Step
@@ -60,6 +61,23 @@ async def test_an_agent_answers_and_counts_what_the_gateway_counts(
     [call] = server.requests
     assert (call.model, call.stream, call.outcome) == ("smollm2", True, "answered")
     assert TOKEN not in json.dumps([call.headers, call.query])
+
+
+@each
+async def test_an_agent_runs_a_command_that_the_model_asks_for_and_tells_the_model_what_came(
+    commands: Path, home: Path, tmp_path: Path, kind: type[Agent]
+) -> None:
+    wish = toolcalls.step(kind.wire.api, kind.shell, stream=True)
+    async with ModelServer([wish], host="127.0.0.1") as server, gateway(tmp_path, elsewhere) as kit:
+        kit.views.lanes.put(lane_object(server.url, server=kind.server, version=2))
+        ended = await kind(commands, home).ask(kit.url, TOKEN, tools=True)
+        await eventually(lambda: kit.state.attempt_state(ATTEMPT).open_calls == 0)
+        totals = kit.state.attempt_state(ATTEMPT).totals
+    assert (ended.code, ended.words) == (0, TEXT)
+    asked, told = server.requests
+    assert OUTPUT not in json.dumps(asked.body)
+    assert OUTPUT in json.dumps(told.body)
+    assert (totals.turns, totals.input_tokens, totals.output_tokens) == (2, 2 * INPUT_TOKENS, 2 * OUTPUT_TOKENS)
 
 
 @each

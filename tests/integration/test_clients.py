@@ -92,8 +92,8 @@ async def test_a_tool_is_offered_to_the_model_and_its_call_reaches_the_client(
         said = await (here.client.stream(tools=True) if stream else here.client.ask(tools=True))
         await eventually(lambda: here.kit.state.attempt_state(ATTEMPT).open_calls == 0)
         state = here.kit.state.attempt_state(ATTEMPT)
-    assert said.tools == ((toolcalls.NAME, toolcalls.ARGUMENTS),)
-    assert toolcalls.NAME in json.dumps(here.server.requests[0].body["tools"])
+    assert said.tools == ((toolcalls.WEATHER.name, toolcalls.WEATHER.arguments),)
+    assert toolcalls.WEATHER.name in json.dumps(here.server.requests[0].body["tools"])
     assert (state.totals.input_tokens, state.totals.output_tokens, state.totals.turns) == (*toolcalls.USAGE, 1)
 
 
