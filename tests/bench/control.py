@@ -63,7 +63,7 @@ async def throughput(setting: Setting) -> Part:
         (
             Figure("P2", "runs carried", "1/s", tuple(one.rate for one in ours), at_least(60)),
             Figure("P2", "Jobs carried", "1/s", tuple(one.rate for one in theirs)),
-            Figure("P2", "runs over Jobs, same round", "x", ratio, at_least(1)),
+            Figure("P2", "runs over Jobs, same round", "x", ratio, at_least(1, compared=True)),
             Figure("P2", "CPU of the operator for a run", "ms", tuple(one.cpu_milliseconds for one in ours)),
             Figure("P2", "CPU of the Job controller for a Job", "ms", tuple(one.cpu_milliseconds for one in theirs)),
             Figure("P2", "memory of the operator, peak", "MB", tuple(one.peak_megabytes for one in ours)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, linear_regression
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,8 @@ class Target:
     """The mean must reach the limit; else it must not pass it."""
     counted: bool = False
     """It is about something that is counted, which a busy machine does not change."""
+    compared: bool = False
+    """It sets sides against each other that took turns: a busy machine flatters as easily as it spoils, so that even a met one says nothing there."""
 
     def met(self, value: float) -> bool:
         """Whether a mean is good enough."""
@@ -28,14 +30,14 @@ class Target:
         return f"{'>=' if self.at_least else '<='} {self.limit:g}"
 
 
-def at_least(limit: float) -> Target:
+def at_least(limit: float, *, compared: bool = False) -> Target:
     """A target that the mean must reach."""
-    return Target(limit, at_least=True)
+    return Target(limit, at_least=True, compared=compared)
 
 
-def at_most(limit: float, *, counted: bool = False) -> Target:
+def at_most(limit: float, *, counted: bool = False, compared: bool = False) -> Target:
     """A target that the mean must not pass."""
-    return Target(limit, counted=counted)
+    return Target(limit, counted=counted, compared=compared)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Figure:
     """One number. Mean and spread are over rounds."""
 
     row: str
-    """The benchmark: P1, P2, P3 or P5."""
+    """The benchmark: P1, P2 and so on."""
     what: str
     unit: str
     rounds: tuple[float, ...]
@@ -72,3 +74,13 @@ def percentile(values: Sequence[float], percent: float) -> float:
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, ...]:
     """Ours over theirs, round by round: what two sides have in common in a round cancels out."""
     return tuple(mine / other for mine, other in zip(ours, theirs, strict=True))
+
+
+def differences(ours: Sequence[float], base: Sequence[float]) -> tuple[float, ...]:
+    """What ours is more than the base, round by round."""
+    return tuple(mine - other for mine, other in zip(ours, base, strict=True))
+
+
+def growth(points: Sequence[tuple[float, float]]) -> float:
+    """The slope of the straight line that fits the points best. Raises ValueError without two different places."""
+    return linear_regression([place for place, _ in points], [value for _, value in points]).slope

@@ -38,12 +38,10 @@ class Ground:
 @asynccontextmanager
 async def ground(kubeconfig: str, folder: Path, name: str) -> AsyncGenerator[Ground]:
     """A fresh namespace with a player that watches it. The namespace stays: deleting it would load the next round."""
-    namespace = f"{name}-{secrets.token_hex(3)}"
+    api = await Api.open(kubeconfig)
+    namespace = await new_namespace(api, name)
     place = folder / namespace
     place.mkdir()
-    api = await Api.open(kubeconfig)
-    await api.send("POST", _NAMESPACES.path(), {"metadata": {"name": namespace}})
-    await _has_account(api, namespace)
     command = python("bench.player", kubeconfig, namespace, str(place / "pods.json"))
     player = Program(command, place / "player.log")
 
@@ -58,8 +56,11 @@ async def ground(kubeconfig: str, folder: Path, name: str) -> AsyncGenerator[Gro
         await api.close()
 
 
-async def _has_account(api: Api, namespace: str) -> None:
-    """Pods are refused before the namespace has its service account."""
+async def new_namespace(api: Api, name: str) -> str:
+    """A namespace whose name begins so, ready for pods: those are refused before it has its service account."""
+    namespace = f"{name}-{secrets.token_hex(3)}"
+    await api.send("POST", _NAMESPACES.path(), {"metadata": {"name": namespace}})
     async with asyncio.timeout(30):
         while not (await api.get(_ACCOUNTS.path(namespace)))["items"]:
             await asyncio.sleep(0.05)
+    return namespace

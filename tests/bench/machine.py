@@ -27,8 +27,17 @@ def cpu_seconds(pid: int) -> float:
 
 def peak_megabytes(pid: int) -> float:
     """The most memory that a process ever had resident."""
+    return _memory(pid, "VmHWM:")
+
+
+def megabytes(pid: int) -> float:
+    """The memory that a process has resident now."""
+    return _memory(pid, "VmRSS:")
+
+
+def _memory(pid: int, field: str) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    [kilobytes] = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    [kilobytes] = [line.split()[1] for line in lines if line.startswith(field)]
     return int(kilobytes) * 1024 / 1e6
 
 

@@ -68,3 +68,13 @@ async def read(url: str) -> str:
             return await answer.text() if answer.ok else ""
     except aiohttp.ClientError:
         return ""
+
+
+async def port_answers(address: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        _, writer = await asyncio.open_connection(address, port)
+    except OSError:
+        return False
+    writer.close()
+    return True

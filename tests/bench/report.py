@@ -12,6 +12,7 @@ from bench.figures import Figure
 MET, MISSED, UNSURE = 0, 1, 2
 BUSY_PERCENT = 10.0
 """Other programs that use more of the machine than this make times worthless."""
+_MET, _MISSED, _MISSED_BUSY, _BUSY = "met", "MISSED", "missed, machine busy", "not judged, machine busy"
 _BEGIN, _END = "<!-- results -->", "<!-- /results -->"
 
 
@@ -46,12 +47,11 @@ class Report:
 
     @property
     def code(self) -> int:
-        """The exit code: 0 if no target was missed, 1 if one was, 2 if only times were missed and the machine was busy."""
-        missed = [figure.target for figure in self.figures if figure.met is False and figure.target]
-        if not missed:
-            return MET
-        busy = self.others > BUSY_PERCENT
-        return UNSURE if busy and not any(target.counted for target in missed) else MISSED
+        """The exit code: 0 if no target was missed, 1 if one was, 2 if the machine was too busy to tell: only times were missed, or sides compared."""
+        verdicts = {_verdict(figure, busy=self.others > BUSY_PERCENT) for figure in self.figures}
+        if _MISSED in verdicts:
+            return MISSED
+        return UNSURE if verdicts & {_MISSED_BUSY, _BUSY} else MET
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ class Report:
         sizes = tuple(part.size for part in self.parts)
         if self.others <= BUSY_PERCENT:
             return sizes
-        busy = f"Other programs used up to {self.others:.0f} % of the machine: times and rates are worse than on a quiet one, and a missed one is not judged."
+        busy = f"Other programs used up to {self.others:.0f} % of the machine: times and rates are worse than on a quiet one, and a missed one is not judged; nor is what was compared."
         return (*sizes, busy)
 
     def markdown(self) -> str:
@@ -104,8 +104,6 @@ class Report:
 
 def _cells(figure: Figure, *, busy: bool) -> tuple[str, ...]:
     target = figure.target.words if figure.target else ""
-    unsure = busy and figure.target and not figure.target.counted
-    verdict = {None: "", True: "met", False: "missed, machine busy" if unsure else "MISSED"}[figure.met]
     spread = f"{_number(min(figure.rounds))} to {_number(max(figure.rounds))}"
     return (
         figure.row,
@@ -115,8 +113,18 @@ def _cells(figure: Figure, *, busy: bool) -> tuple[str, ...]:
         spread,
         str(len(figure.rounds)),
         target,
-        verdict,
+        _verdict(figure, busy=busy),
     )
+
+
+def _verdict(figure: Figure, *, busy: bool) -> str:
+    if figure.target is None:
+        return ""
+    if busy and figure.target.compared:
+        return _BUSY
+    if figure.met:
+        return _MET
+    return _MISSED_BUSY if busy and not figure.target.counted else _MISSED
 
 
 def _fields(figure: Figure) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import os
 import secrets
 import shlex
@@ -21,11 +22,21 @@ from laneway.kube.errors import NotFound
 from laneway.kube.resources import JsonObject, Resource
 
 ROOT = Path(__file__).parents[2]
+CLIENTS = ("openai", "anthropic", "ollama", "google-genai")
+"""The official clients of model APIs that tests here use."""
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 
 Kubectl = Callable[..., str]
 Until = Callable[..., Awaitable[Any]]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Says before the first test which versions of the official clients it meets."""
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and any("test_clients" in item.nodeid for item in session.items):
+        found = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in CLIENTS)
+        terminal.write_line(f"official clients: {found}")
 
 
 @dataclass(frozen=True)

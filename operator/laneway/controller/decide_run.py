@@ -236,7 +236,7 @@ def _start_failure(view: RunView, obstacle: Obstacle | None) -> endings.Verdict:
 def _closed_in_vain(view: RunView, now: datetime) -> RunDecision | None:
     """The attempt was closed for a limit that was raised before its end was written: its token is dead, so it is begun again."""
     state = view.gateway.state
-    if view.pod is None or state is None or not state.closed or (view.lane is not None and view.lane.direct):
+    if view.pod is None or state is None or not state.closed or view.direct:
         return None
     return _stop_first(view, now) or limitends.begin_again(view, now)
 

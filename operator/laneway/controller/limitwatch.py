@@ -121,14 +121,14 @@ def unwatched(view: RunView) -> str:
     """What is said of a running attempt whose limits nobody can hold while it runs; empty if there is none."""
     given = view.run.spec.limits
     sized = given.cost_usd is not None or given.tokens is not None or given.turns < TURNS_CAP
-    if view.lane is None or not view.lane.direct or not sized:
+    if not view.direct or not sized:
         return ""
     name = "/".join(view.lane.meta.key)
     return f"; lane {name} is Direct: limits of money, tokens and turns are judged only after each attempt"
 
 
 def _state(view: RunView) -> AttemptState | None:
-    return None if view.lane is not None and view.lane.direct else view.gateway.state
+    return None if view.direct else view.gateway.state
 
 
 def _refused(view: RunView) -> LimitName | None:

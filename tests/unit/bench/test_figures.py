@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.figures import Figure, Target, at_least, at_most, percentile, ratios
+from bench.figures import Figure, Target, at_least, at_most, differences, growth, percentile, ratios
 from bench.report import MET, MISSED, UNSURE, Part, Report
 
 
@@ -36,6 +36,29 @@ def test_ratios_are_of_the_same_round() -> None:
     assert ratios([10, 30], [20, 30]) == (0.5, 1.0)
     with pytest.raises(ValueError, match="shorter"):
         ratios([1, 2], [1])
+
+
+def test_what_is_added_is_of_the_same_round_and_may_be_less_than_nothing() -> None:
+    assert differences([10, 30], [20, 25]) == (-10, 5)
+    with pytest.raises(ValueError, match="shorter"):
+        differences([1, 2], [1])
+
+
+@pytest.mark.parametrize(
+    ("points", "slope"),
+    [
+        pytest.param([(0, 60), (100, 60), (200, 60)], 0, id="what stays does not grow"),
+        pytest.param([(0, 60), (100, 70), (200, 80)], 0.1, id="what grows evenly"),
+        pytest.param([(0, 60), (100, 64), (200, 60), (300, 64)], 0.008, id="ups and downs hardly count"),
+    ],
+)
+def test_growth_is_the_slope_through_all_points(points: list[tuple[float, float]], slope: float) -> None:
+    assert growth(points) == pytest.approx(slope)
+
+
+def test_there_is_no_growth_at_one_place() -> None:
+    with pytest.raises(ValueError, match="two"):
+        growth([(1, 2)])
 
 
 @pytest.mark.parametrize(
@@ -74,6 +97,9 @@ def test_one_missed_target_decides_the_exit_code() -> None:
         pytest.param(
             [(5, at_most(4)), (7, at_most(6, counted=True))], 90, MISSED, id="a missed count outweighs a time"
         ),
+        pytest.param([(5, at_most(6, compared=True))], 11, UNSURE, id="a comparison says nothing on a busy machine"),
+        pytest.param([(5, at_most(6, compared=True))], 10, MET, id="a comparison counts on a quiet one"),
+        pytest.param([(5, at_most(4, compared=True))], 10, MISSED, id="a missed comparison is missed on a quiet one"),
     ],
 )
 def test_a_busy_machine_excuses_times_alone(figures: list[tuple[float, Target]], others: float, code: int) -> None:
