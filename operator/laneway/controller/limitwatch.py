@@ -123,8 +123,7 @@ def unwatched(view: RunView) -> str:
     sized = given.cost_usd is not None or given.tokens is not None or given.turns < TURNS_CAP
     if not view.direct or not sized:
         return ""
-    name = "/".join(view.lane.meta.key)
-    return f"; lane {name} is Direct: limits of money, tokens and turns are judged only after each attempt"
+    return "; its lane is Direct: limits of money, tokens and turns are judged only after each attempt"
 
 
 def _state(view: RunView) -> AttemptState | None:
