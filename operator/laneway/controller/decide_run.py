@@ -285,10 +285,10 @@ def _active(view: RunView, now: datetime, phase: Phase, reason: str, message: st
     """The status of a run that holds a slot, with its pod recorded."""
     run, attempt, pod = view.run, view.run.current, view.pod
     next_status = run.status.model_copy(update={"queue": None})
-    if not run.status.chain and view.chain.links:
-        # Its lane was quicker than its own first look; the gateway needs the chain while the agent runs.
-        next_status = next_status.model_copy(update=moves.chain_said(view.chain.links))
     if attempt and pod:
+        if not run.status.chain and view.chain.links:
+            # Its lane was quicker than its own first look; the gateway needs the chain while the agent runs.
+            next_status = next_status.model_copy(update=moves.chain_said(view.chain.links))
         seen = attempt.model_copy(
             update={"pod": pod.name, "pod_uid": pod.uid, "start_time": attempt.start_time or pod.started}
         )
