@@ -60,7 +60,7 @@ async def probing(kit: Kit, lane: JsonObject) -> AsyncIterator[Prober]:
         clock=utc_now,
         uniform=lambda low, high: low,
     )
-    kit.views.on_lane = prober.take
+    kit.views.on_lane.append(prober.take)
     kit.views.lanes.put(lane)
     try:
         yield prober
