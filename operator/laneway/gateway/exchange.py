@@ -14,7 +14,7 @@ from laneway.api.gatewaystate import CallFailure
 from laneway.api.reasons import Cause
 from laneway.gateway import headers, metrics
 from laneway.gateway.bodies import let_go
-from laneway.gateway.clientside import deliver, give
+from laneway.gateway.clientside import ANSWER_SECONDS, deliver, give
 from laneway.gateway.credentials import CredentialMissing, Credentials, lane_headers
 from laneway.gateway.evidence import LaneModel
 from laneway.gateway.ledger import CallEnd, CallStart, Ledger, LedgerError
@@ -220,21 +220,24 @@ class Exchange:
         self._prepared = replace(self._prepared, body=b"")
         await response.prepare(self._request)
         idle = self._target.lane.spec.timeouts.stream_idle_seconds
+        patience = (
+            idle if streamed else min(idle, ANSWER_SECONDS)
+        )  # less than a whole answer may take: no blame for the model
         while data:
             self._tools.state.saw_activity(self._caller.attempt)
             if kept := reader.feed(data):
-                await give(self._request, response, kept, seconds=idle)
+                await give(self._request, response, kept, seconds=patience)
             async with time_limit(idle, "the next part of the stream"):
                 data = await incoming.read_some()
         self._complete = not streamed
         if rest := reader.close():
-            await give(self._request, response, rest, seconds=idle)
+            await give(self._request, response, rest, seconds=patience)
         reading = reader.reading
         if not (self._complete or reading.ended or reading.error) and self._operation.generates:
             raise BrokenOff("the stream ended before its last event")
         self._complete = True
         self._settle()
-        await deliver(self._request, response, seconds=idle)
+        await deliver(self._request, response, seconds=patience)
         return response
 
     def _fail(self, verdict: Verdict, message: str) -> None:
