@@ -18,9 +18,12 @@ import pytest
 import manifests
 from laneway.api.gatewaystate import AttemptState, GatewayState
 from laneway.api.names import ATTEMPT_LABEL, RUN_LABEL, RUN_UID_LABEL
+from laneway.gateway.cluster import Cluster
+from laneway.gateway.views import Views
 from laneway.kube.client import Kube
-from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, SECRETS, JsonObject
+from laneway.kube.resources import AGENT_RUNS, ENDPOINT_SLICES, MODEL_LANES, PODS, SECRETS, JsonObject
 from laneway.rules.token import AttemptId, TokenKeys, new_secret_data, operator_secret, sign
+from laneway.settings import gateway_settings
 
 KEY = b"k" * 32
 KEYS = TokenKeys(current="k1", keys={"k1": KEY})
@@ -273,3 +276,17 @@ async def test_sigterm_lets_an_open_call_end_and_then_leaves(
         await make_pod(kube, namespace, attempt)
         assert await held == 200
         assert await asyncio.wait_for(gateway.process.wait(), 10) == 0
+
+
+async def test_the_api_servers_own_addresses_are_read_once_they_are_published(kube: Kube, namespace: str) -> None:
+    """The control plane of the tests publishes none, since it listens on loopback; so the test does it."""
+    env = {"LANEWAY_POD_NAMESPACE": namespace, "LANEWAY_LEDGER_PATH": "/none"}
+    cluster = Cluster(kube, Views(), gateway_settings(env))
+    assert await cluster.read_api_addresses() is None
+    endpoints = [{"addresses": ["192.0.2.7"]}, {"addresses": ["192.0.2.8"]}]
+    published = {"metadata": {"name": "kubernetes"}, "addressType": "IPv4", "endpoints": endpoints}
+    await kube.create(ENDPOINT_SLICES, "default", published)
+    try:
+        assert await cluster.read_api_addresses() == ["192.0.2.7", "192.0.2.8"]
+    finally:
+        await kube.delete(ENDPOINT_SLICES, "default", "kubernetes")

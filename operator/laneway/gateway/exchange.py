@@ -18,6 +18,7 @@ from laneway.api.gatewaystate import CallFailure
 from laneway.api.reasons import Cause
 from laneway.gateway import headers, metrics
 from laneway.gateway.books import Reservation
+from laneway.gateway.clientside import ANSWER_SECONDS
 from laneway.gateway.credentials import CredentialMissing, Credentials, lane_headers
 from laneway.gateway.evidence import LaneModel
 from laneway.gateway.failure import call_failure
@@ -270,23 +271,25 @@ class Exchange:
         passed = headers.to_client(incoming.headers, same_length=same_length, key=self._key)
         self._prepared = replace(self._prepared, body=b"")
         idle = self._limits.stream_idle_seconds
+        # Less than a whole answer may take, so that a slow client is not blamed on the model.
+        patience = idle if streamed else min(idle or ANSWER_SECONDS, ANSWER_SECONDS)
         await self._reply.begin(incoming.status, passed)
         while data:
             self._tools.state.saw_activity(self._caller.attempt)
             if kept := reader.feed(data):
-                await self._reply.write(kept, seconds=idle)
+                await self._reply.write(kept, seconds=patience)
             async with time_limit(idle, "the next part of the stream"):
                 data = await incoming.read_some()
         self._complete = not streamed
         if rest := reader.close():
-            await self._reply.write(rest, seconds=idle)
+            await self._reply.write(rest, seconds=patience)
         reading = reader.reading
         if not (self._complete or reading.ended or reading.error) and self._operation.generates:
             raise BrokenOff("the stream ended before its last event")
         self._complete = True
         self._settle()
         self._watcher.answered()
-        return await self._reply.finish(seconds=idle)
+        return await self._reply.finish(seconds=patience)
 
     def _fail(self, verdict: Verdict, message: str) -> CallFailure:
         """The try has failed, now."""
