@@ -14,7 +14,7 @@ from laneway.controller.aftermath import has_other_step
 from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.podfacts import PodFacts, parse_time, read_pod
 from laneway.controller.presets import LogParser, Preset
-from laneway.controller.views import Lane, Place, PodRefusal, Run, RunView, Surroundings
+from laneway.controller.views import Held, Lane, Place, PodRefusal, Run, RunView, Surroundings
 from laneway.controller.world import World
 from laneway.kube.client import Kube
 from laneway.kube.errors import Forbidden, Invalid, NotFound, Unavailable
@@ -52,6 +52,8 @@ class Gatherer:
         self._gateway_url = gateway_url
         self.places: dict[Key, dict[str, Place]] = {}
         """Places in the queues, by lane and run uid, as the last pass over each lane worked them out."""
+        self.untouched: dict[Key, Held] = {}
+        """Slots by run that this process granted and has not looked at since: nobody can have made their pods."""
 
     async def run_view(self, run: Run, refusal: PodRefusal | None) -> RunView:
         """Everything known of a run now."""
@@ -118,10 +120,13 @@ class Gatherer:
         )
 
     async def _pods(self, run: Run) -> tuple[PodFacts, ...]:
-        """Its pods. Before a pod counts as lost, or a grant as untouched, the API server itself is asked."""
+        """Its pods. Before a pod counts as lost, or a grant of another process as untouched, the API server itself is asked."""
         pods = self._world.pods_of_run(run.meta.uid)
         attempt = run.current
-        if attempt is None or any(pod.attempt == attempt.id for pod in pods):
+        if attempt is None:
+            return pods
+        untouched = self.untouched.pop(Key(*run.meta.key), None) == Held(run.meta.uid, attempt.id)
+        if untouched or any(pod.attempt == attempt.id for pod in pods):
             return pods
         name = names.pod_name(run=run.meta.name, uid=run.meta.uid, attempt=attempt.id)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ from laneway.controller.queue import Queue
 from laneway.controller.served import Served
 from laneway.controller.unsettled import Unsettled, Write
 from laneway.controller.views import Held, Lane, LaneView, Place, PodRefusal, Run
+from laneway.controller.waiting import place_told_next
 from laneway.controller.world import World
 from laneway.kube.client import Kube
 from laneway.kube.errors import Conflict, KubeError, NotFound, Unavailable
@@ -79,11 +81,16 @@ class Reconciler:
         else:
             await self._reconcile_lane(work.key)
 
+    async def all_told(self) -> None:
+        """Wait for the Events that are posted behind the passes."""
+        await self._applier.all_told()
+
     # ---- runs
 
     async def _reconcile_run(self, key: Key, refusal: PodRefusal | None = None) -> None:
         run = self._world.run(key)
         if run is None:
+            self._gatherer.untouched.pop(key, None)
             return
         view = await self._gatherer.run_view(run, refusal)
         decision = decide_run(view, self._clock.now())
@@ -150,13 +157,13 @@ class Reconciler:
         decision = decide_lane(self._lane_view(key, lane), self._clock.now())
         for run in decision.take_back:
             await self._take_back(run)
-        landed = [await self._grant(key, grant) for grant in decision.grants]
+        landed = await asyncio.gather(*(self._grant(key, grant) for grant in decision.grants))
+        self._publish_places(key, decision)
         if not all(landed):
             # The status would say that their callers were served, and so take their turn from them.
             self._queue.add_at(WorkKey("lane", key), self._clock.now() + GRANT_RETRY)
             return
         self._visited_lanes.add(lane.meta.uid)
-        self._publish_places(key, decision)
         metrics.show_lane(lane, decision.status)
         known = self._world.raw_status(MODEL_LANES, key)
         if await self._applier.write_status(MODEL_LANES, lane.meta, decision.status, known=known):
@@ -213,8 +220,11 @@ class Reconciler:
     async def _grant(self, lane: Key, grant: Grant) -> bool:
         """Write a grant, and say whether it is known to be written. Without an answer the slot counts as held until a live read has settled it."""
         run = grant.run
+        work = WorkKey("run", Key(*run.meta.key))
+        if run.status.observed_generation is None and work in self._queue:
+            return False  # its first look says which step of its chain it waits for, and is on its way
         now = self._clock.now()
-        write = Write(Key(*run.meta.key), Held(run.meta.uid, grant.attempt.id), now)
+        write = Write(work.key, Held(run.meta.uid, grant.attempt.id), now)
         self._unsettled.add(lane, write)
         try:
             status = granted_status(grant, now)
@@ -225,11 +235,11 @@ class Reconciler:
             self._unsettled.discard(lane, write.held)
             return False
         self._unsettled.discard(lane, write.held)
-        self._queue.add(WorkKey("run", write.run))
+        self._gatherer.untouched[work.key] = write.held
+        self._queue.add(work)
         self._served_times().note(lane, run.caller, now)
         metrics.count_grant(run, now)
-        for event in granted_events(grant, now):
-            await self._applier.post(event, kind=AGENT_RUNS.kind, meta=run.meta)
+        self._applier.tell(granted_events(grant, now), kind=AGENT_RUNS.kind, meta=run.meta)
         return True
 
     async def _settle(self, lane: Key) -> None:
@@ -257,10 +267,18 @@ class Reconciler:
         await self._applier.write_status(AGENT_RUNS, run.meta, decision.status, known=known)
 
     def _publish_places(self, key: Key, decision: LaneDecision) -> None:
-        """Let runs whose place has changed say so."""
+        """Let runs whose place has changed say so, those that spoke of it lately when they may again."""
         old = self._gatherer.places.get(key, {})
         new: dict[str, Place] = dict(decision.places)
         self._gatherer.places[key] = new
+        now = self._clock.now()
         for run in self._world.runs_on_lane(key):
-            if old.get(run.meta.uid) != new.get(run.meta.uid):
-                self._queue.add(WorkKey("run", Key(*run.meta.key)))
+            before, after = old.get(run.meta.uid), new.get(run.meta.uid)
+            if before == after:
+                continue
+            work = WorkKey("run", Key(*run.meta.key))
+            later = place_told_next(run, now) if before and after else None
+            if later:
+                self._queue.add_at(work, later)
+            else:
+                self._queue.add(work)

@@ -232,9 +232,8 @@ def queued(view: RunView, seen: Survey) -> RunDecision:
     queue = run.status.queue
     words = place.words if place else "its turn is being worked out"
     message = _with_cuts(seen, f"lane {namespace}/{name}: {words}")
-    said = _said_in_line(run)
-    told = queue is not None and said == message
-    later = _told_next(run, seen.now) if said is not None else None
+    told = queue is not None and _said_in_line(run) == message
+    later = place_told_next(run, seen.now)
     if place is not None and not told and later:
         return RunDecision(run.status, due=_first(later, _queue_due(run.status, run)))
     if place is not None and not told:
@@ -250,6 +249,11 @@ def queued(view: RunView, seen: Survey) -> RunDecision:
         now=seen.now,
     )
     return RunDecision(next_status, due=_queue_due(changed, run))
+
+
+def place_told_next(run: Run, now: datetime) -> datetime | None:
+    """When a run that stands in line may say that its place has moved; None: now, or it says something else yet."""
+    return _told_next(run, now) if _said_in_line(run) is not None else None
 
 
 def _said_in_line(run: Run) -> str | None:

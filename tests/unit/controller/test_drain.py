@@ -18,7 +18,7 @@ from laneway.controller.reconcile import Reconciler, WorkKey
 from laneway.controller.routing import Router
 from laneway.controller.world import World, chain_of_run, dependencies_of_run, lanes_of_run
 from laneway.kube.cache import Cache, Change
-from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Key, Resource
+from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Resource
 from laneway.rules.token import TokenKeys
 from support.builders import PRESETS, at, condition, ready
 from support.clock import StillClock
@@ -138,6 +138,16 @@ async def test_a_queue_of_two_hundred_is_emptied_with_a_bounded_number_of_writes
     assert office.writes("modellanes") <= 200 * 4
 
 
+async def test_a_run_that_joins_a_queue_is_told_its_place_in_its_first_status() -> None:
+    office = Office(slots=1)
+    office.add_run("run-0", 0)
+    await office.settle()
+    office.add_run("run-1", 1)
+    await office.settle()
+    assert office.said("run-1")["queue"]["position"] == 1
+    assert [verb for verb, name in office.kube.writes if name == "run-1"] == ["apply agentruns"]
+
+
 async def test_twice_the_queue_costs_twice_the_writes() -> None:
     counts = []
     for size in (100, 200):
@@ -234,9 +244,9 @@ async def test_a_pod_that_outlives_its_run_counts_for_the_caller_of_that_run() -
     office.add(PODS, raw_pod("over"))
     office.add_run("u1", 1, caller="u")
     office.add_run("v1", 2, caller="v")
-    await office.reconciler.reconcile(WorkKey("lane", Key("team-a", "local")))
+    await office.settle()
     assert office.said("v1")["attempt"] == 1
-    assert "status" not in office.kube.objects[AGENT_RUNS, "team-a", "u1"]
+    assert "attempt" not in office.said("u1")
 
 
 @pytest.mark.row("S2.10")
