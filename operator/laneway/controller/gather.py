@@ -14,7 +14,7 @@ from laneway.controller.aftermath import has_other_step
 from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.podfacts import PodFacts, parse_time, read_pod
 from laneway.controller.presets import LogParser, Preset
-from laneway.controller.views import Held, Lane, Place, PodRefusal, Run, RunView, Surroundings
+from laneway.controller.views import Held, Lane, PodRefusal, Run, RunView, Standing, Surroundings
 from laneway.controller.world import World
 from laneway.kube.client import Kube
 from laneway.kube.errors import Forbidden, Invalid, NotFound, Unavailable
@@ -50,7 +50,7 @@ class Gatherer:
         self._keys = keys
         self._agent_image = agent_image
         self._gateway_url = gateway_url
-        self.places: dict[Key, dict[str, Place]] = {}
+        self.places: dict[Key, dict[str, Standing]] = {}
         """Places in the queues, by lane and run uid, as the last pass over each lane worked them out."""
         self.untouched: dict[Key, Held] = {}
         """Slots by run that this process granted and has not looked at since: nobody can have made their pods."""
@@ -61,6 +61,7 @@ class Gatherer:
         chain, lanes = (Chain(), {}) if run.finished else self._world.chain(run)
         pods = await self._pods(run)
         current = next((pod for pod in pods if pod.attempt == run.status.attempt), None)
+        standing = self.places.get(Key(*run.lane_key), {}).get(run.meta.uid)
         return RunView(
             run=run,
             surroundings=self._surroundings(run),
@@ -68,7 +69,8 @@ class Gatherer:
             chain=chain,
             lanes=lanes,
             peers={key: self._world.peers(one) for key, one in lanes.items()},
-            place=self.places.get(Key(*run.lane_key), {}).get(run.meta.uid),
+            place=standing.place if standing else None,
+            place_since=standing.since if standing else None,
             pods=pods,
             gateway=self._gateway.attempt_view(run.meta.uid, run.status.attempt),
             envelope=await self._envelope(run, lane, self._presets.get(run.spec.agent.preset), current),

@@ -18,12 +18,13 @@ from laneway.controller.decide_run import decide_run
 from laneway.controller.effects import CreatePod, Effect
 from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.gather import Gatherer
+from laneway.controller.lanestatus import line_is_shorter
 from laneway.controller.outcomes import Outcomes
 from laneway.controller.presets import Preset
 from laneway.controller.queue import Queue
 from laneway.controller.served import Served
 from laneway.controller.unsettled import Unsettled, Write
-from laneway.controller.views import Held, Lane, LaneView, Place, PodRefusal, Run
+from laneway.controller.views import Held, Lane, LaneView, Place, PodRefusal, Run, Standing
 from laneway.controller.waiting import place_told_next
 from laneway.controller.world import World
 from laneway.kube.client import Kube
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 GATEWAY_RETRY = timedelta(seconds=2)
 GRANT_RETRY = timedelta(milliseconds=50)
 """After a grant was refused because its run had changed: the change is on its way to the cache."""
+LINE_TOLD_EVERY = timedelta(seconds=1)
+"""How often a lane says that its line got shorter, when nothing else of it changed."""
 SOONEST = timedelta(seconds=1)
 """A moment that has passed already must not turn into a busy loop."""
 
@@ -71,6 +74,7 @@ class Reconciler:
         self._clock = clock
         self._unsettled = Unsettled()
         self._visited_lanes: set[str] = set()
+        self._line_told: dict[Key, datetime] = {}
         self._served: Served | None = None
         self._known_outcomes: Outcomes | None = None
 
@@ -150,11 +154,13 @@ class Reconciler:
     async def _reconcile_lane(self, key: Key) -> None:
         lane = self._world.lane(key)
         if lane is None:
+            self._line_told.pop(key, None)
             if self._gatherer.places.pop(key, None) is not None:
                 metrics.forget_lane(*key)
             return
         await self._settle(key)
-        decision = decide_lane(self._lane_view(key, lane), self._clock.now())
+        now = self._clock.now()
+        decision = decide_lane(self._lane_view(key, lane), now)
         for run in decision.take_back:
             await self._take_back(run)
         landed = await asyncio.gather(*(self._grant(key, grant) for grant in decision.grants))
@@ -165,14 +171,22 @@ class Reconciler:
             return
         self._visited_lanes.add(lane.meta.uid)
         metrics.show_lane(lane, decision.status)
-        known = self._world.raw_status(MODEL_LANES, key)
-        if await self._applier.write_status(MODEL_LANES, lane.meta, decision.status, known=known):
-            metrics.count_throttled(lane, decision.counted)
+        told_next = self._line_told.get(key, now - LINE_TOLD_EVERY) + LINE_TOLD_EVERY
+        if line_is_shorter(lane.status, decision.status) and now < told_next:
+            self._queue.add_at(WorkKey("lane", key), told_next)
+        else:
+            await self._write_lane(key, lane, decision)
         if decision.status.account != lane.status.account:
             for peer in self._world.peers(lane):
                 self._queue.add(WorkKey("lane", Key(*peer.meta.key)))
         await self._applier.finish(decision.effects, kind=MODEL_LANES.kind, meta=lane.meta)
         self._look_again(WorkKey("lane", key), decision.due, Applied())
+
+    async def _write_lane(self, key: Key, lane: Lane, decision: LaneDecision) -> None:
+        known = self._world.raw_status(MODEL_LANES, key)
+        if await self._applier.write_status(MODEL_LANES, lane.meta, decision.status, known=known):
+            self._line_told[key] = self._clock.now()
+            metrics.count_throttled(lane, decision.counted)
 
     def _lane_view(self, key: Key, lane: Lane) -> LaneView:
         runs, pods, writes = self._world.runs_on_lane(key), self._world.pods_on_lane(key), self._unsettled.on_lane(key)
@@ -267,18 +281,22 @@ class Reconciler:
         await self._applier.write_status(AGENT_RUNS, run.meta, decision.status, known=known)
 
     def _publish_places(self, key: Key, decision: LaneDecision) -> None:
-        """Let runs whose place has changed say so, those that spoke of it lately when they may again."""
-        old = self._gatherer.places.get(key, {})
-        new: dict[str, Place] = dict(decision.places)
-        self._gatherer.places[key] = new
+        """Let runs whose place has changed say so, those that spoke of it before when they may again."""
         now = self._clock.now()
+        old = self._gatherer.places.get(key, {})
+        new = {uid: _standing(old.get(uid), place, now) for uid, place in decision.places.items()}
+        self._gatherer.places[key] = new
         for run in self._world.runs_on_lane(key):
             before, after = old.get(run.meta.uid), new.get(run.meta.uid)
             if before == after:
                 continue
             work = WorkKey("run", Key(*run.meta.key))
-            later = place_told_next(run, now) if before and after else None
+            later = place_told_next(run, after.since, now) if before and after else None
             if later:
                 self._queue.add_at(work, later)
             else:
                 self._queue.add(work)
+
+
+def _standing(known: Standing | None, place: Place, now: datetime) -> Standing:
+    return known if known and known.place == place else Standing(place, now)
