@@ -18,9 +18,9 @@ from laneway.rules.backoff import Policy, jitter, next_attempt
 from laneway.rules.cooldown import ceil_second
 
 PLACE_STANDS = timedelta(seconds=5)
-"""A place is for people; written at every move it would cost ten statuses for each slot that is granted. So one that does not last is not told,"""
+"""A place is for people. Written at every move it would cost ten statuses for each slot that is granted; so it is told when it lasts."""
 PLACE_TOLD_EVERY = timedelta(minutes=1)
-"""but for once in this time."""
+"""A place that never lasts is told this often."""
 
 _PHASES = {
     Waiting.SUSPENDED: Phase.SUSPENDED,
