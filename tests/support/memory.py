@@ -19,6 +19,8 @@ class MemoryKube:
         self.objects: dict[Where, JsonObject] = {}
         self.writes: list[tuple[str, str]] = []
         """Verb with resource, and name, of every write that was tried."""
+        self.reads: list[tuple[str, str]] = []
+        """Resource and name of every object that was asked for."""
         self.slow: Resource | None = None
         """Requests about it wait for ``gate``."""
         self.gate = asyncio.Event()
@@ -39,6 +41,7 @@ class MemoryKube:
         return self.add(resource, {**obj, "metadata": meta})
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> JsonObject:
+        self.reads.append((resource.plural, name))
         await self._wait(resource)
         if (resource, namespace, name) not in self.objects:
             raise NotFound(f"{resource.plural} {name} not found", status=404)

@@ -13,17 +13,46 @@ from laneway.api.podoptions import OWN_ENV, EnvVar, KeyRef, PodOptions, Resource
 from laneway.api.runstatus import AgentRunStatus
 from laneway.api.steps import STEPS_LIMIT, ActiveModel, Step
 
+FROZEN = (
+    "prompt",
+    "promptFrom",
+    "title",
+    "agent",
+    "caller",
+    "dependsOn",
+    "notBeforeTime",
+    "retry",
+    "result",
+    "selection",
+    "onTransientError",
+)
+"""Fields of the spec that may change until the first attempt begins."""
+
+# The API server evaluates all rules at each write of the status too, and for every field that a rule touches it copies the schemas of
+# all fields beside it. So the frozen fields share one rule, and a new phase ends it early: only the status subresource can write one,
+# and that cannot change the spec.
 _STARTED = "has(oldSelf.status) && has(oldSelf.status.attempt) && oldSelf.status.attempt > 0"
+_NEW_PHASE = "has(oldSelf.status.phase) && has(self.status) && has(self.status.phase) && self.status.phase != oldSelf.status.phase"
+_MAY_CHANGE = f"!({_STARTED}) || ({_NEW_PHASE})"
 
 
-def _frozen(field: str) -> Rule:
-    """A field that may change until the first attempt begins; presence and value are compared."""
-    same = (
-        f"has(self.spec.{field}) == has(oldSelf.spec.{field})"
-        f" && (!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field})"
+def _frozen(fields: tuple[str, ...]) -> Rule:
+    """Presence and value of each field are compared; the sentence names the first that differs."""
+    *others, last = fields
+    same = " && ".join(f"({_same(field)})" for field in fields)
+    changed = "".join(f"!({_same(field)}) ? '{field}' : " for field in others)
+    sentence = "cannot change after the first attempt; create a new run"
+    return Rule(
+        f"{_MAY_CHANGE} || ({same})",
+        f"{', '.join(fields)} {sentence}",
+        field=".spec",
+        message_expression=f"({changed}'{last}') + ' {sentence}'",
     )
-    message = f"{field} cannot change after the first attempt; create a new run"
-    return Rule(f"!({_STARTED}) || ({same})", message, field=f".spec.{field}")
+
+
+def _same(field: str) -> str:
+    new, old = f"self.spec.{field}", f"oldSelf.spec.{field}"
+    return f"has({new}) == has({old}) && (!has({new}) || {new} == {old})"
 
 
 class ResponseFormat(StrEnum):
@@ -220,7 +249,11 @@ class AgentRunSpec(Model):
     retry: RunRetry = Field(default=RunRetry(), description="What is tried again.")
     result: ResultOptions = Field(default=ResultOptions(), description="What counts as a result.")
     suspend: bool = Field(default=False, description="Begin no new attempt; a running one goes on to its end.")
-    cancel: bool = Field(default=False, description="Stop now and keep the record. Cannot be taken back.")
+    cancel: bool = Field(
+        default=False,
+        json_schema_extra=ruled(Rule("self || !oldSelf", "cancel cannot be taken back; create a new run")),
+        description="Stop now and keep the record. Cannot be taken back.",
+    )
     pod_ttl_seconds: int = Field(
         default=3600,
         ge=0,
@@ -238,24 +271,9 @@ class AgentRun(Model):
             "name must be at most 52 characters without dots; pods and labels are named after it",
             field=".metadata.name",
         ),
-        *(
-            _frozen(field)
-            for field in (
-                "prompt",
-                "promptFrom",
-                "title",
-                "agent",
-                "caller",
-                "dependsOn",
-                "notBeforeTime",
-                "retry",
-                "result",
-                "selection",
-                "onTransientError",
-            )
-        ),
+        _frozen(FROZEN),
         Rule(
-            f"!({_STARTED}) || self.spec.models == oldSelf.spec.models || (has(self.spec.suspend) && self.spec.suspend)",
+            f"{_MAY_CHANGE} || self.spec.models == oldSelf.spec.models || (has(self.spec.suspend) && self.spec.suspend)",
             "models can change after the first attempt only while suspend is true",
             field=".spec.models",
         ),
@@ -269,11 +287,6 @@ class AgentRun(Model):
             "!has(self.spec.dependsOn) || self.spec.dependsOn.all(d, d.name != self.metadata.name)",
             "a run cannot depend on itself",
             field=".spec.dependsOn",
-        ),
-        Rule(
-            "!(has(oldSelf.spec.cancel) && oldSelf.spec.cancel) || (has(self.spec.cancel) && self.spec.cancel)",
-            "cancel cannot be taken back; create a new run",
-            field=".spec.cancel",
         ),
     )
 

@@ -40,13 +40,14 @@ class Rule:
 
     ``rule`` is the expression with ``self`` (and ``oldSelf``); ``message`` says what is allowed. ``field`` is the field that the
     answer points at, below ``self``, for example ``.spec.models``. ``optional_old_self`` makes a rule on ``oldSelf`` run on
-    create too.
+    create too. ``message_expression`` computes the sentence, where a rule guards more than one field; ``message`` is then for readers.
     """
 
     rule: str
     message: str
     field: str | None = None
     optional_old_self: bool = False
+    message_expression: str | None = None
 
     def to_wire(self) -> JsonDict:
         """The item of x-kubernetes-validations."""
@@ -55,6 +56,8 @@ class Rule:
             wire["fieldPath"] = self.field
         if self.optional_old_self:
             wire["optionalOldSelf"] = True
+        if self.message_expression:
+            wire["messageExpression"] = self.message_expression
         return wire
 
 

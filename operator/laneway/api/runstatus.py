@@ -159,7 +159,8 @@ class Queue(Model):
     )
     since: Time = Field(description="Since when only a slot is missing.")
     shown_time: Time | None = Field(
-        default=None, description="When the place was worked out; it is written anew at most every 5 s."
+        default=None,
+        description="When the place was worked out; another one is written once the run has stood there for 5 s, or after a minute.",
     )
 
 

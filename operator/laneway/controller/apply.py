@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass, replace
 
@@ -29,6 +30,7 @@ from laneway.kube.resources import AGENT_RUNS, CONFIG_MAPS, EVENTS, PODS, JsonOb
 
 log = logging.getLogger(__name__)
 
+_EVENTS_AT_ONCE = 8
 _NOT_PERMITTED = "cannot create resource"
 
 
@@ -51,6 +53,8 @@ class Applier:
         self._gateway = gateway
         self._clock = clock
         self._instance = instance
+        self._telling: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(_EVENTS_AT_ONCE)
 
     async def prepare(self, effects: tuple[Effect, ...]) -> Applied:
         """Effects that come before the status: children are made, attempts are closed."""
@@ -95,6 +99,24 @@ class Applier:
         )
         self._world.absorb(resource, answer)
         return replace(meta, resource_version=answer["metadata"]["resourceVersion"])
+
+    def tell(self, events: tuple[PostEvent, ...], *, kind: str, meta: Meta) -> None:
+        """Post Events, in order, behind the pass: the next slot does not wait for them."""
+        task = asyncio.create_task(self._tell(events, kind=kind, meta=meta))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def all_told(self) -> None:
+        """Wait until what was to be told is posted."""
+        await asyncio.gather(*self._telling)
+
+    async def _tell(self, events: tuple[PostEvent, ...], *, kind: str, meta: Meta) -> None:
+        async with self._places:
+            try:
+                for event in events:
+                    await self.post(event, kind=kind, meta=meta)
+            except KubeError as error:
+                log.warning("Events were not posted", extra={"object": meta.name, "error": error.message})
 
     async def post(self, effect: PostEvent, *, kind: str, meta: Meta) -> None:
         """Post an Event; one that was posted before is success, and no Event is worth an error."""

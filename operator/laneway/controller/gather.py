@@ -15,10 +15,9 @@ from laneway.controller.agentlog import AgentLog, read_end
 from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.livewalk import find_walk
 from laneway.controller.logresult import wants_log
-from laneway.controller.place import Place
 from laneway.controller.podfacts import PodFacts, parse_time, read_pod
 from laneway.controller.presets import Preset
-from laneway.controller.views import Lane, PodRefusal, Run, RunView, Surroundings, Walk
+from laneway.controller.views import Held, Lane, PodRefusal, Run, RunView, Standing, Surroundings, Walk
 from laneway.controller.world import World
 from laneway.kube.client import Kube
 from laneway.kube.errors import Forbidden, NotFound
@@ -50,8 +49,10 @@ class Gatherer:
         self._keys = keys
         self._agent_image = agent_image
         self._gateway_url = gateway_url
-        self.places: dict[Key, dict[str, Place]] = {}
+        self.places: dict[Key, dict[str, Standing]] = {}
         """Places in the queues, by lane and run uid, as the last pass over each lane worked them out."""
+        self.untouched: dict[Key, Held] = {}
+        """Slots by run that this process granted and has not looked at since: nobody can have made their pods."""
 
     async def run_view(self, run: Run, refusal: PodRefusal | None) -> RunView:
         """Everything known of a run now."""
@@ -61,6 +62,7 @@ class Gatherer:
         current = next((pod for pod in pods if pod.attempt == run.status.attempt), None)
         gateway = self._gateway.attempt_view(run.meta.uid, run.status.attempt)
         said = await self._log(run, lane, current, gateway.state)
+        standing = self.places.get(Key(*run.lane_key), {}).get(run.meta.uid)
         return RunView(
             run=run,
             surroundings=self._surroundings(run),
@@ -68,7 +70,8 @@ class Gatherer:
             chain=chain,
             lanes=lanes,
             peers={key: self._world.peers(one) for key, one in lanes.items()},
-            place=self.places.get(Key(*run.lane_key), {}).get(run.meta.uid),
+            place=standing.place if standing else None,
+            place_since=standing.since if standing else None,
             pods=pods,
             gateway=gateway,
             envelope=said.envelope,
@@ -137,10 +140,13 @@ class Gatherer:
         )
 
     async def _pods(self, run: Run) -> tuple[PodFacts, ...]:
-        """Its pods. Before a pod counts as lost, or a grant as untouched, the API server itself is asked."""
+        """Its pods. Before a pod counts as lost, or a grant of another process as untouched, the API server itself is asked."""
         pods = self._world.pods_of_run(run.meta.uid)
         attempt = run.current
-        if attempt is None or any(pod.attempt == attempt.id for pod in pods):
+        if attempt is None:
+            return pods
+        untouched = self.untouched.pop(Key(*run.meta.key), None) == Held(run.meta.uid, attempt.id)
+        if untouched or any(pod.attempt == attempt.id for pod in pods):
             return pods
         name = names.pod_name(run=run.meta.name, uid=run.meta.uid, attempt=attempt.id)
         try:

@@ -58,6 +58,12 @@ def lane_status(
     )
 
 
+def line_is_shorter(old: ModelLaneStatus, new: ModelLaneStatus) -> bool:
+    """Whether all that changed is that fewer runs stand in line, some still do, and whose turn it was: news for people only."""
+    fewer = 0 < (new.queued_runs or 0) < (old.queued_runs or 0)
+    return fewer and old.model_copy(update={"queued_runs": new.queued_runs, "callers": new.callers}) == new
+
+
 def gateway_given_up(view: LaneView, now: datetime) -> datetime | None:
     """When a gateway that is away makes the lane not ready, if that is still to come."""
     if view.lane.direct or view.gateway_down_since is None:

@@ -51,6 +51,10 @@ class Queue(Generic[K]):
             (self._patient if patient else self._urgent).append(key)
             self._wake.set()
 
+    def __contains__(self, key: K) -> bool:
+        """Whether a key is in work, or will be soon."""
+        return key in self._dirty or key in self._processing
+
     def add_at(self, key: K, due: datetime) -> None:
         """Have a key worked on at a moment; the earliest of its moments wins."""
         known = self._due.get(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping
@@ -19,13 +20,15 @@ from laneway.controller.decide_run import decide_run
 from laneway.controller.effects import CreatePod, Effect
 from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.gather import Gatherer
+from laneway.controller.lanestatus import line_is_shorter
 from laneway.controller.outcomes import Outcomes
 from laneway.controller.place import Place
 from laneway.controller.presets import Preset
 from laneway.controller.queue import Queue
 from laneway.controller.served import Served
 from laneway.controller.unsettled import Unsettled, Write
-from laneway.controller.views import Held, Lane, LaneView, PodRefusal, Run, Walk
+from laneway.controller.views import Held, Lane, LaneView, PodRefusal, Run, Standing, Walk
+from laneway.controller.waiting import place_told_next
 from laneway.controller.walks import Walks
 from laneway.controller.world import UnreadableObject, World
 from laneway.kube.client import Kube
@@ -37,6 +40,8 @@ log = logging.getLogger(__name__)
 GATEWAY_RETRY = timedelta(seconds=2)
 GRANT_RETRY = timedelta(milliseconds=50)
 """After a grant was refused because its run had changed: the change is on its way to the cache."""
+LINE_TOLD_EVERY = timedelta(seconds=1)
+"""How often a lane says that its line got shorter, when nothing else of it changed."""
 SOONEST = timedelta(seconds=1)
 """A moment that has passed already must not turn into a busy loop."""
 
@@ -74,6 +79,7 @@ class Reconciler:
         self._unsettled = Unsettled()
         self._walks = Walks()
         self._visited_lanes: set[str] = set()
+        self._line_told: dict[Key, datetime] = {}
         self._served: Served | None = None
         self._known_outcomes: Outcomes | None = None
 
@@ -84,12 +90,17 @@ class Reconciler:
         else:
             await self._reconcile_lane(work.key)
 
+    async def all_told(self) -> None:
+        """Wait for the Events that are posted behind the passes."""
+        await self._applier.all_told()
+
     # ---- runs
 
     async def _reconcile_run(self, key: Key, refusal: PodRefusal | None = None) -> None:
         run = self._world.run(key)
         if run is None:
             self._note_walk(key, None)
+            self._gatherer.untouched.pop(key, None)
             return
         view = await self._gatherer.run_view(run, refusal)
         decision = decide_run(view, self._clock.now())
@@ -155,30 +166,40 @@ class Reconciler:
     async def _reconcile_lane(self, key: Key) -> None:
         lane = self._world.lane(key)
         if lane is None:
+            self._line_told.pop(key, None)
             if self._gatherer.places.pop(key, None) is not None:
                 metrics.forget_lane(*key)
             return
         await self._settle(key)
-        decision = decide_lane(self._lane_view(key, lane), self._clock.now())
+        now = self._clock.now()
+        decision = decide_lane(self._lane_view(key, lane), now)
         for run in decision.take_back:
             await self._take_back(run)
-        landed = [await self._grant(key, grant) for grant in decision.grants]
+        landed = await asyncio.gather(*(self._grant(key, grant) for grant in decision.grants))
         landed += [await self._grant_walk(key, walk) for walk in decision.walks]
+        self._publish_places(key, decision)
         if not all(landed):
             # The status would say that their callers were served, and so take their turn from them.
             self._queue.add_at(WorkKey("lane", key), self._clock.now() + GRANT_RETRY)
             return
         self._visited_lanes.add(lane.meta.uid)
-        self._publish_places(key, decision)
         metrics.show_lane(lane, decision.status)
-        known = self._world.raw_status(MODEL_LANES, key)
-        if await self._applier.write_status(MODEL_LANES, lane.meta, decision.status, known=known):
-            metrics.count_throttled(lane, decision.counted)
+        told_next = self._line_told.get(key, now - LINE_TOLD_EVERY) + LINE_TOLD_EVERY
+        if line_is_shorter(lane.status, decision.status) and now < told_next:
+            self._queue.add_at(WorkKey("lane", key), told_next)
+        else:
+            await self._write_lane(key, lane, decision)
         if decision.status.account != lane.status.account:
             for peer in self._world.peers(lane):
                 self._queue.add(WorkKey("lane", Key(*peer.meta.key)))
         await self._applier.finish(decision.effects, kind=MODEL_LANES.kind, meta=lane.meta)
         self._look_again(WorkKey("lane", key), decision.due, Applied())
+
+    async def _write_lane(self, key: Key, lane: Lane, decision: LaneDecision) -> None:
+        known = self._world.raw_status(MODEL_LANES, key)
+        if await self._applier.write_status(MODEL_LANES, lane.meta, decision.status, known=known):
+            self._line_told[key] = self._clock.now()
+            metrics.count_throttled(lane, decision.counted)
 
     def _lane_view(self, key: Key, lane: Lane) -> LaneView:
         runs, pods, writes = self._world.runs_on_lane(key), self._world.pods_on_lane(key), self._unsettled.on_lane(key)
@@ -243,12 +264,15 @@ class Reconciler:
     async def _grant(self, lane: Key, grant: Grant) -> bool:
         """Write a grant, and say whether it is known to be written."""
         run, now = grant.run, self._clock.now()
+        work = WorkKey("run", Key(*run.meta.key))
+        if run.status.observed_generation is None and work in self._queue:
+            return False  # its first look says which step of its chain it waits for, and is on its way
         if not await self._hold(lane, run, grant.attempt.id, granted_status(grant, now)):
             return False
+        self._gatherer.untouched[work.key] = Held(run.meta.uid, grant.attempt.id)
         self._served_times().note(lane, run.caller, now)
         metrics.count_grant(run, now)
-        for event in granted_events(grant, now):
-            await self._applier.post(event, kind=AGENT_RUNS.kind, meta=run.meta)
+        self._applier.tell(granted_events(grant, now), kind=AGENT_RUNS.kind, meta=run.meta)
         return True
 
     async def _grant_walk(self, lane: Key, walk: Walk) -> bool:
@@ -259,7 +283,7 @@ class Reconciler:
             return False
         self._served_times().note(lane, run.caller, now)
         metrics.count_moves(run, status)
-        await self._applier.post(event, kind=AGENT_RUNS.kind, meta=run.meta)
+        self._applier.tell((event,), kind=AGENT_RUNS.kind, meta=run.meta)
         return True
 
     async def _hold(self, lane: Key, run: Run, attempt: int, status: AgentRunStatus) -> bool:
@@ -302,10 +326,22 @@ class Reconciler:
         await self._applier.write_status(AGENT_RUNS, run.meta, decision.status, known=known)
 
     def _publish_places(self, key: Key, decision: LaneDecision) -> None:
-        """Let runs whose place has changed say so."""
+        """Let runs whose place has changed say so, those that spoke of it before when they may again."""
+        now = self._clock.now()
         old = self._gatherer.places.get(key, {})
-        new: dict[str, Place] = dict(decision.places)
+        new = {uid: _standing(old.get(uid), place, now) for uid, place in decision.places.items()}
         self._gatherer.places[key] = new
         for run in self._world.runs_on_lane(key):
-            if old.get(run.meta.uid) != new.get(run.meta.uid):
-                self._queue.add(WorkKey("run", Key(*run.meta.key)))
+            before, after = old.get(run.meta.uid), new.get(run.meta.uid)
+            if before == after:
+                continue
+            work = WorkKey("run", Key(*run.meta.key))
+            later = place_told_next(run, after.since, now) if before and after else None
+            if later:
+                self._queue.add_at(work, later)
+            else:
+                self._queue.add(work)
+
+
+def _standing(known: Standing | None, place: Place, now: datetime) -> Standing:
+    return known if known and known.place == place else Standing(place, now)

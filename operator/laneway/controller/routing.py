@@ -31,6 +31,8 @@ class Router:
         """An object came, changed or went."""
         seen = [obj for obj in (change.before, change.after) if obj is not None]
         if change.resource is AGENT_RUNS:
+            if change.before is None and change.after is not None:
+                self._wake_full_lanes(change.after)
             self._queue.add(WorkKey("run", change.key))
             if change.before is None or change.after is None or _run_face(change.before) != _run_face(change.after):
                 self._wake_lanes({lane for run in seen for lane in lanes_of_run(run)})
@@ -64,6 +66,11 @@ class Router:
     def _wake_lanes(self, lanes: Iterable[Key]) -> None:
         for lane in lanes:
             self._queue.add(WorkKey("lane", lane))
+
+    def _wake_full_lanes(self, run: JsonObject) -> None:
+        """A new run that has to stand in line is given its place before it is looked at: both are said in one write."""
+        lanes = {lane: self._world.cache.get(MODEL_LANES, lane) for lane in lanes_of_run(run)}
+        self._wake_lanes(lane for lane, obj in lanes.items() if obj and _room(obj) <= 0)
 
     def _wake_dependents(self, key: Key) -> None:
         for run in self._world.cache.dependents_of_run(key):

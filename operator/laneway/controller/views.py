@@ -259,6 +259,14 @@ class Lane:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """A place, and since when its run stands there."""
+
+    place: Place
+    since: datetime
+
+
+@dataclass(frozen=True)
 class GatewayView:
     """What the gateway says of a run's current attempt."""
 
@@ -305,6 +313,8 @@ class RunView:
     peers: Mapping[Key, tuple[Lane, ...]] = field(default_factory=dict)
     """Other lanes of the account of each of these."""
     place: Place | None = None
+    place_since: datetime | None = None
+    """Since when it stands there; None: since it was told."""
     """In the queue of the lane that it waits for; None: that lane's turn to look at it has not come."""
     pods: tuple[PodFacts, ...] = ()
     gateway: GatewayView = GatewayView()

@@ -17,8 +17,10 @@ from laneway.controller.views import DependencyState, Run, RunView
 from laneway.rules.backoff import Policy, jitter, next_attempt
 from laneway.rules.cooldown import ceil_second
 
-PLACE_TOLD_EVERY = timedelta(seconds=5)
-"""A place is for people; written at every move it would cost ten statuses for each slot that is granted."""
+PLACE_STANDS = timedelta(seconds=5)
+"""A place is for people. Written at every move it would cost ten statuses for each slot that is granted; so it is told when it lasts."""
+PLACE_TOLD_EVERY = timedelta(minutes=1)
+"""A place that never lasts is told this often."""
 
 _PHASES = {
     Waiting.SUSPENDED: Phase.SUSPENDED,
@@ -229,15 +231,14 @@ def _queue_due(changed: AgentRunStatus, run: Run) -> datetime | None:
 
 
 def queued(view: RunView, seen: Survey) -> RunDecision:
-    """Only a slot is missing. A place that moves on is told every 5 s at most: at the head of a queue it moves with every slot (0013)."""
+    """Only a slot is missing. A place that moves on is told once it has stood for 5 s: at the head of a queue it moves with every slot (0013)."""
     run, place = seen.run, view.place
     namespace, name = run.lane_key
     queue = run.status.queue
     words = place.words if place else "its turn is being worked out"
     message = _with_cuts(seen, f"lane {namespace}/{name}: {words}")
-    said = _said_in_line(run)
-    told = queue is not None and said == message
-    later = _told_next(run, seen.now) if said is not None else None
+    told = queue is not None and _said_in_line(run) == message
+    later = place_told_next(run, view.place_since, seen.now)
     if place is not None and not told and later:
         return RunDecision(run.status, due=_first(later, _queue_due(run.status, run)))
     if place is not None and not told:
@@ -255,19 +256,20 @@ def queued(view: RunView, seen: Survey) -> RunDecision:
     return RunDecision(next_status, due=_queue_due(changed, run))
 
 
+def place_told_next(run: Run, since: datetime | None, now: datetime) -> datetime | None:
+    """When a run that stands where it does ``since`` then may say so; None: now, or it says something else yet."""
+    queue = run.status.queue
+    in_line = _said_in_line(run) is not None and run.status.observed_generation == run.meta.generation
+    if not in_line or queue is None or queue.shown_time is None:
+        return None
+    later = min((since or queue.shown_time) + PLACE_STANDS, queue.shown_time + PLACE_TOLD_EVERY)
+    return later if now < later else None
+
+
 def _said_in_line(run: Run) -> str | None:
     """What the run says of its place; None while it says that it waits for something else."""
     waits = (c for c in run.status.conditions if c.type == RunCondition.ADMITTED)
     return next((c.message for c in waits if c.reason == Waiting.WAITING_FOR_SLOT), None)
-
-
-def _told_next(run: Run, now: datetime) -> datetime | None:
-    """When another place may be told; None: now."""
-    queue = run.status.queue
-    if queue is None or queue.shown_time is None or run.status.observed_generation != run.meta.generation:
-        return None
-    later = queue.shown_time + PLACE_TOLD_EVERY
-    return later if now < later else None
 
 
 def _first(one: datetime, other: datetime | None) -> datetime:

@@ -215,7 +215,8 @@ class Kube:
             "status": status,
         }
         path = resource.path(namespace, name, "status")
-        query = {"fieldManager": STATUS_MANAGER, "force": "true"}
+        # To warn of unknown fields, which nobody would read, the API server would parse the body a second time.
+        query = {"fieldManager": STATUS_MANAGER, "force": "true", "fieldValidation": "Ignore"}
         return await self._write(_Call("apply", resource, path, query, body=body, content_type=_APPLY_PATCH))
 
     async def merge_patch(self, resource: Resource, namespace: str | None, name: str, body: JsonObject) -> JsonObject:

@@ -20,6 +20,7 @@ import kopf
 
 from laneway.kube.cache import Cache, Change
 from laneway.kube.connection import Connection
+from laneway.kube.kopfstorage import NoDiffBase, NoProgress
 from laneway.kube.resources import JsonObject, Resource
 from laneway.kube.resync import FOLLOWED
 
@@ -102,6 +103,8 @@ def _settings() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = (0.5, 1, 2, 4)
     settings.queueing.idle_timeout = 0.5
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.persistence.progress_storage = NoProgress()
     settings.scanning.disabled = True
     settings.process.ultimate_exiting_timeout = None
     logging.getLogger("kopf").setLevel(logging.WARNING)

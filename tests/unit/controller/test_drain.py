@@ -18,7 +18,7 @@ from laneway.controller.reconcile import Reconciler, WorkKey
 from laneway.controller.routing import Router
 from laneway.controller.world import World, chain_of_run, dependencies_of_run, lanes_of_run
 from laneway.kube.cache import Cache, Change
-from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Key, Resource
+from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Resource
 from laneway.rules.token import TokenKeys
 from support.builders import PRESETS, at, condition, ready
 from support.clock import StillClock
@@ -132,10 +132,32 @@ async def test_a_queue_of_two_hundred_is_emptied_with_a_bounded_number_of_writes
     for number in range(200):
         office.add_run(f"run-{number:03}", number, caller=f"caller-{number % 7}")
     assert len(await office.drain()) == 200
-    places = 4  # 101 to 200 ... 11 to 20, and at the head one every 5 s, while 3 slots end one run a second
-    others = 5  # first seen, first place, granted, being closed, ended
+    places = 4  # one a minute, and those behind the tenth that stand for 5 s, while 3 slots end one run a second
+    others = 4  # first place, granted, started, ended
     assert office.writes("agentruns") <= 200 * (places + others)
     assert office.writes("modellanes") <= 200 * 4
+
+
+async def test_a_lane_whose_line_gets_shorter_says_so_once_a_second_and_says_at_once_when_it_is_empty() -> None:
+    office = Office(slots=2)
+    for number in range(100):
+        office.add_run(f"run-{number:03}", number)
+    await office.settle()
+    before = office.writes("modellanes")
+    await office.drain(seconds=0.1)
+    assert office.writes("modellanes") - before <= 100 * 0.1 + 4
+    status = office.kube.objects[MODEL_LANES, "team-a", "local"]["status"]
+    assert (status["activeRuns"], status["queuedRuns"]) == (0, 0)
+
+
+async def test_a_run_that_joins_a_queue_is_told_its_place_in_its_first_status() -> None:
+    office = Office(slots=1)
+    office.add_run("run-0", 0)
+    await office.settle()
+    office.add_run("run-1", 1)
+    await office.settle()
+    assert office.said("run-1")["queue"]["position"] == 1
+    assert [verb for verb, name in office.kube.writes if name == "run-1"] == ["apply agentruns"]
 
 
 async def test_twice_the_queue_costs_twice_the_writes() -> None:
@@ -234,9 +256,9 @@ async def test_a_pod_that_outlives_its_run_counts_for_the_caller_of_that_run() -
     office.add(PODS, raw_pod("over"))
     office.add_run("u1", 1, caller="u")
     office.add_run("v1", 2, caller="v")
-    await office.reconciler.reconcile(WorkKey("lane", Key("team-a", "local")))
+    await office.settle()
     assert office.said("v1")["attempt"] == 1
-    assert "status" not in office.kube.objects[AGENT_RUNS, "team-a", "u1"]
+    assert "attempt" not in office.said("u1")
 
 
 @pytest.mark.row("S2.10")
@@ -251,7 +273,7 @@ async def test_who_leaves_the_queue_leaves_its_place() -> None:
     assert change is not None
     office.on_change(change)
     await office.settle()
-    assert office.said("run-3")["queue"]["position"] == 3, "a place is told every 5 s"
+    assert office.said("run-3")["queue"]["position"] == 3, "a place is told once it has stood for 5 s"
     office.clock.move(5)
     await office.due()
     await office.settle()

@@ -33,6 +33,7 @@ from support.objects import raw_lane, raw_pod, raw_run
 HELLO, OTHER = WorkKey("run", Key("team-a", "hello")), WorkKey("run", Key("team-a", "other"))
 LANE = WorkKey("lane", Key("team-a", "local"))
 POD = names.pod_name(run="hello", uid="hello-0123456789", attempt=1)
+LOOKED_AT = AgentRunStatus(observed_generation=1)
 NO_ANSWER = Unavailable("no answer from the API server")
 
 
@@ -104,7 +105,7 @@ def desk() -> Desk:
 def granted(desk: Desk) -> Desk:
     """``hello`` holds the slot, its pod is not made yet."""
     desk.add(AGENT_RUNS, raw_run(version=2, status=admitted()))
-    desk.add(AGENT_RUNS, raw_run("other", version=3))
+    desk.add(AGENT_RUNS, raw_run("other", version=3, status=LOOKED_AT))
     return desk
 
 
@@ -144,11 +145,11 @@ async def test_a_pod_without_an_answer_holds_its_slot_until_it_is_read_live(gran
 
 @pytest.mark.parametrize("lands", [True, False], ids=["it was written", "it was not written"])
 async def test_a_grant_without_an_answer_holds_its_slot_until_it_is_read_live(desk: Desk, *, lands: bool) -> None:
-    desk.add(AGENT_RUNS, raw_run(version=2))
+    desk.add(AGENT_RUNS, raw_run(version=2, status=LOOKED_AT))
     desk.kube.fails, desk.kube.lands = {AGENT_RUNS: NO_ANSWER}, lands
     await desk.reconciler.reconcile(LANE)
     desk.kube.fails = {}
-    desk.add(AGENT_RUNS, raw_run("other", version=3))
+    desk.add(AGENT_RUNS, raw_run("other", version=3, status=LOOKED_AT))
     await desk.reconciler.reconcile(LANE)
     assert not desk.is_admitted(OTHER)
     assert not desk.is_admitted(HELLO)
@@ -165,9 +166,9 @@ async def test_a_grant_that_was_not_written_takes_no_turn_from_its_caller(
     desk: Desk, refused: KubeError | None
 ) -> None:
     ann, bob = ({"caller": caller} for caller in ("ann", "bob"))
-    desk.add(AGENT_RUNS, raw_run(version=2, spec=ann))
-    desk.add(AGENT_RUNS, raw_run("other", version=3, spec=bob))
-    changed = desk.kube.change(AGENT_RUNS, raw_run(spec=ann))
+    desk.add(AGENT_RUNS, raw_run(version=2, spec=ann, status=LOOKED_AT))
+    desk.add(AGENT_RUNS, raw_run("other", version=3, spec=bob, status=LOOKED_AT))
+    changed = desk.kube.change(AGENT_RUNS, raw_run(spec=ann, status=LOOKED_AT))
     desk.kube.fails, desk.kube.lands = ({AGENT_RUNS: refused} if refused else {}), False
     await desk.reconciler.reconcile(LANE)
     desk.kube.fails = {}
@@ -192,6 +193,68 @@ async def test_a_pass_over_an_unchanged_run_writes_nothing(granted: Desk) -> Non
     before = len(granted.kube.writes)
     await granted.reconciler.reconcile(HELLO)
     assert len(granted.kube.writes) == before
+
+
+async def test_a_pod_is_made_right_after_its_grant_without_asking_whether_it_is_there(desk: Desk) -> None:
+    desk.add(AGENT_RUNS, raw_run(version=2))
+    await desk.reconciler.reconcile(LANE)
+    await desk.reconciler.reconcile(HELLO)
+    assert (PODS, "team-a", POD) in desk.kube.objects
+    assert desk.kube.reads == []
+
+
+async def test_a_pod_whose_making_had_no_answer_is_asked_for_before_it_is_made_again(desk: Desk) -> None:
+    desk.add(AGENT_RUNS, raw_run(version=2))
+    await desk.reconciler.reconcile(LANE)
+    desk.kube.fails = {PODS: NO_ANSWER}
+    with pytest.raises(Unavailable):
+        await desk.reconciler.reconcile(HELLO)
+    desk.kube.fails = {}
+    await desk.reconciler.reconcile(HELLO)
+    assert desk.kube.reads[0] == ("pods", POD)
+
+
+async def test_the_pod_of_a_grant_by_another_process_is_asked_for_before_it_is_made(granted: Desk) -> None:
+    await granted.reconciler.reconcile(HELLO)
+    assert granted.kube.reads == [("pods", POD)]
+    assert (PODS, "team-a", POD) in granted.kube.objects
+
+
+async def test_the_next_slot_does_not_wait_for_the_events_of_a_grant(desk: Desk) -> None:
+    desk.add(AGENT_RUNS, raw_run(version=2))
+    desk.kube.slow = EVENTS
+    await asyncio.wait_for(desk.reconciler.reconcile(LANE), 5)
+    assert desk.is_admitted(HELLO)
+    desk.kube.gate.set()
+    await desk.reconciler.all_told()
+    assert [key[0] for key in desk.kube.objects].count(EVENTS) == 1
+
+
+async def test_a_run_whose_first_look_is_on_its_way_is_granted_nothing_before_it(desk: Desk) -> None:
+    desk.add(AGENT_RUNS, raw_run(version=2))
+    desk.queue.add(HELLO)
+    await desk.reconciler.reconcile(LANE)
+    assert desk.kube.writes == []
+    assert await desk.queue.get() == HELLO
+    await desk.reconciler.reconcile(HELLO)
+    desk.queue.done(HELLO)
+    await desk.reconciler.reconcile(LANE)
+    assert desk.is_admitted(HELLO)
+
+
+async def test_free_slots_are_granted_side_by_side(desk: Desk) -> None:
+    desk.add(
+        MODEL_LANES, raw_lane(version=5, spec={"capacity": {"runs": 2}}, status=ModelLaneStatus(conditions=(ready(),)))
+    )
+    desk.add(AGENT_RUNS, raw_run(version=2))
+    desk.add(AGENT_RUNS, raw_run("other", version=3))
+    desk.kube.slow = AGENT_RUNS
+    passing = asyncio.create_task(desk.reconciler.reconcile(LANE))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert {name for _, name in desk.kube.writes} == {"hello", "other"}
+    desk.kube.gate.set()
+    await passing
 
 
 async def test_the_grants_own_status_is_not_written_again_while_the_pod_is_made(desk: Desk) -> None:

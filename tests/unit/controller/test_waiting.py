@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -367,9 +368,10 @@ def test_decisions_of_a_wait_come_to_rest() -> None:
 # ---- standing in line
 
 
-def in_line(lane_name: str, **changes: Any) -> AgentRunStatus:
+def in_line(lane_name: str, *, generation: int | None = None, **changes: Any) -> AgentRunStatus:
     """A run that stands in the line of a lane."""
     return AgentRunStatus(
+        observed_generation=generation,
         step=on(lane_name, **changes),
         queue=Queue(position=2, since=NOW),
         conditions=(condition("Admitted", "False", "WaitingForSlot"),),
@@ -378,6 +380,28 @@ def in_line(lane_name: str, **changes: Any) -> AgentRunStatus:
 
 def stand(lanes: list[Lane], *names: str, at_lane: str, place: Place | None = LINE, **spec: Any) -> AgentRunStatus:
     return look(run_view(chained(*names, status=in_line(at_lane), **spec), lanes=lanes, place=place))
+
+
+@pytest.mark.row("S2.9")
+@pytest.mark.parametrize(
+    ("stands_since", "now", "position"),
+    [
+        pytest.param(20, 24.9, 2, id="a place that may not last is not told"),
+        pytest.param(20, 25, 1, id="a place that has stood for 5 s is told"),
+        pytest.param(59, 60, 1, id="a place is told a minute after the last one however it moves"),
+        pytest.param(300, 300, 1, id="a place that moves for the first time in minutes is told at once"),
+    ],
+)
+def test_a_run_in_line_says_where_it_stands(stands_since: float, now: float, position: int) -> None:
+    run = chained(A, status=in_line(A, generation=1))
+    assert run.status.queue is not None
+    shown = run.status.queue.model_copy(update={"shown_time": NOW})
+    run = replace(run, status=run.status.model_copy(update={"queue": shown}))
+    view = replace(run_view(run, lanes=[hosted(A)], place=Place(1, 1, 1)), place_since=at(stands_since))
+    decision = decide_run(view, at(now))
+    assert decision.status.queue is not None
+    assert decision.status.queue.position == position
+    assert (decision.due is None) is (position == 1)
 
 
 FULL = {"models": [{"lane": A}, {"lane": B, "causes": ["Full"]}]}
