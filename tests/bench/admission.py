@@ -18,8 +18,9 @@ from bench.figures import Figure, at_most, percentile, ratios
 from bench.report import Part
 from laneway.controller.decide_lane import decide_lane
 from laneway.controller.decide_run import decide_run
+from laneway.controller.objects import Lane, Run
 from laneway.controller.place import Place
-from laneway.controller.views import Lane, LaneView, Run
+from laneway.controller.views import LaneView
 from support import builders
 
 ROUNDS = 5

@@ -19,8 +19,9 @@ from laneway.api.reasons import Cause, LaneReason
 from laneway.api.runstatus import StepStatus
 from laneway.gateway.evidence import LaneModel
 from laneway.gateway.ledger import CallEnd
+from laneway.gateway.objects import Run
 from laneway.gateway.state import State
-from laneway.gateway.views import Run, Views
+from laneway.gateway.views import Views
 from laneway.gateway.walk import Held, granted, step_of
 from laneway.kube.client import Kube
 from laneway.kube.errors import Gone, Unavailable

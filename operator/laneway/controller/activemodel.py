@@ -15,8 +15,9 @@ from laneway.api.runstatus import RESTORES_KEPT, AgentRunStatus, NamedStep
 from laneway.api.steps import ActiveModel
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import EventType, PatchActiveModel, PostEvent
+from laneway.controller.objects import Run
 from laneway.controller.survey import Survey, survey
-from laneway.controller.views import Run, RunView
+from laneway.controller.views import RunView
 from laneway.rules.chain import Chain, Identity
 
 _WRITTEN_OVER = "; spec.activeModel was written over"

@@ -19,9 +19,10 @@ from laneway.controller.decision import RunDecision
 from laneway.controller.effects import PostEvent
 from laneway.controller.endings import Verdict
 from laneway.controller.lanehealth import model_health
+from laneway.controller.objects import Lane, Run
 from laneway.controller.ownhealth import after_attempt
 from laneway.controller.survey import Survey, survey
-from laneway.controller.views import Lane, Run, RunView
+from laneway.controller.views import RunView
 from laneway.rules.backoff import ATTEMPT_SPACING, Policy, jitter, next_attempt
 from laneway.rules.chain import TRANSIENT_CAUSES, Shut, admits, reached
 from laneway.rules.cooldown import Outcome, ceil_second

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from laneway.agent.envelope import EnvelopeSummary
 from laneway.agent.envelope import Usage as AgentUsage
-from laneway.controller.views import Lane
+from laneway.controller.objects import Lane
 from laneway.rules.pricing import cost_micro_usd, prices_of
 from laneway.rules.usage import Usage
 

@@ -22,7 +22,8 @@ from laneway.controller.effects import (
 )
 from laneway.controller.events import build_event
 from laneway.controller.gatewayclient import GatewayAway, GatewayClient
-from laneway.controller.views import Meta, PodRefusal
+from laneway.controller.objects import Meta
+from laneway.controller.views import PodRefusal
 from laneway.controller.world import World
 from laneway.kube.client import Kube
 from laneway.kube.errors import AlreadyExists, Forbidden, Invalid, KubeError, NotFound, Unavailable

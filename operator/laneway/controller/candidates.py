@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from laneway.controller.eligibility import Blocker, Question, find_blocker
+from laneway.controller.objects import Run, Wish
 from laneway.controller.trial import Gate, wanted_model
-from laneway.controller.views import LaneView, Run, Walk, Wish
+from laneway.controller.views import LaneView, Walk
 
 
 @dataclass(frozen=True)

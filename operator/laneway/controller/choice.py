@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from laneway.api.agentrun import OnTransientError, Selection
 from laneway.api.reasons import ResetSource, RunCondition, Waiting
 from laneway.api.runstatus import BackoffStatus
+from laneway.controller.objects import Run
 from laneway.controller.survey import Survey
-from laneway.controller.views import Run
 from laneway.rules.backoff import jitter
 from laneway.rules.chain import Shut, from_top, least_busy, lists_full, reached, walk
 

@@ -15,7 +15,8 @@ from laneway.api.modellane import ManualCooldown
 from laneway.api.reasons import Cause, LaneReason
 from laneway.controller import byhand
 from laneway.controller.lanehealth import account_health, after_counted, cleared_at, model_health, said_by_hand
-from laneway.controller.views import Lane, LaneView
+from laneway.controller.objects import Lane
+from laneway.controller.views import LaneView
 from laneway.rules.backoff import Policy
 from laneway.rules.cooldown import (
     OVERLOADED,

@@ -20,9 +20,10 @@ from laneway.controller.laneevents import health_events, readiness_event
 from laneway.controller.lanespend import next_period
 from laneway.controller.lanestatus import Counts, gateway_given_up, lane_status
 from laneway.controller.lineup import callers_shown, in_fair_order, place, served_times, slots_by_caller
+from laneway.controller.objects import Run
 from laneway.controller.place import Place
 from laneway.controller.trial import Gate, gates, wanted_model
-from laneway.controller.views import Held, LaneView, Run, Walk, granted_step
+from laneway.controller.views import Held, LaneView, Walk, granted_step
 from laneway.rules.fairshare import Caller
 
 

@@ -11,8 +11,9 @@ from laneway.api.modellane import AllowedFrom
 from laneway.api.reasons import Cause, LaneCondition, LaneReason, Waiting
 from laneway.controller import wording
 from laneway.controller.lanespend import reached
+from laneway.controller.objects import Lane, Run
 from laneway.controller.presets import Preset
-from laneway.controller.views import DependencyState, DependencyView, Lane, Run
+from laneway.controller.views import DependencyState, DependencyView
 from laneway.rules import limits
 from laneway.rules.chain import Link
 from laneway.rules.endpoint import spoken

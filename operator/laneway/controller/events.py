@@ -9,7 +9,7 @@ from typing import Any
 from laneway.api.base import API_VERSION
 from laneway.api.names import REPORTING_CONTROLLER
 from laneway.controller.effects import PostEvent
-from laneway.controller.views import Meta
+from laneway.controller.objects import Meta
 
 NOTE_LIMIT = 1024
 _INSTANCE_LIMIT = 128

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from laneway.api.gatewaystate import AttemptState, GatewayState, LaneSpend, LaneState, ModelEvidence
 from laneway.controller import skew
 from laneway.controller.clock import Clock
-from laneway.controller.views import GatewayView, Key
+from laneway.controller.objects import Key
+from laneway.controller.views import GatewayView
 
 log = logging.getLogger(__name__)
 

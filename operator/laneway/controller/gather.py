@@ -15,9 +15,10 @@ from laneway.controller.agentlog import AgentLog, read_end
 from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.livewalk import find_walk
 from laneway.controller.logresult import wants_log
+from laneway.controller.objects import Lane, Run
 from laneway.controller.podfacts import PodFacts, parse_time, read_pod
 from laneway.controller.presets import Preset
-from laneway.controller.views import Held, Lane, PodRefusal, Run, RunView, Standing, Surroundings, Walk
+from laneway.controller.views import Held, PodRefusal, RunView, Standing, Surroundings, Walk
 from laneway.controller.world import World
 from laneway.kube.client import Kube
 from laneway.kube.errors import Forbidden, NotFound

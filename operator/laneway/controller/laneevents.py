@@ -12,7 +12,8 @@ from laneway.controller.byhand import is_held
 from laneway.controller.cooling import Heard, LaneHealth
 from laneway.controller.effects import EventType, PostEvent
 from laneway.controller.lanehealth import account_health, cleared_at, model_health, said_by_hand
-from laneway.controller.views import Lane, LaneView
+from laneway.controller.objects import Lane
+from laneway.controller.views import LaneView
 from laneway.rules.cooldown import OVERLOADED, Health, ceil_second
 
 

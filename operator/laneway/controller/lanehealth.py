@@ -7,7 +7,7 @@ from datetime import datetime
 from laneway.api.modellane import AccountStatus, Failures, LaneModelStatus, ManualCooldown
 from laneway.api.reasons import Cause
 from laneway.api.runstatus import Trouble
-from laneway.controller.views import Lane
+from laneway.controller.objects import Lane
 from laneway.rules import records
 from laneway.rules.backoff import Policy
 from laneway.rules.cooldown import Cooldown, Evidence, Health, Outcome, after_failure, counts

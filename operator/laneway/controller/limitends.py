@@ -12,7 +12,8 @@ from laneway.controller.decision import RunDecision
 from laneway.controller.effects import EventType, PostEvent
 from laneway.controller.endings import Verdict
 from laneway.controller.limitwatch import Hit
-from laneway.controller.views import Run, RunView
+from laneway.controller.objects import Run
+from laneway.controller.views import RunView
 from laneway.rules import limits
 
 

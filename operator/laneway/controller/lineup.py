@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from laneway.api.modellane import CALLERS_SHOWN, LaneCaller
+from laneway.controller.objects import Run
 from laneway.controller.place import Place
-from laneway.controller.views import Held, LaneView, Run, Walk
+from laneway.controller.views import Held, LaneView, Walk
 from laneway.rules.fairshare import Caller, Shares, fair_order
 from laneway.rules.positions import EXACT_UP_TO, position_range
 

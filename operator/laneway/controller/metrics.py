@@ -11,7 +11,7 @@ from laneway.api.modellane import ModelLaneStatus
 from laneway.api.reasons import LaneCondition
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.cooling import Heard
-from laneway.controller.views import Lane, Run
+from laneway.controller.objects import Lane, Run
 
 SLOTS = Gauge("laneway_lane_slots", "Slots of a lane.", ["namespace", "lane"])
 SLOTS_USED = Gauge("laneway_lane_slots_used", "Slots of a lane in use.", ["namespace", "lane"])

@@ -18,8 +18,8 @@ from laneway.api.runstatus import (
 )
 from laneway.controller import wording
 from laneway.controller.effects import Effect, EventType, PostEvent
+from laneway.controller.objects import Run
 from laneway.controller.survey import Survey
-from laneway.controller.views import Run
 from laneway.rules.chain import Link
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from laneway.api.runstatus import Attempt
 from laneway.controller.lanehealth import account_health, after_counted, evidence_of, longest_cooldown, model_health
-from laneway.controller.views import Lane, Run
+from laneway.controller.objects import Lane, Run
 from laneway.rules.cooldown import Cooldown, Health, Outcome
 
 

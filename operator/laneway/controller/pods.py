@@ -12,8 +12,9 @@ from laneway.api.base import API_VERSION
 from laneway.api.podoptions import PodOptions
 from laneway.api.runstatus import Attempt
 from laneway.controller.access import is_direct
+from laneway.controller.objects import Lane, Run
 from laneway.controller.presets import Preset
-from laneway.controller.views import Lane, Run, Surroundings
+from laneway.controller.views import Surroundings
 from laneway.rules import endpoint
 
 PROMPT_FOLDER = "/laneway"

@@ -21,13 +21,14 @@ from laneway.controller.effects import CreatePod, Effect
 from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.gather import Gatherer
 from laneway.controller.lanestatus import line_is_shorter
+from laneway.controller.objects import Lane, Run
 from laneway.controller.outcomes import Outcomes
 from laneway.controller.place import Place
 from laneway.controller.presets import Preset
 from laneway.controller.queue import Queue
 from laneway.controller.served import Served
 from laneway.controller.unsettled import Unsettled, Write
-from laneway.controller.views import Held, Lane, LaneView, PodRefusal, Run, Standing, Walk
+from laneway.controller.views import Held, LaneView, PodRefusal, Standing, Walk
 from laneway.controller.waiting import place_told_next
 from laneway.controller.walks import Walks
 from laneway.controller.world import UnreadableObject, World

@@ -12,7 +12,7 @@ from laneway.api.gatewaystate import AttemptState
 from laneway.api.limits import LimitName, Limits, OnReached
 from laneway.api.reasons import Admitted, End, Phase, RunCondition, Waiting
 from laneway.api.runstatus import MODELS_SHOWN, AgentRunStatus, CostSource, ModelUsage, Usage, UsageSource
-from laneway.controller.views import Run
+from laneway.controller.objects import Run
 from laneway.rules.money import format_usd, parse_usd
 
 _MESSAGE_LIMIT = 4096

@@ -15,7 +15,8 @@ from laneway.api.agentrun import OnTransientError
 from laneway.api.runstatus import Attempt
 from laneway.controller.cooling import LaneHealth
 from laneway.controller.lanehealth import account_health, is_forgotten, longest_cooldown
-from laneway.controller.views import LaneView, Run, Walk
+from laneway.controller.objects import Run
+from laneway.controller.views import LaneView, Walk
 from laneway.rules.cooldown import Cooldown
 
 TRIAL_LASTS = timedelta(seconds=60)

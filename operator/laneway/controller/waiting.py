@@ -12,8 +12,9 @@ from laneway.controller.choice import came_early, choose, holds_its_place
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import Effect
 from laneway.controller.eligibility import Blocker, Question, find_refusal, find_run_mistake, find_start_blocker
+from laneway.controller.objects import Run
 from laneway.controller.survey import Survey, survey
-from laneway.controller.views import DependencyState, Run, RunView
+from laneway.controller.views import DependencyState, RunView
 from laneway.rules.backoff import Policy, jitter, next_attempt
 from laneway.rules.cooldown import ceil_second
 

@@ -14,8 +14,9 @@ from laneway.api.reasons import RunCondition
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.eligibility import allows
 from laneway.controller.lanehealth import account_key
+from laneway.controller.objects import Lane, Meta, Run
 from laneway.controller.podfacts import PodFacts, parse_time, read_pod
-from laneway.controller.views import DependencyState, DependencyView, Lane, Meta, Run
+from laneway.controller.views import DependencyState, DependencyView
 from laneway.kube.cache import Cache, Change
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, JsonObject, Key, Resource, key_of, uid_of
 from laneway.rules.chain import Chain, LaneSteps, expand

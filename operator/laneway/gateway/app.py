@@ -10,16 +10,17 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from laneway.gateway import listing
+from laneway.gateway.attempts import OpenCall
 from laneway.gateway.bodies import Bodies
 from laneway.gateway.call import Call
 from laneway.gateway.doors import open_doors
-from laneway.gateway.exchange import Operation, Tools
 from laneway.gateway.failure import refusal_failure
 from laneway.gateway.ledger import LedgerError
 from laneway.gateway.refused import Refused
 from laneway.gateway.reply import Reply
-from laneway.gateway.state import AttemptClosed, OpenCall, TooManyCalls
+from laneway.gateway.state import AttemptClosed, TooManyCalls
 from laneway.gateway.tokens import Authenticator, Caller, plain_address, token_in
+from laneway.gateway.tools import Operation, Tools
 from laneway.gateway.views import Views
 from laneway.gateway.wire.base import Kind, Wire
 from laneway.gateway.wire.chat_completions import ChatCompletions

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from laneway.api.gatewaystate import Totals
 from laneway.gateway.ledger import CallEnd
+from laneway.gateway.objects import Run
 from laneway.gateway.spends import SpendKey
-from laneway.gateway.views import Run
 from laneway.rules import limits
 from laneway.rules.budget import Account, Amount
 from laneway.rules.pricing import Prices

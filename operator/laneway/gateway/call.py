@@ -16,14 +16,16 @@ from laneway.api.runstatus import StepStatus
 from laneway.gateway import metrics
 from laneway.gateway.books import Reservation
 from laneway.gateway.doors import Doors, Passage
-from laneway.gateway.exchange import Exchange, Failed, Operation, Tools
+from laneway.gateway.exchange import Exchange, Failed
 from laneway.gateway.failure import refusal_failure
 from laneway.gateway.hold import Hold
+from laneway.gateway.objects import LaneKey, Run
 from laneway.gateway.refused import Refused
 from laneway.gateway.reply import Reply
 from laneway.gateway.target import Target, choose
 from laneway.gateway.tokens import Caller
-from laneway.gateway.views import LaneKey, Run, Views
+from laneway.gateway.tools import Operation, Tools
+from laneway.gateway.views import Views
 from laneway.gateway.walk import Walker
 from laneway.gateway.wire.base import Prepared
 from laneway.gateway.worstcase import bounded, demand_of

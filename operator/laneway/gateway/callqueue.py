@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from laneway.api.modellane import Share
 from laneway.gateway import metrics
-from laneway.gateway.views import LaneKey
+from laneway.gateway.objects import LaneKey
 from laneway.rules.fairshare import Caller, Shares, Turn, fair_order
 
 _SERVED_KEPT = 1_000

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from laneway.api.endpoint import Auth
 from laneway.api.names import CREDENTIAL_LABEL
-from laneway.gateway.views import Lane
+from laneway.gateway.objects import Lane
 from laneway.rules.endpoint import auth_of
 
 _KEEP_SECONDS = 60.0

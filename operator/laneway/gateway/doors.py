@@ -16,10 +16,11 @@ from laneway.gateway.callqueue import Bound, CallQueue, Place
 from laneway.gateway.failure import refusal_failure
 from laneway.gateway.gate import Gate, Pass, Shut
 from laneway.gateway.hold import Hold
+from laneway.gateway.objects import Lane, LaneKey, Run
 from laneway.gateway.refused import Refused
 from laneway.gateway.state import Clock, State
 from laneway.gateway.target import Target
-from laneway.gateway.views import Lane, LaneKey, Run, Views
+from laneway.gateway.views import Views
 from laneway.gateway.wire.base import Kind
 from laneway.rules.classify import Verdict
 from laneway.rules.cooldown import Cooldown

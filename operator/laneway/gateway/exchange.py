@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
 import uuid
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,23 +16,20 @@ from laneway.api.reasons import Cause
 from laneway.gateway import headers, metrics
 from laneway.gateway.books import Reservation
 from laneway.gateway.clientside import ANSWER_SECONDS
-from laneway.gateway.credentials import CredentialMissing, Credentials, lane_headers
+from laneway.gateway.credentials import CredentialMissing, lane_headers
 from laneway.gateway.evidence import LaneModel
 from laneway.gateway.failure import call_failure
-from laneway.gateway.hold import KEEP_ALIVE_SECONDS
-from laneway.gateway.ledger import CallEnd, CallStart, Ledger, LedgerError
-from laneway.gateway.purse import Purse
+from laneway.gateway.ledger import CallEnd, CallStart, LedgerError
 from laneway.gateway.refused import Refused
 from laneway.gateway.reply import Reply
-from laneway.gateway.state import Clock, State
 from laneway.gateway.target import Target
 from laneway.gateway.tokens import Caller
-from laneway.gateway.upstream import BrokenOff, Incoming, Outgoing, TooLate, Upstream, UpstreamError, time_limit
-from laneway.gateway.views import Lane
-from laneway.gateway.wire.base import Answer, Kind, Prepared, Reader, Reading, Wire, read_error
+from laneway.gateway.tools import Operation, Tools
+from laneway.gateway.upstream import BrokenOff, Incoming, Outgoing, TooLate, UpstreamError, time_limit
+from laneway.gateway.wire.base import Answer, Kind, Prepared, Reader, Reading, read_error
 from laneway.rules.classify import Signals, Verdict, judge
 from laneway.rules.pricing import cost_micro_usd
-from laneway.rules.retry import RETRIED_CAUSES, Failure, Pick
+from laneway.rules.retry import RETRIED_CAUSES, Failure
 from laneway.rules.timeouts import effective
 
 log = logging.getLogger(__name__)
@@ -45,36 +39,6 @@ _ERROR_SECONDS = 10.0
 _FIRST_REDIRECT, _FIRST_ERROR = 300, 400
 _UNAUTHORIZED = 401
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One path of a wire API, the same for the client and for the server."""
-
-    path: str
-    wire: Wire
-    generates: bool = True
-    """False: it makes no tokens, so it is neither metered nor a row of the ledger."""
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What every call works with."""
-
-    upstream: Upstream
-    credentials: Credentials
-    ledger: Ledger
-    state: State
-    purse: Purse
-    clock: Clock
-    key_changed: Callable[[Lane], None] = lambda lane: None
-    """Told when a lane's key turned out to be another than before."""
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    """Waits between tries, in seconds."""
-    pick: Pick = random.randint
-    """Chance."""
-    keep_alive_seconds: float = KEEP_ALIVE_SECONDS
-    """A held stream tells its client so often that it is alive."""
 
 
 class Watcher(Protocol):

@@ -14,8 +14,9 @@ from datetime import datetime
 from laneway.api.gatewaystate import CallFailure
 from laneway.api.reasons import Cause
 from laneway.gateway.evidence import LaneModel
+from laneway.gateway.objects import Lane, LaneKey
 from laneway.gateway.state import Clock, State
-from laneway.gateway.views import Lane, LaneKey, Views
+from laneway.gateway.views import Views
 from laneway.rules.backoff import Policy
 from laneway.rules.cooldown import ACCOUNT_CAUSES, Cooldown, Health, after_failure, after_success, counts, current
 from laneway.rules.records import account_key, cleared_at, evidence_of, is_enough, is_forgotten, longest_cooldown

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from laneway.api.runstatus import NamedStep, Usage, UsageSource
 from laneway.gateway import ledgersql
 from laneway.gateway.ledgersql import Past
-from laneway.gateway.views import Run
+from laneway.gateway.objects import Run
 from laneway.rules.money import parse_usd
 from laneway.rules.token import AttemptId
 

@@ -11,9 +11,10 @@ from typing import TypeAlias
 from aiohttp import web
 
 from laneway import __version__
+from laneway.gateway.objects import Run
 from laneway.gateway.refused import Refused
 from laneway.gateway.target import lane_of, model_of
-from laneway.gateway.views import Run, Views
+from laneway.gateway.views import Views
 from laneway.gateway.wire.base import Answer, Kind, json_answer
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -14,10 +14,10 @@ from aiohttp import web
 from laneway import logs
 from laneway.gateway import metrics
 from laneway.gateway.app import CallPort
+from laneway.gateway.attempts import wait_until_left
 from laneway.gateway.clientside import keep_peers_in_bounds, runner_of
 from laneway.gateway.cluster import Cluster
 from laneway.gateway.credentials import Credentials
-from laneway.gateway.exchange import Tools
 from laneway.gateway.health import Health
 from laneway.gateway.ledger import Ledger, LedgerError, LedgerLocked, prepare_ledger
 from laneway.gateway.ledgerseed import read_recorded
@@ -26,9 +26,10 @@ from laneway.gateway.operatorport import OperatorPort
 from laneway.gateway.prober import Prober
 from laneway.gateway.purse import Purse
 from laneway.gateway.spends import Spends, read_spent
-from laneway.gateway.state import Clock, State, wait_until_left
+from laneway.gateway.state import Clock, State
 from laneway.gateway.surroundings import Surroundings
 from laneway.gateway.tokens import Authenticator, KeyRing
+from laneway.gateway.tools import Tools
 from laneway.gateway.upstream import open_upstream
 from laneway.gateway.views import Views
 from laneway.kube.client import Kube

@@ -9,10 +9,10 @@ from datetime import timedelta
 from aiohttp import web
 
 from laneway.api.base import Model
-from laneway.gateway.exchange import Tools
+from laneway.gateway.attempts import wait_until_left
 from laneway.gateway.ledger import LedgerError
-from laneway.gateway.state import wait_until_left
 from laneway.gateway.tokens import KeyRing
+from laneway.gateway.tools import Tools
 from laneway.rules.token import AttemptId, is_operator
 
 log = logging.getLogger(__name__)

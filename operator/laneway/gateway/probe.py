@@ -16,8 +16,8 @@ from laneway.api.endpoint import Server, WireAPI
 from laneway.api.gatewaystate import ModelState
 from laneway.api.reasons import LaneReason
 from laneway.gateway.credentials import CredentialMissing, Credentials, lane_headers
+from laneway.gateway.objects import Lane
 from laneway.gateway.upstream import Outgoing, Upstream, UpstreamError, time_limit
-from laneway.gateway.views import Lane
 from laneway.gateway.wire.base import parse_object
 from laneway.rules.endpoint import PATHS, path_of, root_url
 

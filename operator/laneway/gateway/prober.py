@@ -10,10 +10,10 @@ from collections.abc import Callable
 from laneway.api.gatewaystate import LaneState
 from laneway.api.modellane import Access
 from laneway.gateway.credentials import Credentials
+from laneway.gateway.objects import Lane, LaneKey
 from laneway.gateway.probe import Verdict, probe
 from laneway.gateway.state import Clock, State
 from laneway.gateway.upstream import Upstream
-from laneway.gateway.views import Lane, LaneKey
 
 log = logging.getLogger(__name__)
 

@@ -21,10 +21,10 @@ from laneway.api.reasons import Cause
 from laneway.api.spend import Spend
 from laneway.gateway.books import Book, Charge, Reservation
 from laneway.gateway.ledger import CallEnd
+from laneway.gateway.objects import Lane, LaneKey, Run
 from laneway.gateway.refused import Refused
 from laneway.gateway.spends import SpendKey, Spends
 from laneway.gateway.state import State
-from laneway.gateway.views import Lane, LaneKey, Run
 from laneway.gateway.wire.base import Kind
 from laneway.rules import limits
 from laneway.rules.budget import Ask, Grant, Reached, Verdict, Wait, estimated_input, judge

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from laneway.api.gatewaystate import LaneSpend
 from laneway.api.spend import Period, Spend
-from laneway.gateway.views import LaneKey
+from laneway.gateway.objects import LaneKey
 from laneway.rules.budget import Account, Amount, Bounds
 from laneway.rules.money import parse_usd
 from laneway.rules.periods import start_of

@@ -6,8 +6,7 @@ import asyncio
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import takewhile
 
 from laneway.api.gatewaystate import (
@@ -19,16 +18,14 @@ from laneway.api.gatewaystate import (
     LimitRefusal,
     ModelEvidence,
     ModelInUse,
-    Totals,
     Wish,
-    known_cause,
 )
-from laneway.api.reasons import Cause, ResetSource
+from laneway.api.reasons import Cause
 from laneway.api.runstatus import StepStatus
+from laneway.gateway.attempts import Attempt, OpenCall, from_ledger
 from laneway.gateway.evidence import Evidence, LaneModel
 from laneway.gateway.ledger import CallEnd
 from laneway.gateway.ledgersql import Past
-from laneway.gateway.whereabouts import Whereabouts
 from laneway.rules.token import AttemptId
 
 MESSAGE_LIMIT = 200
@@ -48,76 +45,6 @@ class TooManyCalls(Exception):  # noqa: N818 - it says what happened
     """The attempt has as many calls open as it may have."""
 
 
-@dataclass(eq=False, slots=True)
-class OpenCall:
-    """A call in flight, and the task that carries it."""
-
-    task: asyncio.Task[object]
-    was_cut: bool = False
-    """The attempt was closed under it, or the gateway is leaving."""
-    left: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def cut(self) -> None:
-        """End it now; ``left`` is set when it has settled."""
-        if not self.was_cut:
-            self.was_cut = True
-            self.task.cancel()
-
-
-@dataclass(slots=True)
-class _Attempt:
-    id: AttemptId
-    totals: Totals = field(default_factory=Totals)
-    unpriced: bool = False
-    calls: int = 0
-    open: set[OpenCall] = field(default_factory=set)
-    touched: datetime | None = None
-    last_activity: datetime | None = None
-    finish_reason: str | None = None
-    failure: CallFailure | None = None
-    where: Whereabouts = field(default_factory=Whereabouts)
-    refusal: LimitRefusal | None = None
-    spent_out: bool = False
-    reserved: int | None = None
-    closed: bool = False
-    version: int = 0
-
-    @property
-    def untouched(self) -> bool:
-        """Nothing is worth keeping: no call was counted, failed, or is open."""
-        return not (self.calls or self.open or self.closed or self.failure or self.refusal or self.spent_out)
-
-    def state(self) -> AttemptState:
-        return AttemptState(
-            run_uid=self.id.run_uid,
-            attempt=self.id.attempt,
-            totals=self.totals,
-            calls=self.calls,
-            open_calls=len(self.open),
-            last_activity_time=self.last_activity,
-            finish_reason=self.finish_reason,
-            failure=self.failure,
-            model=self.where.model,
-            wish=self.where.wish,
-            refusal=self.refusal,
-            spent_out=self.spent_out,
-            reserved_micro_usd=self.reserved,
-            closed=self.closed,
-            version=self.version,
-        )
-
-
-async def wait_until_left(calls: Iterable[OpenCall], *, seconds: float) -> bool:
-    """Wait for calls to end and settle. False: the time was up first."""
-    try:
-        async with asyncio.timeout(seconds):
-            for call in calls:
-                await call.left.wait()
-    except TimeoutError:
-        return False
-    return True
-
-
 _LaneKey = tuple[str, str]
 _Key = AttemptId | _LaneKey
 
@@ -133,7 +60,7 @@ class State:
         self.operator_ahead = timedelta(0)
         """How far the operator's clock is before ours: lane status is written by it."""
         self._clock = clock
-        self._attempts: OrderedDict[AttemptId, _Attempt] = OrderedDict()
+        self._attempts: OrderedDict[AttemptId, Attempt] = OrderedDict()
         self._lanes: OrderedDict[_LaneKey, LaneState] = OrderedDict()
         self._spends: OrderedDict[tuple[str, ...], LaneSpend] = OrderedDict()
         self._evidence = Evidence(self._next_version)
@@ -179,9 +106,7 @@ class State:
     ) -> None:
         """Count a call that has ended, for its attempt and for its model."""
         entry = self._entry(attempt)
-        entry.calls += 1
-        entry.unpriced = entry.unpriced or (end.prices is None and _worked(end))
-        entry.totals = _add(entry.totals, end, unpriced=entry.unpriced)
+        entry.count(end)
         step = StepStatus(namespace=model.namespace, lane=model.lane, model=model.model)
         if failure is not None:
             entry.failure = failure.model_copy(update={"step": step})
@@ -281,22 +206,8 @@ class State:
 
     def remember(self, past: Past) -> None:
         """Take what the ledger knows of an attempt."""
-        entry = _Attempt(id=past.attempt, version=self._next_version(), touched=self._clock())
-        entry.unpriced = past.unpriced_calls > 0
-        entry.totals = Totals(
-            turns=past.turns,
-            input_tokens=past.input_tokens,
-            output_tokens=past.output_tokens,
-            cache_read_tokens=past.cache_read_tokens,
-            cache_write_tokens=past.cache_write_tokens,
-            cost_micro_usd=None if entry.unpriced or not past.priced_calls else past.cost_micro_usd,
-            unmetered_calls=past.unmetered_calls,
-        )
-        entry.calls, entry.closed = past.calls, past.closed
-        entry.last_activity = _moment(past.last_activity_ms)
-        entry.finish_reason = past.finish_reason
-        entry.failure = _past_failure(past)
-        self._attempts[past.attempt] = entry
+        version = self._next_version()
+        self._attempts[past.attempt] = from_ledger(past, version=version, touched=self._clock())
 
     # Lanes
 
@@ -352,13 +263,13 @@ class State:
             spends=tuple(spends),
         )
 
-    def _entry(self, attempt: AttemptId) -> _Attempt:
+    def _entry(self, attempt: AttemptId) -> Attempt:
         entry = self._attempts.get(attempt)
         if entry is None:
-            entry = self._attempts[attempt] = _Attempt(id=attempt)
+            entry = self._attempts[attempt] = Attempt(id=attempt)
         return entry
 
-    def _touch(self, entry: _Attempt, *, active: bool = True) -> None:
+    def _touch(self, entry: Attempt, *, active: bool = True) -> None:
         entry.touched = self._clock()
         if active:
             entry.last_activity = entry.touched
@@ -379,51 +290,6 @@ class State:
                 del self._attempts[key]
 
 
-def _worked(end: CallEnd) -> bool:
-    """Whether the server did anything that could cost money."""
-    return end.usage.input_tokens is not None or end.usage.output_tokens is not None
-
-
-def _add(totals: Totals, end: CallEnd, *, unpriced: bool) -> Totals:
-    usage = end.usage
-    cost: int | None = None
-    if not unpriced and (end.prices is not None or totals.cost_micro_usd is not None):
-        cost = (totals.cost_micro_usd or 0) + (end.cost_micro_usd or 0)
-    return Totals(
-        turns=totals.turns + int(end.turn),
-        input_tokens=totals.input_tokens + (usage.input_tokens or 0),
-        cache_read_tokens=_known_sum(totals.cache_read_tokens, usage.cache_read_tokens),
-        cache_write_tokens=_known_sum(totals.cache_write_tokens, usage.cache_write_tokens),
-        output_tokens=totals.output_tokens + (usage.output_tokens or 0),
-        cost_micro_usd=cost,
-        unmetered_calls=totals.unmetered_calls + int(not end.metered),
-    )
-
-
-def _known_sum(total: int | None, more: int | None) -> int | None:
-    return total if more is None else (total or 0) + more
-
-
 def _same(known: LaneState, new: LaneState) -> bool:
     ignored: dict[str, object] = {"version": 0, "probed_time": known.probed_time}
     return known.model_copy(update=ignored) == new.model_copy(update=ignored)
-
-
-def _past_failure(past: Past) -> CallFailure | None:
-    """The last failure of an attempt as the ledger keeps it: without the server's words, to the millisecond."""
-    sent, seen = _moment(past.last_started_ms), _moment(past.last_ended_ms)
-    if past.last_cause is None or sent is None or seen is None:
-        return None
-    return CallFailure(
-        sent_time=sent,
-        seen_time=seen,
-        cause=known_cause(past.last_cause),
-        status=past.last_status,
-        reset_time=_moment(past.last_reset_ms),
-        reset_source=past.last_reset_source and ResetSource(past.last_reset_source),
-        cut=past.last_cut,
-    )
-
-
-def _moment(milliseconds: int | None) -> datetime | None:
-    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -10,8 +10,9 @@ from yarl import URL
 from laneway.api.endpoint import WireAPI
 from laneway.api.modellane import Access, LaneModel
 from laneway.api.reasons import Cause
+from laneway.gateway.objects import Lane, Run
 from laneway.gateway.refused import Refused
-from laneway.gateway.views import Lane, Run, Views
+from laneway.gateway.views import Views
 from laneway.gateway.wire.base import Kind
 from laneway.rules.endpoint import path_of, root_url, spoken
 from laneway.rules.pricing import Prices, prices_of

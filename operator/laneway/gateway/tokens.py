@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from laneway.gateway.objects import Run
 from laneway.gateway.refused import Refused
-from laneway.gateway.views import Run, Views
+from laneway.gateway.views import Views
 from laneway.gateway.wire.base import Kind
 from laneway.rules.token import AttemptId, TokenKeys, key_id_of, verify
 

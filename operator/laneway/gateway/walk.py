@@ -17,8 +17,9 @@ from laneway.api.gatewaystate import CallFailure, Wish
 from laneway.api.modellane import Access
 from laneway.api.reasons import Cause, ResetSource
 from laneway.api.runstatus import StepStatus
+from laneway.gateway.objects import Lane, LaneKey, Run
 from laneway.gateway.state import State
-from laneway.gateway.views import Lane, LaneKey, Run, Views
+from laneway.gateway.views import Views
 from laneway.rules.chain import Chain, Link, Shut, walk
 from laneway.rules.endpoint import spoken
 from laneway.rules.token import AttemptId

@@ -15,7 +15,8 @@ from laneway.controller.decide_run import decide_run
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import PatchActiveModel, PostEvent
 from laneway.controller.gather import spec_managers
-from laneway.controller.views import Lane, Place, PodFacts
+from laneway.controller.objects import Lane
+from laneway.controller.views import Place, PodFacts
 from support.builders import NOW, at, call_failure, condition, run_view, running
 from support.chains import A, B, C, at_work, chained, cooled, failed_view, hosted, messages, on
 

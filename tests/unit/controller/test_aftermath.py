@@ -17,7 +17,8 @@ from laneway.controller.aftermath import has_other_step
 from laneway.controller.decide_run import decide_run
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import EventType, PatchActiveModel, PostEvent
-from laneway.controller.views import Lane, Run, RunView
+from laneway.controller.objects import Lane, Run
+from laneway.controller.views import RunView
 from laneway.rules.backoff import jitter
 from support.builders import at, attempt, call_failure, ended, gateway, lane, metered, run_view
 from support.chains import (

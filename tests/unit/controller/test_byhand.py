@@ -12,7 +12,8 @@ import pytest
 
 from laneway.api.base import format_time
 from laneway.api.reasons import Cause, ResetSource
-from laneway.controller.views import Lane, LaneView
+from laneway.controller.objects import Lane
+from laneway.controller.views import LaneView
 from laneway.rules.cooldown import OVERLOADED
 from support.builders import at, lane_view, run
 from support.health import BIG, SMALL, condition_of, decided, hosted, model_of, rests, said, since_now, told

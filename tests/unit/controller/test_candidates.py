@@ -10,7 +10,8 @@ import pytest
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.candidates import find_candidates
 from laneway.controller.eligibility import Question, find_blocker
-from laneway.controller.views import DependencyState, DependencyView, Lane, Run
+from laneway.controller.objects import Lane, Run
+from laneway.controller.views import DependencyState, DependencyView
 from support.builders import PRESETS, at, condition, lane, lane_view, ready, run
 
 STATUSES = (

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from laneway.api.gatewaystate import ModelEvidence
 from laneway.api.reasons import Cause, LaneReason
 from laneway.controller.lanehealth import account_health, account_key, longest_cooldown, model_health
-from laneway.controller.views import Lane, LaneView
+from laneway.controller.objects import Lane
+from laneway.controller.views import LaneView
 from laneway.rules.cooldown import Evidence
 from support.builders import at, lane, lane_view, probe
 from support.health import (

@@ -14,7 +14,8 @@ from laneway.api.reasons import LaneReason
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.decide_lane import decide_lane, held_slots
 from laneway.controller.effects import PostEvent
-from laneway.controller.views import DependencyState, DependencyView, Held, Lane, LaneView, Run
+from laneway.controller.objects import Lane, Run
+from laneway.controller.views import DependencyState, DependencyView, Held, LaneView
 from laneway.rules.fairshare import Caller
 from support.builders import (
     NOW,

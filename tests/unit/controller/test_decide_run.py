@@ -14,8 +14,9 @@ from laneway.api.reasons import Cause, Waiting
 from laneway.api.runstatus import AgentRunStatus, Queue, Usage
 from laneway.controller.decide_run import decide_run
 from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, EnsureConfigMap, PostEvent
+from laneway.controller.objects import Run
 from laneway.controller.place import Place
-from laneway.controller.views import DependencyState, DependencyView, PodRefusal, Run, RunView
+from laneway.controller.views import DependencyState, DependencyView, PodRefusal, RunView
 from support.builders import (
     NOW,
     admitted,

@@ -16,7 +16,7 @@ from laneway.controller import endings
 from laneway.controller.decide_run import decide_run
 from laneway.controller.effects import CloseAttempt, DeletePod, EventType, PostEvent
 from laneway.controller.endings import Verdict
-from laneway.controller.views import Lane
+from laneway.controller.objects import Lane
 from support.builders import (
     NOW,
     admitted,

@@ -14,7 +14,7 @@ from laneway.api.spend import Period, SpendStatus
 from laneway.controller.decide_lane import decide_lane
 from laneway.controller.decide_run import decide_run
 from laneway.controller.effects import CloseAttempt, DeletePod, PostEvent
-from laneway.controller.views import Lane
+from laneway.controller.objects import Lane
 from support.builders import (
     admitted,
     at,

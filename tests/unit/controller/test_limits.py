@@ -16,8 +16,9 @@ from laneway.controller.decide_lane import decide_lane
 from laneway.controller.decide_run import decide_run
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, EventType, PostEvent
+from laneway.controller.objects import Run
 from laneway.controller.pods import Plan, build_pod
-from laneway.controller.views import Run, RunView
+from laneway.controller.views import RunView
 from support.builders import (
     PRESETS,
     SURROUNDINGS,

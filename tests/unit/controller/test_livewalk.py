@@ -17,7 +17,8 @@ from laneway.controller.decide_lane import LaneDecision, decide_lane
 from laneway.controller.decide_run import decide_run
 from laneway.controller.effects import LabelPod, PatchActiveModel, PostEvent
 from laneway.controller.livewalk import find_walk, with_moves
-from laneway.controller.views import Held, Lane, LaneView, Run, RunView, Walk
+from laneway.controller.objects import Lane, Run
+from laneway.controller.views import Held, LaneView, RunView, Walk
 from support.builders import at, call_failure, ended, gateway, lane_view, metered, run, run_view, running
 from support.chains import A, B, C, at_work, busy, chained, cooled, failed_view, hosted, messages, not_ready, step
 

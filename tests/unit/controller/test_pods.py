@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from laneway.controller.objects import Lane
 from laneway.controller.pods import Plan, build_pod, build_prompt
-from laneway.controller.views import Lane
 from support.builders import PRESETS, SURROUNDINGS, attempt, lane, run
 
 

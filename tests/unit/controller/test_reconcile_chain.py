@@ -12,9 +12,9 @@ from laneway.controller.apply import Applier
 from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.gather import Gatherer
 from laneway.controller.metrics import FALLBACKS
+from laneway.controller.objects import Run
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import Reconciler, WorkKey
-from laneway.controller.views import Run
 from laneway.controller.world import World, chain_of_run, dependencies_of_run, lanes_of_run
 from laneway.kube.cache import Cache
 from laneway.kube.errors import Conflict

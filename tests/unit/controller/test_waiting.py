@@ -13,8 +13,9 @@ from laneway.api.runstatus import AgentRunStatus, Attempt, BackoffStatus, Queue
 from laneway.controller.decide_run import decide_run
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import PatchActiveModel, PostEvent
+from laneway.controller.objects import Lane
 from laneway.controller.place import Place
-from laneway.controller.views import DependencyState, DependencyView, Lane, RunView
+from laneway.controller.views import DependencyState, DependencyView, RunView
 from laneway.rules.backoff import jitter
 from support.builders import NOW, at, condition, lane, run_view
 from support.chains import (

@@ -21,13 +21,13 @@ from laneway.gateway.app import CallPort
 from laneway.gateway.bodies import Bodies
 from laneway.gateway.clientside import runner_of
 from laneway.gateway.credentials import Credentials
-from laneway.gateway.exchange import Tools
 from laneway.gateway.ledger import CallEnd, CallStart, Ledger, open_ledger
 from laneway.gateway.operatorport import OperatorPort
 from laneway.gateway.purse import Purse
 from laneway.gateway.spends import Spends
 from laneway.gateway.state import Clock, State
 from laneway.gateway.tokens import Authenticator, KeyRing
+from laneway.gateway.tools import Tools
 from laneway.gateway.upstream import Upstream, open_upstream
 from laneway.gateway.views import Views
 from laneway.rules.pricing import Prices

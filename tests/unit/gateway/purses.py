@@ -7,11 +7,12 @@ from typing import Any
 
 from laneway.api.limits import Limits
 from laneway.gateway.ledger import CallEnd
+from laneway.gateway.objects import Lane, Run
 from laneway.gateway.purse import Demand, Purse
 from laneway.gateway.spends import SpendKey, Spends
 from laneway.gateway.spent import Spent
 from laneway.gateway.state import Clock, State
-from laneway.gateway.views import Lane, Run, Views
+from laneway.gateway.views import Views
 from laneway.rules.pricing import Prices, cost_micro_usd
 from laneway.rules.token import AttemptId
 from laneway.rules.usage import Usage

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from laneway.gateway.credentials import CredentialMissing, Credentials, lane_headers
-from laneway.gateway.views import Lane, Views
+from laneway.gateway.objects import Lane
+from laneway.gateway.views import Views
 from unit.gateway.kit import JsonObject, lane_object, secret_object
 
 REF = {"credentialRef": {"name": "provider", "key": "apiKey"}}

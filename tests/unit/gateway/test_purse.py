@@ -17,11 +17,11 @@ from laneway.api.reasons import Cause
 from laneway.gateway.books import Reservation
 from laneway.gateway.evidence import LaneModel
 from laneway.gateway.ledgersql import Past
+from laneway.gateway.objects import Run
 from laneway.gateway.purse import Demand, Purse
 from laneway.gateway.refused import Refused
 from laneway.gateway.spent import Spent
 from laneway.gateway.state import State
-from laneway.gateway.views import Run
 from laneway.gateway.wire.base import Kind
 from laneway.rules.budget import Amount
 from laneway.rules.classify import Verdict

@@ -11,11 +11,11 @@ import pytest
 
 from laneway.api.spend import Period
 from laneway.gateway.ledger import open_ledger
+from laneway.gateway.objects import Lane
 from laneway.gateway.purse import Purse
 from laneway.gateway.refused import Refused
 from laneway.gateway.spends import SpendKey, read_spent
 from laneway.gateway.state import State
-from laneway.gateway.views import Lane
 from laneway.gateway.wire.base import Kind
 from laneway.rules.token import AttemptId
 from unit.gateway.kit import call_end, call_start

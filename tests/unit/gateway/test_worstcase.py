@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from laneway.api.endpoint import Server, WireAPI
+from laneway.gateway.objects import Lane
 from laneway.gateway.target import Target
 from laneway.gateway.tokens import Caller
-from laneway.gateway.views import Lane, Views
+from laneway.gateway.views import Views
 from laneway.gateway.wire.base import Wire
 from laneway.gateway.wire.chat_completions import ChatCompletions
 from laneway.gateway.wire.embeddings import Embeddings

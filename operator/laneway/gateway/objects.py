@@ -1,0 +1,216 @@
+"""Runs, lanes and pods as the gateway needs them: plain values, read from what the API server sends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from pydantic import ValidationError
+
+from laneway.api.agentrun import OnTransientError
+from laneway.api.gatewaystate import known_cause
+from laneway.api.limits import Limits
+from laneway.api.modellane import AllowedFrom, ModelLaneSpec, ModelLaneStatus
+from laneway.api.names import ATTEMPT_LABEL, RUN_LABEL, RUN_UID_LABEL
+from laneway.api.reasons import RunCondition
+from laneway.gateway.spent import Spent, spent_of
+from laneway.rules.chain import Link
+from laneway.rules.cooldown import Health
+from laneway.rules.records import account_record, model_record
+from laneway.rules.token import AttemptId
+
+log = logging.getLogger(__name__)
+
+LaneKey: TypeAlias = tuple[str, str]
+"""Namespace and name."""
+JsonObject: TypeAlias = Mapping[str, Any]
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_ENDED_PHASES = frozenset({"Succeeded", "Failed"})
+_UNHARMED = Health()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An AgentRun."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    attempt: int
+    finished: bool
+    lane: LaneKey | None
+    """Of the step that its attempt is on, whose slot it holds."""
+    model: str | None
+    caller: str = ""
+    priority: int = 0
+    skips: bool = False
+    """It ignores our own estimates of when a model is usable again."""
+    generation: int = 0
+    chain: tuple[Link, ...] = ()
+    """As the operator worked it out."""
+    recorded: JsonObject | None = None
+    """The parts of the status that say what a run has used, while its count is not final; None before the first attempt."""
+    limits: Limits = field(default_factory=Limits)
+    spent: Spent = field(default_factory=Spent)
+    """What its status says that it has used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A ModelLane."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    generation: int
+    spec: ModelLaneSpec
+    created: datetime = _LONG_AGO
+    records: Mapping[str, Health] = field(default_factory=dict)
+    """What its status knows of each model that has failed."""
+    account: Health = _UNHARMED
+    """What its status knows of its account."""
+
+    @property
+    def key(self) -> LaneKey:
+        """Namespace and name."""
+        return self.namespace, self.name
+
+    def allows(self, namespace: str) -> bool:
+        """Whether runs of a namespace may use the lane."""
+        return self.spec.allowed_namespaces.from_ is AllowedFrom.ALL or namespace == self.namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """The pod of an attempt."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    attempt: AttemptId
+    run: str
+    addresses: frozenset[str]
+    ended: bool
+
+
+def key_of(item: JsonObject) -> LaneKey:
+    """Namespace and name."""
+    return item["metadata"]["namespace"], item["metadata"]["name"]
+
+
+def version_of(item: JsonObject) -> int:
+    """Its resourceVersion, which only grows."""
+    return int(item["metadata"]["resourceVersion"])
+
+
+def read_run(item: JsonObject) -> Run | None:
+    """A run; None: it cannot be read."""
+    meta, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
+    step = _step_in_use(status)
+    try:
+        limits = Limits.model_validate(spec.get("limits") or {})
+    except ValidationError as error:
+        log.error("run cannot be read", extra={"run": "/".join(key_of(item)), "fields": error.error_count()})
+        return None
+    finished = any(
+        one.get("type") == RunCondition.FINISHED and one.get("status") == "True"
+        for one in status.get("conditions") or ()
+    )
+    return Run(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        version=version_of(item),
+        attempt=status.get("attempt") or 0,
+        finished=finished,
+        lane=(step["namespace"], step["lane"]) if step else None,
+        model=step.get("model") if step else None,
+        caller=spec.get("caller") or "",
+        priority=spec.get("priority") or 0,
+        skips=spec.get("onTransientError") == OnTransientError.SKIP,
+        generation=meta.get("generation", 0),
+        chain=tuple(_link(one) for one in status.get("chain") or ()),
+        recorded=_recorded(status, finished=finished),
+        limits=limits,
+        spent=spent_of(status),
+    )
+
+
+def _step_in_use(status: JsonObject) -> JsonObject | None:
+    """The step of the attempt that holds the slot; ``status.step`` where the run goes next, if it has none."""
+    for attempt in status.get("attempts") or ():
+        if attempt.get("id") == status.get("attempt") and "endTime" not in attempt:
+            step: JsonObject = attempt["step"]
+            return step
+    return status.get("step")
+
+
+def _link(step: JsonObject) -> Link:
+    causes = tuple(known_cause(word) for word in step.get("causes") or ())
+    return Link(step["namespace"], step["lane"], step.get("model"), causes)
+
+
+def _recorded(status: JsonObject, *, finished: bool) -> JsonObject | None:
+    attempts = status.get("attempts") or ()
+    last = attempts[-1].get("usage") if attempts else None
+    owed = last is not None and "source" not in last
+    if not attempts or (finished and not owed):
+        return None
+    return {name: status[name] for name in ("usage", "attempts", "lastActivityTime") if name in status}
+
+
+def read_lane(item: JsonObject) -> Lane | None:
+    """A lane; None: it cannot be read."""
+    meta = item["metadata"]
+    try:
+        spec = ModelLaneSpec.model_validate(item["spec"])
+    except ValidationError as error:
+        log.error("lane cannot be read", extra={"lane": "/".join(key_of(item)), "fields": error.error_count()})
+        return None
+    status = _lane_status(item)
+    return Lane(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        version=version_of(item),
+        generation=meta.get("generation", 0),
+        spec=spec,
+        created=datetime.fromisoformat(meta["creationTimestamp"]) if "creationTimestamp" in meta else _LONG_AGO,
+        records={one.name: record for one in status.models if (record := model_record(status, one.name)) != _UNHARMED},
+        account=account_record(status),
+    )
+
+
+def _lane_status(item: JsonObject) -> ModelLaneStatus:
+    """A lane's status; one of another version tells nothing."""
+    try:
+        return ModelLaneStatus.model_validate(item.get("status") or {})
+    except ValidationError:
+        return ModelLaneStatus()
+
+
+def read_pod(item: JsonObject) -> Pod | None:
+    """The pod of an attempt; None: it is another one."""
+    meta, status = item["metadata"], item.get("status") or {}
+    labels = meta.get("labels") or {}
+    number = labels.get(ATTEMPT_LABEL, "")
+    if RUN_UID_LABEL not in labels or not number.isascii() or not number.isdigit():
+        return None
+    listed = [entry.get("ip") for entry in status.get("podIPs") or ()] or [status.get("podIP")]
+    return Pod(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        version=version_of(item),
+        attempt=AttemptId(run_uid=labels[RUN_UID_LABEL], attempt=int(number)),
+        run=labels.get(RUN_LABEL, ""),
+        addresses=frozenset(address for address in listed if address),
+        ended=status.get("phase") in _ENDED_PHASES,
+    )

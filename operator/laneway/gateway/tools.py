@@ -1,0 +1,48 @@
+"""What every call works with, and the operations that it may be."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from laneway.gateway.credentials import Credentials
+from laneway.gateway.hold import KEEP_ALIVE_SECONDS
+from laneway.gateway.ledger import Ledger
+from laneway.gateway.objects import Lane
+from laneway.gateway.purse import Purse
+from laneway.gateway.state import Clock, State
+from laneway.gateway.upstream import Upstream
+from laneway.gateway.wire.base import Wire
+from laneway.rules.retry import Pick
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One path of a wire API, the same for the client and for the server."""
+
+    path: str
+    wire: Wire
+    generates: bool = True
+    """False: it makes no tokens, so it is neither metered nor a row of the ledger."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What every call works with."""
+
+    upstream: Upstream
+    credentials: Credentials
+    ledger: Ledger
+    state: State
+    purse: Purse
+    clock: Clock
+    key_changed: Callable[[Lane], None] = lambda lane: None
+    """Told when a lane's key turned out to be another than before."""
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    """Waits between tries, in seconds."""
+    pick: Pick = random.randint
+    """Chance."""
+    keep_alive_seconds: float = KEEP_ALIVE_SECONDS
+    """A held stream tells its client so often that it is alive."""
