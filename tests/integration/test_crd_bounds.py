@@ -41,6 +41,10 @@ def limits(**fields: Any) -> Manifest:
     return run({"agent": {"resources": {"limits": fields}}})
 
 
+def workspace(**fields: Any) -> Manifest:
+    return run({"agent": {"workspace": fields}})
+
+
 DECIMAL = r"should match '^[0-9]{1,6}(\.[0-9]{1,6})?$'"
 
 REFUSED = [
@@ -93,6 +97,12 @@ REFUSED = [
     pytest.param(run({"agent": {"env": [{"name": "A"}, {"name": "A"}]}}), "spec.agent.env[1]: Duplicate value", id="a variable twice"),
     pytest.param(limits(memory="1 GB"), "spec.agent.resources.limits.memory in body should match", id="a quantity that is none"),
     pytest.param(limits(cpu=0.5), "must be of type integer,string", id="half a cpu without quotes"),
+    pytest.param(workspace(), "spec.agent.workspace.size: Required value", id="a workspace of no size"),
+    pytest.param(workspace(size="-1Gi"), "spec.agent.workspace.size in body should match", id="a workspace below 0"),
+    pytest.param(workspace(size="10m"), "spec.agent.workspace.size in body should match", id="a workspace in thousandths of a byte"),
+    pytest.param(workspace(size="10GB"), "spec.agent.workspace.size in body should match", id="a workspace in a unit that Kubernetes does not know"),
+    pytest.param(workspace(size="1Gi", storageClassName="Fast"), "spec.agent.workspace.storageClassName in body should match", id="a storage class with a capital letter"),
+    pytest.param(workspace(size="1Gi", storageClassName=""), "should be at least 1 chars long", id="a storage class without a name"),
     pytest.param(pod(securityContext={"runAsUser": 0}), "should be greater than or equal to 1", id="an agent that is root"),
     pytest.param(pod(labels={"a": "b" * 64}), "spec.agent.pod.labels.a: Too long", id="a label of 64 characters"),
     pytest.param(pod(labels={f"l{n}": "x" for n in range(33)}), "spec.agent.pod.labels: Too many: 33", id="33 labels"),
@@ -114,6 +124,8 @@ ACCEPTED = [
     pytest.param(parameters(temperature="2.999"), id="the highest temperature"),
     pytest.param(parameters(temperature=0), id="a temperature of 0 without quotes"),
     pytest.param(limits(cpu=1, memory="512Mi"), id="quantities with and without quotes"),
+    pytest.param(workspace(size="10Gi"), id="a workspace of the default class"),
+    pytest.param(workspace(size="1.5Ti", storageClassName="fast.example"), id="a workspace of a class"),
     pytest.param(pod(securityContext={"runAsUser": 1000}), id="an agent that is not root"),
     pytest.param(pod(affinity={"nodeAffinity": {"anything": [1]}}), id="an affinity, which the pod's creation judges"),
 ]  # fmt: skip

@@ -33,6 +33,7 @@ PROMPT_SIZE = "prompt must be at most 96 KiB; use promptFrom and a volume for mo
 PARAMETERS = "parameters are for the built-in agent (preset laneway) only"
 SELF = "a run cannot depend on itself"
 GENERIC = "preset generic needs an image"
+SIZE = "size must be over 0, for example 10Gi"
 OWN_ENV = "names that begin with LANEWAY_ are Laneway's own"
 OWN_KEYS = "keys that begin with laneway.dev/ and app.kubernetes.io/managed-by are Laneway's own"
 OWN_VOLUMES = "volume names that begin with laneway- are Laneway's own"
@@ -55,6 +56,7 @@ NOON = "2026-03-01T12:00:00Z"
 COOLDOWNS = "spec.cooldowns[]"
 HEADER = "spec.endpoint.headers[].name"
 ENDPOINT, POD, ENV = "spec.endpoint", "spec.agent.pod", "spec.agent.env"
+WORKSPACE = "spec.agent.workspace.size"
 INIT = f"{POD}.initContainers[]"
 REF = {"name": "a", "key": "b"}
 PRICED: Manifest = {"name": "m", "pricing": {"inputUSDPerMillion": "1", "outputUSDPerMillion": "2"}}
@@ -86,6 +88,10 @@ def cooled(model: str = "smollm2", **fields: str) -> Manifest:
 
 def agent(**fields: Any) -> Manifest:
     return run({"agent": fields})
+
+
+def workspace(size: Any) -> Manifest:
+    return agent(workspace={"size": size})
 
 
 def pod(**fields: Any) -> Manifest:
@@ -138,6 +144,8 @@ REFUSED = [
     pytest.param("spec", run({"prompt": "é" * 49153}), PROMPT_SIZE, id="a prompt of few characters with too many bytes"),
     pytest.param("spec.agent", agent(preset="generic", image="i", parameters={"stream": True}), PARAMETERS, id="parameters for an agent that is not ours"),
     pytest.param("spec.agent", agent(preset="generic"), GENERIC, id="any image without an image"),
+    pytest.param(WORKSPACE, workspace("0.0Gi"), SIZE, id="a workspace without room"),
+    pytest.param(WORKSPACE, workspace(0), SIZE, id="a workspace without room and without quotes"),
     pytest.param(ENV, agent(env=[variable(), {"name": "LANEWAY_TOKEN"}]), OWN_ENV, id="a variable with one of our names"),
     pytest.param(f"{ENV}[]", agent(env=[variable(value="x", valueFrom={"secretKeyRef": REF})]), ONE_VALUE, id="a variable with two values"),
     pytest.param(f"{ENV}[].valueFrom", agent(env=[variable(valueFrom={})]), ONE_SOURCE, id="a variable from nowhere"),
@@ -195,6 +203,8 @@ ACCEPTED = [
     pytest.param("spec", run({"prompt": "é" * 49152}), PROMPT_SIZE, id="a prompt of exactly 96 KiB"),
     pytest.param("spec.agent", agent(parameters={"temperature": "0.7"}), PARAMETERS, id="parameters for the built-in agent, which is the default"),
     pytest.param("spec.agent", agent(preset="generic", image="busybox"), GENERIC, id="any image"),
+    pytest.param(WORKSPACE, workspace("0.5Gi"), SIZE, id="a workspace of half a gibibyte"),
+    pytest.param(WORKSPACE, workspace(1073741824), SIZE, id="a workspace in bytes, without quotes"),
     pytest.param(ENV, agent(env=[variable(value="x"), {"name": "MY_LANEWAY_NAME"}]), OWN_ENV, id="variables with names of their own"),
     pytest.param(f"{ENV}[]", agent(env=[variable(), {"name": "B", "value": ""}]), ONE_VALUE, id="variables that are empty"),
     pytest.param(f"{ENV}[].valueFrom", agent(env=[variable(valueFrom={"secretKeyRef": REF})]), ONE_SOURCE, id="a variable from a Secret"),

@@ -12,6 +12,7 @@ from laneway.api.limits import Limits
 from laneway.api.podoptions import OWN_ENV, EnvVar, KeyRef, PodOptions, Resources, Text, ruled
 from laneway.api.runstatus import AgentRunStatus
 from laneway.api.steps import STEPS_LIMIT, ActiveModel, Step
+from laneway.api.workspace import Workspace
 
 FROZEN = (
     "prompt",
@@ -116,6 +117,10 @@ class Agent(Model):
     )
     resources: Resources | None = Field(default=None, description="Requests and limits. Default: the preset's.")
     parameters: Parameters | None = Field(default=None, description="Sampling parameters of the built-in agent.")
+    workspace: Workspace | None = Field(
+        default=None,
+        description="A claim that keeps the workspace over all attempts. Default: an empty folder for each attempt.",
+    )
     pod: PodOptions | None = Field(default=None, description="What else the pod needs, from a closed list.")
 
 

@@ -33,5 +33,10 @@ def prompt_name(*, run: str, uid: str) -> str:
     return f"{_stem(run, uid)}-prompt"
 
 
+def workspace_name(*, run: str, uid: str) -> str:
+    """The claim of a workspace, one a run: attempts come and go."""
+    return _stem(run, uid)
+
+
 def _stem(run: str, uid: str) -> str:
     return f"{run[:_RUN_PART].rstrip('-')}-{uid[:_UID_PART]}"

@@ -35,6 +35,7 @@ class Waiting(StrEnum):
     PRESET_NOT_FOUND = "PresetNotFound"
     QUOTA_EXCEEDED = "QuotaExceeded"
     NAME_TAKEN = "NameTaken"
+    WORKSPACE_IN_USE = "WorkspaceInUse"
     SUSPENDED = "Suspended"
     WAITING_FOR_DEPENDENCY = "WaitingForDependency"
     NOT_BEFORE = "NotBefore"

@@ -15,6 +15,7 @@ from laneway.controller.effects import (
     CreatePod,
     DeletePod,
     Effect,
+    EnsureClaim,
     EnsureConfigMap,
     LabelPod,
     PatchActiveModel,
@@ -27,7 +28,7 @@ from laneway.controller.views import PodRefusal
 from laneway.controller.world import World
 from laneway.kube.client import Kube
 from laneway.kube.errors import AlreadyExists, Forbidden, Invalid, KubeError, NotFound, Unavailable
-from laneway.kube.resources import AGENT_RUNS, CONFIG_MAPS, EVENTS, PODS, JsonObject, Key, Resource, uid_of
+from laneway.kube.resources import AGENT_RUNS, CLAIMS, CONFIG_MAPS, EVENTS, PODS, JsonObject, Key, Resource, uid_of
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,10 @@ class Applier:
             match effect:
                 case EnsureConfigMap():
                     refusal = await self._ensure_config_map(effect)
+                    if refusal:
+                        return Applied(refusal=refusal)
+                case EnsureClaim():
+                    refusal = await self._ensure_claim(effect)
                     if refusal:
                         return Applied(refusal=refusal)
                 case CreatePod():
@@ -142,6 +147,21 @@ class Applier:
             return _refusal(error)
         return None
 
+    async def _ensure_claim(self, effect: EnsureClaim) -> PodRefusal | None:
+        namespace, name = effect.manifest["metadata"]["namespace"], effect.manifest["metadata"]["name"]
+        try:
+            await self._kube.create(CLAIMS, namespace, effect.manifest)
+        except AlreadyExists:
+            found = await self._kube.get(CLAIMS, namespace, name)
+            if not _is_owned(found, effect.manifest["metadata"]["ownerReferences"][0]["uid"]):
+                message = f"claim {name} exists and is not this run's; delete or rename it"
+                return PodRefusal(Waiting.NAME_TAKEN, message)
+            if "deletionTimestamp" in found["metadata"]:
+                return PodRefusal(Waiting.NAME_TAKEN, f"claim {name} of the workspace is being deleted")
+        except (Forbidden, Invalid) as error:
+            return _refusal(error, "the claim of the workspace")
+        return None
+
     async def _create_pod(self, effect: CreatePod) -> PodRefusal | None:
         namespace, name = effect.manifest["metadata"]["namespace"], effect.manifest["metadata"]["name"]
         try:
@@ -202,10 +222,10 @@ def _is_owned(obj: JsonObject, run_uid: str) -> bool:
     return any(owner.get("controller") and owner.get("uid") == run_uid for owner in owners)
 
 
-def _refusal(error: KubeError) -> PodRefusal:
+def _refusal(error: KubeError, what: str = "the pod") -> PodRefusal:
     """Quota may free up; a missing permission is the operator's own trouble; anything else is the manifest's."""
     if isinstance(error, Forbidden) and "exceeded quota" in error.message:
         return PodRefusal(Waiting.QUOTA_EXCEEDED, error.message)
     if isinstance(error, Forbidden) and _NOT_PERMITTED in error.message:
         raise error
-    return PodRefusal(None, f"the API server refused the pod: {error.message}")
+    return PodRefusal(None, f"the API server refused {what}: {error.message}")

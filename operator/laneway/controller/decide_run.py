@@ -15,6 +15,7 @@ from laneway.api.runstatus import AgentRunStatus
 from laneway.controller import (
     activemodel,
     aftermath,
+    children,
     endings,
     limitends,
     limitwatch,
@@ -27,7 +28,17 @@ from laneway.controller import (
 )
 from laneway.controller.decision import RunDecision
 from laneway.controller.diagnosis import Obstacle, find_obstacle
-from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, Effect, EnsureConfigMap, LabelPod, PostEvent
+from laneway.controller.effects import (
+    CloseAttempt,
+    CreatePod,
+    DeletePod,
+    Effect,
+    EnsureClaim,
+    EnsureConfigMap,
+    LabelPod,
+    PostEvent,
+)
+from laneway.controller.objects import Run
 from laneway.controller.podfacts import PodFacts
 from laneway.controller.views import RunView, Walk
 
@@ -165,11 +176,22 @@ def _create(view: RunView, now: datetime) -> RunDecision:
         why = "the lane is gone" if view.lane is None else f"there is no preset {run.spec.agent.preset}"
         reason = Waiting.LANE_NOT_FOUND if view.lane is None else Waiting.PRESET_NOT_FOUND
         return endings.take_back(view, now, reason, f"the slot was given back before a pod was made: {why}")
+    claim = children.claim_name(run)
+    users = [pod.name for pod in view.pods if not pod.finished]
+    if claim and users:
+        # Two agents at once would spoil each other's work.
+        return endings.take_back(view, now, Waiting.WORKSPACE_IN_USE, f"pod {users[0]} still uses claim {claim}")
     plan = pods.Plan(run=run, lane=view.lane, preset=view.preset, attempt=attempt, surroundings=view.surroundings)
-    effects: tuple[Effect, ...] = (CreatePod(pods.build_pod(plan), run.meta.uid, attempt.id),)
-    if run.spec.prompt is not None:
-        effects = (EnsureConfigMap(pods.build_prompt(run)), *effects)
-    return RunDecision(_active(view, now, Phase.STARTING, "Starting", "its pod is being made"), effects)
+    pod = CreatePod(pods.build_pod(plan), run.meta.uid, attempt.id)
+    said = _active(view, now, Phase.STARTING, "Starting", "its pod is being made")
+    return RunDecision(said, (*_kept(run), pod))
+
+
+def _kept(run: Run) -> tuple[Effect, ...]:
+    """What the run has beside its pods, made before the first of them."""
+    workspace = run.spec.agent.workspace
+    prompt = (EnsureConfigMap(children.build_prompt(run)),) if run.spec.prompt is not None else ()
+    return (*prompt, EnsureClaim(children.build_claim(run, workspace))) if workspace else prompt
 
 
 def _ended(view: RunView, now: datetime) -> RunDecision | None:
@@ -205,7 +227,7 @@ def _not_started(view: RunView, now: datetime) -> RunDecision | None:
     pod = view.pod
     if pod is None or pod.started is not None:
         return None
-    obstacle = find_obstacle(pod, prompt_missing=view.prompt_missing, now=now)
+    obstacle = find_obstacle(pod, prompt_missing=view.prompt_missing, claim=children.claim_name(view.run), now=now)
     due = pod.created + timedelta(seconds=view.run.spec.timeouts.start_seconds)
     if obstacle is None and _may_start_soon(view, pod, now):
         return RunDecision(view.run.status, due=pod.created + RECORDED_AFTER)

@@ -14,6 +14,8 @@ PULLS_FAILED_AFTER = timedelta(seconds=45)
 cannot be pulled this long after scheduling has failed three times."""
 
 _PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
+_VOLUME_WORDS = ("volume", "pvc", "storageclass", "free storage")
+"""What the scheduler's sentences about claims have in them. The word "claim" alone also stands in those about devices."""
 _START_ERRORS = frozenset({"StartError", "ContainerCannotRun"})
 _KILLED = 137
 _TERMINATED = 143
@@ -39,10 +41,14 @@ class Ending:
     exit_code: int | None
 
 
-def find_obstacle(pod: PodFacts, *, prompt_missing: bool, now: datetime) -> Obstacle | None:
-    """What keeps the agent of a pod that has not started; None when it merely takes its time."""
+def find_obstacle(pod: PodFacts, *, prompt_missing: bool, claim: str | None, now: datetime) -> Obstacle | None:
+    """What keeps the agent of a pod that has not started; None when it merely takes its time.
+
+    ``claim``: that of its workspace; None without one.
+    """
     if pod.unschedulable:
-        return Obstacle("Unschedulable", f"no node takes the pod: {pod.unschedulable}", End.START_TIMEOUT, final=False)
+        message = f"no node takes the pod: {pod.unschedulable}{_claim_said(pod.unschedulable, claim)}"
+        return Obstacle("Unschedulable", message, End.START_TIMEOUT, final=False)
     if pod.waiting_reason == "InvalidImageName":
         return Obstacle(pod.waiting_reason, pod.waiting_message, End.IMAGE_UNAVAILABLE, final=True)
     if pod.waiting_reason in _PULL_REASONS:
@@ -57,6 +63,12 @@ def find_obstacle(pod: PodFacts, *, prompt_missing: bool, now: datetime) -> Obst
         message = f"the container cannot be made: {pod.waiting_message or pod.waiting_reason}"
         return Obstacle(pod.waiting_reason, message, End.START_TIMEOUT, final=False)
     return None
+
+
+def _claim_said(why: str, claim: str | None) -> str:
+    """The scheduler mostly says that a volume is the trouble, and not which one."""
+    about_volumes = any(word in why.lower() for word in _VOLUME_WORDS)
+    return f" (the workspace is claim {claim})" if claim and about_volumes else ""
 
 
 def diagnose(pod: PodFacts, *, stopped_by_us: bool) -> Ending:

@@ -25,6 +25,13 @@ class EnsureConfigMap:
 
 
 @dataclass(frozen=True)
+class EnsureClaim:
+    """Create the claim of a run's workspace; one that exists is success only if it is that run's."""
+
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class CreatePod:
     """Create the pod of an attempt; one that exists counts only if it is that attempt's."""
 
@@ -79,4 +86,4 @@ class PatchActiveModel:
     value: ActiveModel | None
 
 
-Effect = EnsureConfigMap | CreatePod | DeletePod | LabelPod | CloseAttempt | PostEvent | PatchActiveModel
+Effect = EnsureConfigMap | EnsureClaim | CreatePod | DeletePod | LabelPod | CloseAttempt | PostEvent | PatchActiveModel

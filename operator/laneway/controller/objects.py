@@ -107,7 +107,7 @@ class Run:
     @cached_property
     def refused(self) -> Condition | None:
         """What was said of its pod if that was refused, and it waits for this reason."""
-        reasons = {Waiting.QUOTA_EXCEEDED, Waiting.NAME_TAKEN}
+        reasons = {Waiting.QUOTA_EXCEEDED, Waiting.NAME_TAKEN, Waiting.WORKSPACE_IN_USE}
         said = (c for c in self.status.conditions if c.type == RunCondition.ADMITTED and c.status == "False")
         return next((condition for condition in said if condition.reason in reasons), None)
 

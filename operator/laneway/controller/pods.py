@@ -1,4 +1,4 @@
-"""The manifests of a run's children, built purely: the same run and attempt give the same bytes."""
+"""The pod of an attempt, built purely: the same run and attempt give the same bytes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from laneway.api import names
-from laneway.api.base import API_VERSION
 from laneway.api.podoptions import PodOptions
 from laneway.api.runstatus import Attempt
 from laneway.controller.access import is_direct
+from laneway.controller.children import PROMPT_KEY, claim_name, owner_reference, prompt_name, run_labels
 from laneway.controller.objects import Lane, Run
 from laneway.controller.presets import Preset
 from laneway.controller.views import Surroundings
@@ -20,7 +20,6 @@ from laneway.rules import endpoint
 PROMPT_FOLDER = "/laneway"
 PROMPT_FILE = f"{PROMPT_FOLDER}/prompt"
 WORKSPACE = "/workspace"
-_PROMPT_KEY = "prompt"
 _GRACE_SECONDS = 15
 _DEFAULT_USER = 65532
 
@@ -34,22 +33,6 @@ class Plan:
     preset: Preset
     attempt: Attempt
     surroundings: Surroundings
-
-
-def build_prompt(run: Run) -> dict[str, Any]:
-    """The immutable ConfigMap of an inline prompt."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {
-            "name": names.prompt_name(run=run.meta.name, uid=run.meta.uid),
-            "namespace": run.meta.namespace,
-            "labels": _run_labels(run),
-            "ownerReferences": [owner_reference(run)],
-        },
-        "immutable": True,
-        "data": {_PROMPT_KEY: run.spec.prompt},
-    }
 
 
 def build_pod(plan: Plan) -> dict[str, Any]:
@@ -75,37 +58,14 @@ def build_pod(plan: Plan) -> dict[str, Any]:
 def pod_labels(plan: Plan) -> dict[str, str]:
     """Labels by which a pod is found again, and its slot counted."""
     return {
-        **_run_labels(plan.run),
+        **run_labels(plan.run),
         names.ATTEMPT_LABEL: str(plan.attempt.id),
         names.LANE_LABEL: plan.attempt.step.lane,
         names.LANE_NAMESPACE_LABEL: plan.attempt.step.namespace,
     }
 
 
-def owner_reference(run: Run) -> dict[str, Any]:
-    """The run as controlling owner; it never blocks the run's deletion."""
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "AgentRun",
-        "name": run.meta.name,
-        "uid": run.meta.uid,
-        "controller": True,
-        "blockOwnerDeletion": False,
-    }
-
-
-def _run_labels(run: Run) -> dict[str, str]:
-    return {
-        names.RUN_LABEL: run.meta.name,
-        names.RUN_UID_LABEL: run.meta.uid,
-        names.MANAGED_BY_LABEL: names.MANAGED_BY,
-    }
-
-
 def _pod_spec(plan: Plan, options: PodOptions) -> dict[str, Any]:
-    security = options.security_context
-    user = security.run_as_user if security and security.run_as_user else _DEFAULT_USER
-    group = security.fs_group if security and security.fs_group else user
     wire = options.to_wire()
     chosen = (
         "nodeSelector",
@@ -124,17 +84,27 @@ def _pod_spec(plan: Plan, options: PodOptions) -> dict[str, Any]:
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": user,
-            "runAsGroup": user,
-            "fsGroup": group,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": _pod_security(plan.run, options),
         "initContainers": [_restricted(container) for container in _as_list(wire.get("initContainers"))],
         "containers": [_agent_container(plan, wire)],
         "volumes": [*_own_volumes(plan.run), *_as_list(wire.get("volumes"))],
     }
+
+
+def _pod_security(run: Run, options: PodOptions) -> dict[str, Any]:
+    chosen = options.security_context
+    user = chosen.run_as_user if chosen and chosen.run_as_user else _DEFAULT_USER
+    security = {
+        "runAsNonRoot": True,
+        "runAsUser": user,
+        "runAsGroup": user,
+        "fsGroup": chosen.fs_group if chosen and chosen.fs_group else user,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    if claim_name(run) is None:
+        return security
+    # A workspace that an earlier attempt has filled is given to the group by its root folder, not file by file again.
+    return {**security, "fsGroupChangePolicy": "OnRootMismatch"}
 
 
 def _agent_container(plan: Plan, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,11 +148,13 @@ def _own_volumes(run: Run) -> list[dict[str, Any]]:
         ref = run.spec.prompt_from.config_map_key_ref
         name, key = ref.name, ref.key
     else:
-        name, key = names.prompt_name(run=run.meta.name, uid=run.meta.uid), _PROMPT_KEY
-    prompt = {"name": name, "defaultMode": 0o444, "items": [{"key": key, "path": _PROMPT_KEY}]}
+        name, key = prompt_name(run), PROMPT_KEY
+    prompt = {"name": name, "defaultMode": 0o444, "items": [{"key": key, "path": PROMPT_KEY}]}
+    claim = claim_name(run)
+    workspace: dict[str, Any] = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
     return [
         {"name": "laneway-prompt", "configMap": prompt},
-        {"name": "laneway-workspace", "emptyDir": {}},
+        {"name": "laneway-workspace", **workspace},
         {"name": "laneway-tmp", "emptyDir": {}},
     ]
 

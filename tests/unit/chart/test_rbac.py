@@ -54,6 +54,13 @@ class TestInBothModes:
             ("own", "secrets", "laneway-token-keys", "get"),
         }
 
+    def test_workspaces_are_made_and_never_changed_or_deleted(self, values: Object) -> None:
+        rights = {right for right in _rights(render(values)) if right[2] == "persistentvolumeclaims"}
+        assert {(who, where, verb) for who, where, *_, verb in rights} == {
+            ("operator", "served", "get"),
+            ("operator", "served", "create"),
+        }
+
     def test_operator_writes_status_and_of_specs_only_a_runs(self, values: Object) -> None:
         ours = {
             (resource, verb)

@@ -19,7 +19,7 @@ STATUSES = (
     AgentRunStatus(attempt=1),
     *(
         AgentRunStatus(conditions=(condition("Admitted", "False", reason),))
-        for reason in ("QuotaExceeded", "NameTaken")
+        for reason in ("QuotaExceeded", "NameTaken", "WorkspaceInUse")
     ),
 )
 

@@ -13,7 +13,7 @@ from laneway.api.base import Condition
 from laneway.api.reasons import Cause, Waiting
 from laneway.api.runstatus import AgentRunStatus, Queue, Usage
 from laneway.controller.decide_run import decide_run
-from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, EnsureConfigMap, PostEvent
+from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, EnsureClaim, EnsureConfigMap, PostEvent
 from laneway.controller.objects import Run
 from laneway.controller.place import Place
 from laneway.controller.views import DependencyState, DependencyView, PodRefusal, RunView
@@ -36,6 +36,7 @@ from support.builders import (
 
 LATER = at(30)
 STARTED = admitted(pod="hello-hello-01-1", pod_uid="pod-uid", start_time=at(2))
+KEEPS = {"agent": {"workspace": {"size": "10Gi"}}}
 IN_MODELS = {"models": [{"lane": "local", "namespace": "models"}]}
 DIRECT = lane(spec={"access": "Direct"})
 
@@ -209,6 +210,40 @@ STARTING = {
         "QuotaExceeded",
         "Pending",
         says="exceeded quota: pods",
+    ),
+    "a run with a workspace gets its claim before its pod": Case(
+        run_view(run(spec=KEEPS, status=admitted())),
+        "Starting",
+        "Starting",
+        ("EnsureConfigMap", "EnsureClaim", "CreatePod"),
+    ),
+    "a later attempt finds the same workspace": Case(
+        run_view(run(spec=KEEPS, status=admitted(2)), pods=(ended(1),)),
+        "Starting",
+        "Starting",
+        ("EnsureConfigMap", "EnsureClaim", "CreatePod"),
+    ),
+    "a workspace that another pod still uses is waited for": Case(
+        run_view(run(spec=KEEPS, status=admitted(2)), pods=(running(deleting=True),)),
+        "WorkspaceInUse",
+        "Pending",
+        says="pod hello-hello-01-1 still uses claim hello-hello-01",
+    ),
+    "without a workspace nobody waits for the pod of an earlier attempt": Case(
+        run_view(run(status=admitted(2)), pods=(running(deleting=True),)),
+        "Starting",
+        "Starting",
+        ("EnsureConfigMap", "CreatePod"),
+    ),
+    "a workspace that is not bound is named": Case(
+        run_view(
+            run(spec=KEEPS, status=admitted()),
+            pods=(pod(unschedulable="pod has unbound immediate PersistentVolumeClaims", scheduled=None),),
+        ),
+        "Unschedulable",
+        "Starting",
+        says="PersistentVolumeClaims (the workspace is claim hello-hello-01)",
+        due=40,
     ),
     "a pod that Pod Security refuses ends the run": Case(
         run_view(run(status=admitted()), refusal=PodRefusal(None, "violates PodSecurity")),
@@ -628,6 +663,9 @@ def test_effects_name_the_attempt_they_are_for() -> None:
     assert isinstance(prompt, EnsureConfigMap)
     assert isinstance(made, CreatePod)
     assert (made.run_uid, made.attempt) == ("hello-0123456789", 3)
+    kept = decide_run(run_view(run(spec=KEEPS, status=admitted(3))), NOW).effects[1]
+    assert isinstance(kept, EnsureClaim)
+    assert kept.manifest["metadata"]["name"] == "hello-hello-01"
     close = decide_run(run_view(run(status=STARTED), pods=(ended(0),)), NOW).effects[0]
     assert close == CloseAttempt("hello-0123456789", 1)
     stop = decide_run(run_view(run(status=finished()), pods=(running(),)), NOW).effects[0]

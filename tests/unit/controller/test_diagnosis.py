@@ -71,7 +71,7 @@ OBSTACLES = {
 @pytest.mark.parametrize(("name", "seconds", "expected"), OBSTACLES.values(), ids=OBSTACLES.keys())
 def test_what_keeps_an_agent_from_starting(name: str, seconds: float, expected: Obstacle) -> None:
     found = facts(name)
-    obstacle = find_obstacle(found, prompt_missing=False, now=after(found, seconds))
+    obstacle = find_obstacle(found, prompt_missing=False, claim=None, now=after(found, seconds))
     assert obstacle is not None
     assert expected.message in obstacle.message
     assert replace(obstacle, message="") == replace(expected, message="")
@@ -79,23 +79,78 @@ def test_what_keeps_an_agent_from_starting(name: str, seconds: float, expected: 
 
 def test_a_missing_prompt_is_named_although_the_kubelet_says_only_that_it_creates() -> None:
     found = facts("prompt-missing")
-    obstacle = find_obstacle(found, prompt_missing=True, now=after(found, 10))
+    obstacle = find_obstacle(found, prompt_missing=True, claim=None, now=after(found, 10))
     assert obstacle is not None
     assert obstacle.end is End.PROMPT_MISSING
     assert "spec.promptFrom" in obstacle.message
 
 
+SAID = "(the workspace is claim hello-27d14272)"
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "claim", "said"),
+    [
+        pytest.param(
+            "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.",
+            "hello-27d14272",
+            True,
+            id="a claim that is not bound is named",
+        ),
+        pytest.param(
+            "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind.",
+            "hello-27d14272",
+            True,
+            id="a claim for which no volume is found is named",
+        ),
+        pytest.param(
+            "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had volume node affinity conflict.",
+            "hello-27d14272",
+            True,
+            id="a claim whose volume lies elsewhere is named",
+        ),
+        pytest.param(
+            "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate",
+            "hello-27d14272",
+            False,
+            id="claims of devices are not the workspace",
+        ),
+        pytest.param(
+            "0/1 nodes are available: 1 Insufficient ephemeral-storage.",
+            "hello-27d14272",
+            False,
+            id="the node's own disk is not the workspace",
+        ),
+        pytest.param(
+            "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.",
+            None,
+            False,
+            id="a volume of the user's own has no workspace to name",
+        ),
+    ],
+)
+def test_a_workspace_that_may_keep_the_pod_from_its_node_is_named(
+    scheduler: str, claim: str | None, said: bool
+) -> None:
+    found = replace(facts("unschedulable"), unschedulable=scheduler)
+    obstacle = find_obstacle(found, prompt_missing=False, claim=claim, now=after(found, 10))
+    assert obstacle is not None
+    assert scheduler in obstacle.message
+    assert (SAID in obstacle.message) is said
+    assert (obstacle.reason, obstacle.final) == ("Unschedulable", False)
+
+
 @pytest.mark.parametrize("name", ["prompt-missing", "running", "succeeded"])
 def test_a_pod_that_merely_takes_its_time_has_no_obstacle(name: str) -> None:
     found = facts(name)
-    assert find_obstacle(found, prompt_missing=False, now=after(found, 1)) is None
+    assert find_obstacle(found, prompt_missing=False, claim=None, now=after(found, 1)) is None
 
 
 def test_the_pulls_are_counted_from_scheduling_and_not_from_creation() -> None:
     found = replace(facts("image-pull"), created=datetime(2020, 1, 1, tzinfo=UTC))
-    assert find_obstacle(found, prompt_missing=False, now=after(found, PULLS_FAILED_AFTER.total_seconds() - 1)) != (
-        find_obstacle(found, prompt_missing=False, now=after(found, PULLS_FAILED_AFTER.total_seconds()))
-    )
+    assert find_obstacle(
+        found, prompt_missing=False, claim=None, now=after(found, PULLS_FAILED_AFTER.total_seconds() - 1)
+    ) != (find_obstacle(found, prompt_missing=False, claim=None, now=after(found, PULLS_FAILED_AFTER.total_seconds())))
 
 
 # ---- how a pod ended

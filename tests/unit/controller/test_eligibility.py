@@ -118,6 +118,11 @@ CASES: dict[str, tuple[dict[str, Any], Waiting | None, str]] = {
         Waiting.NAME_TAKEN,
         "exceeded quota",
     ),
+    "a workspace that another pod just used": (
+        {"run": run(status=refused("WorkspaceInUse", since=-29))},
+        Waiting.WORKSPACE_IN_USE,
+        "exceeded quota",
+    ),
     "a pod that was refused 30 s ago is tried again": ({"run": run(status=refused(since=-30))}, None, ""),
 }
 

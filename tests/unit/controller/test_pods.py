@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from laneway.controller.children import build_prompt
 from laneway.controller.objects import Lane
-from laneway.controller.pods import Plan, build_pod, build_prompt
+from laneway.controller.pods import Plan, build_pod
 from support.builders import PRESETS, SURROUNDINGS, attempt, lane, run
 
 
@@ -135,6 +136,38 @@ def test_a_prompt_kept_elsewhere_is_mounted_from_there() -> None:
     pod = build({"prompt": None, "promptFrom": {"configMapKeyRef": {"name": "prompts", "key": "first"}}})
     volume = next(v for v in pod["spec"]["volumes"] if v["name"] == "laneway-prompt")
     assert (volume["configMap"]["name"], volume["configMap"]["items"][0]["key"]) == ("prompts", "first")
+
+
+def workspace_of(pod: dict[str, Any]) -> dict[str, Any]:
+    """The volume that is mounted at LANEWAY_WORKSPACE."""
+    container = pod["spec"]["containers"][0]
+    path = environment(pod)["LANEWAY_WORKSPACE"]
+    [mount] = [mount for mount in container["volumeMounts"] if mount["mountPath"] == path]
+    assert "readOnly" not in mount
+    [volume] = [volume for volume in pod["spec"]["volumes"] if volume["name"] == mount["name"]]
+    return {key: source for key, source in volume.items() if key != "name"}
+
+
+def test_without_a_claim_each_attempt_begins_with_an_empty_workspace() -> None:
+    pod = build()
+    assert workspace_of(pod) == {"emptyDir": {}}
+    assert "fsGroupChangePolicy" not in pod["spec"]["securityContext"]
+
+
+@pytest.mark.parametrize(
+    ("options", "group"),
+    [
+        pytest.param({}, 65532, id="the default user may write"),
+        pytest.param({"securityContext": {"runAsUser": 1000}}, 1000, id="a chosen user may write"),
+        pytest.param({"securityContext": {"runAsUser": 1000, "fsGroup": 2000}}, 2000, id="a chosen group may write"),
+    ],
+)
+def test_a_workspace_is_the_runs_claim_and_its_group_may_write(options: dict[str, Any], group: int) -> None:
+    pod = build({"agent": {"workspace": {"size": "10Gi"}, "pod": options}})
+    assert workspace_of(pod) == {"persistentVolumeClaim": {"claimName": "hello-hello-01"}}
+    security = pod["spec"]["securityContext"]
+    assert (security["fsGroup"], security["fsGroupChangePolicy"]) == (group, "OnRootMismatch")
+    assert security["runAsNonRoot"] is True
 
 
 def test_the_built_in_agent_runs_in_the_operators_own_image() -> None:

@@ -22,8 +22,8 @@ from laneway.controller.reconcile import Reconciler, WorkKey
 from laneway.controller.unsettled import SETTLES_AFTER
 from laneway.controller.world import World, chain_of_run, dependencies_of_run, lanes_of_run
 from laneway.kube.cache import Cache
-from laneway.kube.errors import Conflict, KubeError, NotFound, Unavailable
-from laneway.kube.resources import AGENT_RUNS, CONFIG_MAPS, EVENTS, MODEL_LANES, PODS, JsonObject, Key, Resource
+from laneway.kube.errors import Conflict, Forbidden, Invalid, KubeError, NotFound, Unavailable
+from laneway.kube.resources import AGENT_RUNS, CLAIMS, CONFIG_MAPS, EVENTS, MODEL_LANES, PODS, JsonObject, Key, Resource
 from laneway.rules.token import TokenKeys
 from support.builders import PRESETS, admitted, at, attempt, condition, ready
 from support.clock import StillClock
@@ -273,6 +273,102 @@ async def test_a_config_map_in_foreign_hands_is_no_prompt_of_ours(granted: Desk)
     assert run is not None
     assert (run.status.reason, run.status.attempt) == ("NameTaken", None)
     assert (PODS, "team-a", POD) not in granted.kube.objects
+
+
+OURS = {"uid": "hello-0123456789", "controller": True, "kind": "AgentRun", "name": "hello"}
+OTHERS = {**OURS, "uid": "another"}
+
+
+@pytest.fixture
+def keeps(desk: Desk) -> Desk:
+    """``hello`` holds the slot and asks for a workspace; its pod is not made yet."""
+    spec = {"agent": {"workspace": {"size": "10Gi"}}}
+    desk.add(AGENT_RUNS, raw_run(version=2, spec=spec, status=admitted()))
+    return desk
+
+
+def claim(**meta: Any) -> JsonObject:
+    name = names.workspace_name(run="hello", uid="hello-0123456789")
+    return {"metadata": {"name": name, "namespace": "team-a", **meta}, "spec": {"volumeName": "pv-1"}}
+
+
+async def test_the_claim_of_a_workspace_is_made_before_the_pod(keeps: Desk) -> None:
+    await keeps.reconciler.reconcile(HELLO)
+    made = [verb for verb, _ in keeps.kube.writes if verb.startswith("create")]
+    assert made == ["create configmaps", "create persistentvolumeclaims", "create pods"]
+
+
+async def test_another_attempt_goes_on_with_the_claim_as_it_is(keeps: Desk) -> None:
+    kept = keeps.kube.add(CLAIMS, claim(ownerReferences=[OURS]))
+    await keeps.reconciler.reconcile(HELLO)
+    assert (PODS, "team-a", POD) in keeps.kube.objects
+    assert keeps.kube.objects[CLAIMS, "team-a", kept["metadata"]["name"]] == claim(ownerReferences=[OURS])
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        pytest.param(claim(), "is not this run's", id="a claim without an owner is not taken"),
+        pytest.param(claim(ownerReferences=[OTHERS]), "is not this run's", id="a claim of another run is not taken"),
+        pytest.param(
+            claim(ownerReferences=[{**OURS, "controller": False}]),
+            "is not this run's",
+            id="a claim that only mentions the run is not taken",
+        ),
+        pytest.param(
+            claim(ownerReferences=[OURS], deletionTimestamp="2026-03-01T12:00:00Z"),
+            "is being deleted",
+            id="a claim that goes away is waited for",
+        ),
+    ],
+)
+async def test_a_claim_that_is_not_the_runs_is_left_alone(keeps: Desk, found: JsonObject, says: str) -> None:
+    keeps.kube.add(CLAIMS, found)
+    await keeps.reconciler.reconcile(HELLO)
+    run = keeps.world.run(HELLO.key)
+    assert run is not None
+    assert (run.status.reason, run.status.attempt) == ("NameTaken", None)
+    assert run.refused is not None
+    assert f"claim {found['metadata']['name']} " in run.refused.message
+    assert says in run.refused.message
+    assert keeps.kube.objects[CLAIMS, "team-a", found["metadata"]["name"]] == found
+    assert (PODS, "team-a", POD) not in keeps.kube.objects
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "finished"),
+    [
+        pytest.param(
+            Forbidden("claims is forbidden: exceeded quota: disk", status=403),
+            "QuotaExceeded",
+            False,
+            id="a quota that has no room is waited for",
+        ),
+        pytest.param(
+            Invalid("spec.storageClassName is wrong", status=422),
+            "PodRejected",
+            True,
+            id="a claim that the API server will never take ends the run",
+        ),
+    ],
+)
+async def test_a_refused_claim_is_treated_as_a_refused_pod(
+    keeps: Desk, error: KubeError, reason: str, *, finished: bool
+) -> None:
+    keeps.kube.fails = {CLAIMS: error}
+    await keeps.reconciler.reconcile(HELLO)
+    run = keeps.world.run(HELLO.key)
+    assert run is not None
+    assert (run.status.reason, run.finished) == (reason, finished)
+    assert any(error.message in condition.message for condition in run.status.conditions)
+    assert (PODS, "team-a", POD) not in keeps.kube.objects
+
+
+async def test_a_missing_right_to_make_claims_is_the_operators_trouble_and_not_the_runs(keeps: Desk) -> None:
+    keeps.kube.fails = {CLAIMS: Forbidden("cannot create resource persistentvolumeclaims", status=403)}
+    with pytest.raises(Forbidden):
+        await keeps.reconciler.reconcile(HELLO)
+    assert keeps.is_admitted(HELLO)
 
 
 async def test_a_run_ends_although_its_agents_log_cannot_be_read(desk: Desk) -> None:
