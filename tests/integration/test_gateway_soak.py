@@ -17,6 +17,7 @@ from soak.clients import Agent, Notes, Shift, call_on
 from soak.faults import TABLE, Draw
 from soak.modelserver import MODELS, ModelServer
 from soak.reading import rest_of, rows_of, sums_of
+from soak.sights import End
 from soak.stand import LANE, RUN
 from unit.gateway.kit import KEYS, gateway, pod_object, run_object
 
@@ -61,6 +62,7 @@ async def test_a_short_soak_leaves_nothing_open_and_every_answer_in_the_ledger_o
         after = len(asyncio.all_tasks())
     assert [(figure.what, figure.mean) for figure in found if figure.met is False] == []
     assert notes.answered > CALLS / 2
+    assert {End.REFUSED_BY_SERVER, End.CUT, End.LEFT} <= {sight.end for sight in notes.sights}
     assert sum(server.counts.values()) > CALLS / 2
     assert len(server.counts) > len(TABLE) / 2
     assert after <= before + CLIENTS

@@ -81,7 +81,11 @@ def _part(outcome: Outcome, ledger: Path, size: Size, seconds: float) -> Part:
     )
     faults = "; ".join(f"{name}: {count:,}" for name, count in outcome.faults.most_common())
     judged = oracle.figures(outcome.notes.sights, outcome.kills, rows, told, outcome.rest)
-    return Part(f"{words} The model server's answers: {faults}.", (*judged, *samples.figures(outcome.lives)), ())
+    return Part(
+        f"{words} The model server's answers, as far as it told before it was killed: {faults}.",
+        (*judged, *samples.figures(outcome.lives)),
+        (),
+    )
 
 
 async def _ready(program: Program, url: str) -> None:

@@ -13,6 +13,7 @@ from random import Random
 
 import aiohttp
 
+from soak.faults import BY_SERVER
 from soak.sights import CallId, End, Sight
 
 _LEAVING = 0.02
@@ -89,7 +90,7 @@ async def call_on(
             async with asyncio.timeout(patience):
                 end = await _call(session, place(), agent, call.number, stream=chance.random() < 0.5)
         except TimeoutError:
-            end = End.LEFT
+            end = End.LEFT if leaves else End.HUNG
         notes.sights.append(Sight(call, begun, time.monotonic(), end))
         if end is End.CUT:
             await asyncio.sleep(_AFTER_A_CUT_SECONDS)
@@ -109,7 +110,7 @@ async def _call(session: aiohttp.ClientSession, url: str, agent: Agent, number: 
         async with session.post(f"{url}/v1/chat/completions", json=body, headers=agent.headers) as answer:
             text = await answer.text()
             if answer.status >= 400:
-                return End.REFUSED
+                return _refuser(text)
     except aiohttp.ClientError:
         return End.CUT
     told = _told_in_stream(text) if stream else json.loads(text)["usage"]["prompt_tokens"]
@@ -118,6 +119,15 @@ async def _call(session: aiohttp.ClientSession, url: str, agent: Agent, number: 
     if told != number:
         raise ValueError(f"call {number} of {agent.run_uid} was answered with the answer of {told}")
     return End.ANSWERED
+
+
+def _refuser(text: str) -> End:
+    """Whose words these are."""
+    try:
+        by = json.loads(text)["error"].get("by")
+    except (ValueError, KeyError, AttributeError):
+        by = None
+    return End.REFUSED_BY_SERVER if by == BY_SERVER else End.REFUSED_BY_GATEWAY
 
 
 def _told_in_stream(text: str) -> int | None:

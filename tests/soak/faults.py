@@ -10,6 +10,8 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
+BY_SERVER = "soak"
+"""Stands in the server's errors as ``by``, so that a client knows who refused its call."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -40,7 +42,7 @@ class Fault:
 
 
 def _refusal(name: str, weight: int, status: int, headers: Mapping[str, str] = _NOTHING, **error: Any) -> Fault:
-    return Fault(name, weight, Manner.REFUSE, status, headers, {"message": "not now", **error})
+    return Fault(name, weight, Manner.REFUSE, status, headers, {"message": "not now", "by": BY_SERVER, **error})
 
 
 # Those that name a time shut a model, or a lane, for a second: more of them would make the soak one long wait.

@@ -81,7 +81,8 @@ def figures(
     lost = [row for row in rows if row.state == _LOST]
     ends = Counter(one.end for one in sights)
     return (
-        *(_shown(f"calls that clients saw {end.value}", ends[end]) for end in End),
+        *(_shown(f"calls that clients saw {end.value}", ends[end]) for end in End if end is not End.HUNG),
+        _bounded("calls that nothing ended for a minute", ends[End.HUNG]),
         _shown("rows in the ledger", len(rows)),
         _bounded("numbers that clients gave twice", len(sights) - len({one.call for one in sights})),
         _bounded("answered calls without a settled row, no kill near", len(missing - excused)),

@@ -16,12 +16,15 @@ class End(StrEnum):
 
     ANSWERED = "answered"
     """Whole: all of a JSON answer, or the last event of a stream."""
-    REFUSED = "refused"
-    """A status of 400 or more, of the server or the gateway."""
+    REFUSED_BY_SERVER = "refused by the model server"
+    """A status of 400 or more, in the server's own words."""
+    REFUSED_BY_GATEWAY = "refused by the gateway"
     CUT = "cut"
     """The connection broke, an answer ended early, or there was no gateway."""
     LEFT = "left"
     """The client went away itself."""
+    HUNG = "hung"
+    """Nothing ended it for a minute."""
 
 
 class CallId(NamedTuple):

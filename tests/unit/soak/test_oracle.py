@@ -54,7 +54,10 @@ LOST = "rows lost at kills (bound: calls in flight then, not answered)"
         pytest.param([seen(1)], [row(1)], (), set(), id="an answer that is settled once is right"),
         pytest.param([seen(1)], [row(None, turn=False), row(1)], (), set(), id="a try that failed before is no answer"),
         pytest.param([seen(1, end=End.LEFT)], [row(1)], (), set(), id="a client may leave an answer that was made"),
-        pytest.param([seen(1, end=End.REFUSED)], [], (), set(), id="a refused call needs no row"),
+        pytest.param([seen(1, end=End.REFUSED_BY_GATEWAY)], [], (), set(), id="a refused call needs no row"),
+        pytest.param(
+            [seen(1, end=End.HUNG)], [], (), {"calls that nothing ended for a minute"}, id="a call that hangs is seen"
+        ),
         pytest.param([seen(1)], [], (), {NO_ROW}, id="an answer without a row is seen"),
         pytest.param([seen(1)], [row(1, turn=False)], (), {NO_ROW}, id="a row without an answer does not do for one"),
         pytest.param([seen(1)], [lost()], (KILL,), {NO_ROW, LOST}, id="a kill long after excuses nothing"),
