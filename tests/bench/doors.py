@@ -45,9 +45,9 @@ async def gateway(stand: Stand, *, profile: Path | None = None) -> Door:
     return door
 
 
-def start_gateway(stand: Stand, *, profile: Path | None = None) -> tuple[Door, str]:
-    """The same just started, and where it says that it is ready."""
-    calls, control, shown = free_ports(3)
+def start_gateway(stand: Stand, *, profile: Path | None = None, ports: Sequence[int] | None = None) -> tuple[Door, str]:
+    """The same just started, and where it says that it is ready. ``ports``: for calls, operator and metrics; with the same ones it goes on with its ledger."""
+    calls, control, shown = ports or free_ports(3)
     env = {
         "KUBECONFIG": stand.kubeconfig,
         "LANEWAY_POD_NAMESPACE": stand.namespace,
@@ -55,10 +55,15 @@ def start_gateway(stand: Stand, *, profile: Path | None = None) -> tuple[Door, s
         "LANEWAY_CALL_PORT": str(calls),
         "LANEWAY_OPERATOR_PORT": str(control),
         "LANEWAY_METRICS_PORT": str(shown),
-        "LANEWAY_LEDGER_PATH": str(stand.folder / f"ledger-{calls}.db"),
+        "LANEWAY_LEDGER_PATH": str(ledger_of(stand, calls)),
     }
     program = Program(alone(python("laneway", "gateway", profile=profile)), stand.folder / "gateway.log", env)
     return Door("gateway", f"{_LOOPBACK}:{calls}", stand.tokens, program), f"http://{_LOOPBACK}:{shown}/readyz"
+
+
+def ledger_of(stand: Stand, port: int) -> Path:
+    """The ledger of the gateway that serves calls at a port."""
+    return stand.folder / f"ledger-{port}.db"
 
 
 async def bare(port: int, folder: Path) -> Door:

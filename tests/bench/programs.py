@@ -54,6 +54,11 @@ class Program:
             self._process.kill()
             self._process.wait()
 
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self._process.kill()
+        self._process.wait()
+
 
 def python(*arguments: str, profile: Path | None = None) -> list[str]:
     """The command of a Python module of this tree; with ``profile``, cProfile writes there when it ends."""

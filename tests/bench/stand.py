@@ -38,18 +38,26 @@ async def build(kubeconfig: str, folder: Path, *, server: str) -> Stand:
         namespace = await new_namespace(api, "calls")
         place = folder / namespace
         place.mkdir()
-        key = secrets.token_bytes(32)
-        keys = {"metadata": {"name": _SECRET}, "data": new_secret_data(key_id="k1", key=key)}
-        await api.send("POST", SECRETS.path(namespace), keys)
+        ring = await put_keys(api, namespace)
         await api.send("POST", MODEL_LANES.path(namespace), _lane(server))
-        ring = TokenKeys(current="k1", keys={"k1": key})
         tokens = {
-            model: [sign(ring, await _run(api, namespace, model, number)) for number in range(_RUNS)]
+            model: [
+                sign(ring, await put_run(api, namespace, lane="mock", model=model, name=f"{model}-{number}"))
+                for number in range(_RUNS)
+            ]
             for model in (FAST, PACED)
         }
     finally:
         await api.close()
     return Stand(kubeconfig, namespace, place, tokens)
+
+
+async def put_keys(api: Api, namespace: str) -> TokenKeys:
+    """The Secret with a fresh key for tokens."""
+    key = secrets.token_bytes(32)
+    keys = {"metadata": {"name": _SECRET}, "data": new_secret_data(key_id="k1", key=key)}
+    await api.send("POST", SECRETS.path(namespace), keys)
+    return TokenKeys(current="k1", keys={"k1": key})
 
 
 def _lane(server: str) -> JsonObject:
@@ -58,11 +66,13 @@ def _lane(server: str) -> JsonObject:
     return manifests.lane({"endpoint": {"url": server, "server": "vLLM"}, "models": models}, name="mock")
 
 
-async def _run(api: Api, namespace: str, model: str, number: int) -> AttemptId:
+async def put_run(
+    api: Api, namespace: str, *, lane: str, model: str, name: str, spec: JsonObject | None = None
+) -> AttemptId:
     """A run on its first attempt, and the pod of that."""
-    name = f"{model}-{number}"
-    await api.send("POST", AGENT_RUNS.path(namespace), manifests.run({"models": [{"lane": "mock"}]}, name=name))
-    status: JsonObject = {"attempt": 1, "step": {"lane": "mock", "namespace": namespace, "model": model}}
+    run = manifests.run({"models": [{"lane": lane}], **(spec or {})}, name=name)
+    await api.send("POST", AGENT_RUNS.path(namespace), run)
+    status: JsonObject = {"attempt": 1, "step": {"lane": lane, "namespace": namespace, "model": model}}
     await _set_status(api, AGENT_RUNS.path(namespace, name, "status"), status)
     attempt = AttemptId((await api.get(AGENT_RUNS.path(namespace, name)))["metadata"]["uid"], 1)
     labels = {names.RUN_LABEL: name, names.RUN_UID_LABEL: attempt.run_uid, names.ATTEMPT_LABEL: "1"}
