@@ -91,7 +91,8 @@ async def test_the_call_that_met_the_refusal_is_answered_with_it_and_the_next_is
     ("path", "status", "waits"),
     [
         pytest.param(PATH, 429, (60,), id="chat completions, whose clients give up when it is long"),
-        pytest.param("/v1/responses", 503, range(890, 902), id="responses"),
+        pytest.param("/v1/responses", 503, (60,), id="responses"),
+        pytest.param("/v1/messages", 429, (60,), id="messages, whose clients would sleep until it is over"),
     ],
 )
 async def test_a_call_for_a_model_that_rests_for_longer_is_refused_at_once_with_the_time(

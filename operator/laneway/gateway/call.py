@@ -165,7 +165,7 @@ class Call:
 
     async def _go_on(self, target: Target, failure: CallFailure) -> bool:
         """Whether the call goes to another step of its run's chain. It holds no place while it waits for a slot of another lane."""
-        if not self._makes_a_turn:
+        if not self._operation.makes_a_turn:
             return False
         self._passage.leave()
         lane = target.lane
@@ -214,13 +214,9 @@ class Call:
         streamed = self._prepared is not None and self._prepared.streamed
         return streamed and self._operation.generates and bool(self._operation.wire.keep_alive)
 
-    @property
-    def _makes_a_turn(self) -> bool:
-        return self._operation.generates and self._operation.wire.turns
-
     def _policy(self, target: Target) -> RetryPolicy:
         """Only calls that make a turn are tried again (S1.10)."""
-        return retry_policy(target.lane.spec.retry) if self._makes_a_turn else NO_RETRIES
+        return retry_policy(target.lane.spec.retry) if self._operation.makes_a_turn else NO_RETRIES
 
     def _deadline(self, target: Target) -> float:
         """When all tries with this model have to be over, by the loop's clock."""

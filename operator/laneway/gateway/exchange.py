@@ -221,7 +221,8 @@ class Exchange:
             lasting=error.cause not in RETRIED_CAUSES,
         )
         kind = Kind.TIMEOUT if late else Kind.UPSTREAM
-        return Failed(failure, retry, Refused(kind, f"the model server did not answer: {error}"))
+        words = f"the model server did not answer: {error}"
+        return Failed(failure, retry, Refused(kind, words, final=self._operation.makes_a_turn))
 
     async def _relay(self, incoming: Incoming, data: bytes) -> web.StreamResponse:
         """Bytes as they come, what the reader leaves out excepted."""
