@@ -143,7 +143,6 @@ async def test_a_poll_that_cannot_be_read_is_refused(tmp_path: Path, query: Json
         pytest.param(
             {"model": "gone"}, {}, "/v1/chat/completions", 404, "ModelNotFound", id="a model that the lane lost"
         ),
-        pytest.param({"lane": "gone"}, {}, "/v1/chat/completions", 404, "ModelNotFound", id="a lane that is gone"),
         pytest.param(
             {"namespace": "elsewhere"},
             {},
