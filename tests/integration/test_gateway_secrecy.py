@@ -160,7 +160,7 @@ async def test_nothing_secret_is_in_logs_metrics_state_ledger_or_errors(tmp_path
             told.append(await call(kit, kind))
             await look(kit)
         for kind in ("cut", "stream-error"):
-            await call(kit, kind, stream=True)
+            told.append(await call(kit, kind, stream=True))
             await look(kit)
         told.append(await call(kit, "", padding="x" * 200_000))
         await broken_requests(kit)
