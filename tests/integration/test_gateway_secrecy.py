@@ -160,7 +160,7 @@ async def test_nothing_secret_is_in_logs_metrics_state_ledger_or_errors(tmp_path
             told.append(await call(kit, kind))
             await look(kit)
         for kind in ("cut", "stream-error"):
-            told.append(await call(kit, kind, stream=True))
+            await call(kit, kind, stream=True)
             await look(kit)
         told.append(await call(kit, "", padding="x" * 200_000))
         await broken_requests(kit)
@@ -178,6 +178,15 @@ async def test_nothing_secret_is_in_logs_metrics_state_ledger_or_errors(tmp_path
     assert len(states) > 20
     found = [(where, each) for where, text in left.items() for each in wanted if each in text]
     assert found == []
+
+
+async def test_a_key_in_an_error_inside_a_stream_is_hidden(tmp_path: Path) -> None:
+    async with gateway(tmp_path, model_server, lane={"endpoint": KEYED}) as kit:
+        kit.secrets["provider"] = secret_object(KEY)
+        got = await call(kit, "stream-error", stream=True)
+    assert "bad key Bearer [key]" in got
+    assert got.rstrip().endswith("data: [DONE]")
+    assert KEY not in got
 
 
 async def self_refusals(kit: Kit, told: list[str]) -> None:
