@@ -213,13 +213,26 @@ async def test_openai_tells_apart_a_full_lane_and_a_limit_by_code(
         assert caught.value.code == expected
 
 
-@pytest.mark.parametrize("client", [pytest.param(client, id=client.name) for client in (Chat, Embeddings)])
+@pytest.mark.parametrize("client", [pytest.param(client, id=client.name) for client in OBEY_RETRY_AFTER])
 async def test_a_long_pause_of_the_server_does_not_make_a_client_give_up(client: type[Client], waits: Waits) -> None:
     hours = Refusal(kind=Kind.THROTTLED, message=WORDS, retry_after_seconds=3 * 3600)
     async with refused(client, hours) as (opened, refuser):
-        with pytest.raises(openai.RateLimitError):
+        with pytest.raises(FELT[client][Kind.THROTTLED].error):
             await opened.ask()
     assert (refuser.asked, waits.seconds) == (2, [60])
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.value) for kind in (Kind.UPSTREAM, Kind.TIMEOUT)])
+@pytest.mark.parametrize("client", [pytest.param(client, id=client.name) for client in ALL])
+async def test_a_failure_after_the_tries_of_the_lane_is_tried_again_only_by_clients_that_go_by_status(
+    client: type[Client], kind: Kind, waits: Waits
+) -> None:
+    felt = FELT[client][kind]
+    async with refused(client, Refusal(kind, WORDS, final=True)) as (opened, refuser):
+        with pytest.raises(felt.error):
+            await opened.ask()
+    assert refuser.asked == (2 if client is Gemini else 1)
+    assert waits.seconds == []
 
 
 # From the gateway itself
@@ -310,6 +323,7 @@ async def test_a_model_server_that_is_not_there_is_a_bad_gateway(
     async with at_the_gateway(kind, tmp_path, url=f"http://127.0.0.1:{unused_tcp_port}") as (client, _):
         error = await error_of(client, Kind.UPSTREAM)
     assert "connection refused" in str(error)
+    assert len(waits.seconds) == (1 if kind is Embeddings else 0)  # of which the gateway makes one try, always
 
 
 @each(Chat, Responses, Messages, OllamaChat, Gemini)
@@ -329,3 +343,4 @@ async def test_a_model_server_that_is_too_slow_is_a_gateway_timeout(
         )
         error = await error_of(client, Kind.TIMEOUT)
     assert "did not come within 1 s" in str(error)
+    assert waits.seconds == []

@@ -91,7 +91,8 @@ async def test_the_call_that_met_the_refusal_is_answered_with_it_and_the_next_is
     ("path", "status", "waits"),
     [
         pytest.param(PATH, 429, (60,), id="chat completions, whose clients give up when it is long"),
-        pytest.param("/v1/responses", 503, range(890, 902), id="responses"),
+        pytest.param("/v1/responses", 503, (60,), id="responses"),
+        pytest.param("/v1/messages", 429, (60,), id="messages, whose clients would sleep until it is over"),
     ],
 )
 async def test_a_call_for_a_model_that_rests_for_longer_is_refused_at_once_with_the_time(
@@ -214,3 +215,58 @@ async def test_the_operators_clock_is_told_with_each_poll(tmp_path: Path) -> Non
         status, _, headers = await call(kit)
         assert (status, 25 <= int(headers["Retry-After"]) <= 31) == (429, True)
         await client.close()
+
+
+def elsewhere(kit: Kit) -> JsonObject:
+    """Another lane of the same server."""
+    found = lane_object(kit.server_url)
+    return {**found, "metadata": {**found["metadata"], "name": "other", "uid": "other-uid"}}
+
+
+@pytest.mark.parametrize("seen", [pytest.param(True, id="of this process"), pytest.param(False, id="of another")])
+async def test_a_call_to_a_lane_that_is_gone_goes_when_one_of_its_name_is_back(tmp_path: Path, seen: bool) -> None:
+    """What a lane that this process has not seen says of holding is not known: its default holds."""
+    server = Server()
+    async with gateway(tmp_path, server.answer, lane=hold(30 if seen else 0)) as kit:
+        kit.views.lanes.on_list([])
+        if not seen:
+            kit.views.runs.put(run_object(version=2, lane="other"))
+        waiting = asyncio.create_task(call(kit))
+        await eventually(lambda: len(kit.state.open_calls()) == 1)
+        kit.views.lanes.put(lane_object(kit.server_url, version=2) if seen else elsewhere(kit))
+        assert (await waiting)[0] == 200
+        assert kit.state.attempt_state(ATTEMPT).failure is None
+    assert server.requests == 1
+
+
+async def test_a_stream_is_kept_alive_while_its_lane_is_gone(tmp_path: Path) -> None:
+    async with gateway(tmp_path, Server().answer, lane=hold(30), keep_alive_seconds=0.02) as kit:
+        kit.views.lanes.on_list([])
+        async with kit.post(PATH, STREAM) as answer:
+            assert answer.status == 200
+            assert (await answer.content.readline()).startswith(b":")
+            kit.views.lanes.put(lane_object(kit.server_url, version=2))
+            assert (await answer.read()).endswith(END)
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+async def test_a_lane_that_does_not_come_back_in_time_is_not_found(tmp_path: Path, seconds: int) -> None:
+    async with gateway(tmp_path, Server().answer, lane=hold(seconds)) as kit:
+        kit.views.lanes.on_list([])
+        began = utc_now()
+        status, body, _ = await call(kit)
+        held = utc_now() - began
+        told = kit.state.attempt_state(ATTEMPT).failure
+    assert (status, b"lane agents/lane does not exist" in body) == (404, True)
+    assert timedelta(seconds=seconds) <= held < timedelta(seconds=seconds + 5)
+    assert told is not None
+    assert told.cause is Cause.MODEL_NOT_FOUND
+
+
+async def test_a_call_to_a_lane_that_is_gone_follows_its_run_to_another_one(tmp_path: Path) -> None:
+    async with gateway(tmp_path, Server().answer, lane=hold(30)) as kit:
+        kit.views.lanes.on_list([elsewhere(kit)])
+        waiting = asyncio.create_task(call(kit))
+        await eventually(lambda: len(kit.state.open_calls()) == 1)
+        kit.views.runs.put(run_object(version=2, lane="other"))
+        assert (await waiting)[0] == 200

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from laneway.api.base import format_time
 from laneway.api.gatewaystate import LaneState
 from laneway.gateway.evidence import LaneModel
-from laneway.gateway.prober import Prober
+from laneway.gateway.prober import KEY_SECONDS, Prober
 from unit.gateway.kit import (
     ATTEMPT,
     JsonObject,
@@ -52,13 +53,14 @@ def scripted(answers: Answers, seen: list[web.Request] | None = None) -> Callabl
 
 
 @asynccontextmanager
-async def probing(kit: Kit, lane: JsonObject) -> AsyncIterator[Prober]:
+async def probing(kit: Kit, lane: JsonObject, *, key_seconds: float = KEY_SECONDS) -> AsyncIterator[Prober]:
     prober = Prober(
         upstream=kit.upstream,
         credentials=kit.credentials,
         state=kit.state,
         clock=utc_now,
         uniform=lambda low, high: low,
+        key_seconds=key_seconds,
     )
     kit.views.on_lane.append(prober.take)
     kit.views.lanes.put(lane)
@@ -249,6 +251,66 @@ async def test_the_key_is_sent_and_its_absence_is_said(tmp_path: Path) -> None:
             prober.wake(view)
             await eventually(lambda: _reason(kit) == "BackendReachable")
     assert [request.headers["Authorization"] for request in seen] == ["Bearer sk-1"]
+
+
+def refused(kit: Kit, *, version: int, period: int) -> JsonObject:
+    """A lane whose status says that its key was refused."""
+    account = {"reason": "AuthFailed", "source": "Estimated", "lastFailureTime": format_time(utc_now())}
+    lane = lane_object(kit.server_url, version=version, probe={"periodSeconds": period}, **KEYED)
+    return {**lane, "status": {"account": account}}
+
+
+@pytest.mark.row("S3.36")
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param("sk-old", id="that holds a key which is refused"),
+        pytest.param(None, id="that is not there"),
+    ],
+)
+async def test_a_secret_that_is_mended_is_found_long_before_the_next_probe_is_due(
+    tmp_path: Path, before: str | None
+) -> None:
+    async def server(request: web.Request) -> web.Response:
+        good = request.headers.get("Authorization") == "Bearer sk-new"
+        return web.json_response(VLLM["/v1/models"] if good else {"error": "no"}, status=200 if good else 401)
+
+    async with gateway(tmp_path, server) as kit:
+        kit.secrets.update({"provider": secret_object(before)} if before else {})
+        async with probing(kit, refused(kit, version=2, period=3600), key_seconds=0.02):
+            await eventually(lambda: _reason(kit) == ("AuthFailed" if before else "CredentialMissing"))
+            kit.secrets["provider"] = secret_object("sk-new")
+            await eventually(lambda: _reason(kit) == "BackendReachable")
+
+
+@pytest.mark.row("S3.36")
+async def test_a_key_that_is_refused_between_two_probes_is_looked_at_though_both_probes_are_well(
+    tmp_path: Path,
+) -> None:
+    """Only calls met the refusal; the operator ends the hold by the time of a probe after it, so it has to hear of one."""
+    seen: list[web.Request] = []
+    async with gateway(tmp_path, scripted(VLLM, seen)) as kit:
+        kit.secrets["provider"] = secret_object("sk-old")
+        healthy = {**refused(kit, version=2, period=3600), "status": {}}
+        async with probing(kit, healthy, key_seconds=0.02):
+            await eventually(lambda: _reason(kit) == "BackendReachable")
+            probed, version = len(seen), kit.state.version
+            kit.views.lanes.put(refused(kit, version=3, period=3600))
+            kit.secrets["provider"] = secret_object("sk-new")
+            await eventually(lambda: kit.state.version > version)
+    assert {request.headers["Authorization"] for request in seen[:probed]} == {"Bearer sk-old"}
+    assert {request.headers["Authorization"] for request in seen[probed:]} == {"Bearer sk-new"}
+    assert len(seen) == 2 * probed
+
+
+@pytest.mark.row("S3.36")
+async def test_each_probe_that_is_well_is_told_while_the_key_counts_as_refused(tmp_path: Path) -> None:
+    async with gateway(tmp_path, scripted(VLLM)) as kit:
+        kit.secrets["provider"] = secret_object("sk-1")
+        async with probing(kit, refused(kit, version=2, period=1)):
+            await eventually(lambda: _reason(kit) == "BackendReachable")
+            version = kit.state.version
+            await eventually(lambda: kit.state.version > version)
 
 
 async def test_a_new_generation_is_probed_at_once_and_a_lost_lane_no_more(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,6 @@ async def test_a_poll_that_cannot_be_read_is_refused(tmp_path: Path, query: Json
         pytest.param(
             {"model": "gone"}, {}, "/v1/chat/completions", 404, "ModelNotFound", id="a model that the lane lost"
         ),
-        pytest.param({"lane": "gone"}, {}, "/v1/chat/completions", 404, "ModelNotFound", id="a lane that is gone"),
         pytest.param(
             {"namespace": "elsewhere"},
             {},
@@ -271,6 +271,45 @@ async def test_the_thirty_third_open_call_of_a_run_is_refused(tmp_path: Path) ->
         assert (status, body["error"]["code"]) == (429, "rate_limit_exceeded")
         go_on.set()
         assert {(await call)[0] for call in calls} == {200}
+
+
+@pytest.mark.row("S2.23")
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        pytest.param(
+            0, {"model": "gone", "kind": "NotFound", "class": "ModelNotFound"}, id="for the model that its run wants"
+        ),
+        pytest.param(32, {"model": "gone", "kind": "Busy", "class": None}, id="for the calls that its run has open"),
+    ],
+)
+async def test_a_refusal_is_logged_with_its_run_lane_and_model_and_without_the_prompt(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, held: int, said: JsonObject
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with gateway(tmp_path, never) as kit:
+        kit.views.runs.put(run_object(version=2, model="gone"))
+        opened = [kit.state.open(ATTEMPT) for _ in range(held)]
+        await status_of(kit, body={**CHAT, "messages": [{"role": "user", "content": "a secret prompt"}]})
+        for call in opened:
+            kit.state.leave(ATTEMPT, call)
+    (record,) = [one for one in caplog.records if one.getMessage() == "call refused"]
+    whose = {"namespace": "agents", "run": f"run-{ATTEMPT.run_uid}", "run_uid": ATTEMPT.run_uid, "attempt": 1}
+    expected = {**whose, "lane": "agents/lane", **said}
+    assert {name: vars(record)[name] for name in expected} == expected
+    assert "secret" not in str([vars(one) for one in caplog.records])
+
+
+async def test_an_attempt_that_is_not_seen_yet_is_logged_without_a_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with gateway(tmp_path, never, seen=False, hold_seconds=0) as kit:
+        await status_of(kit)
+    (record,) = [one for one in caplog.records if one.getMessage() == "call refused"]
+    unseen = ("namespace", "run", "lane", "model")
+    assert {name: vars(record)[name] for name in unseen} == dict.fromkeys(unseen)
+    assert vars(record)["run_uid"] == ATTEMPT.run_uid
 
 
 async def test_the_ledger_has_the_same_numbers_as_the_state_and_nothing_of_the_content(tmp_path: Path) -> None:

@@ -180,6 +180,15 @@ async def test_nothing_secret_is_in_logs_metrics_state_ledger_or_errors(tmp_path
     assert found == []
 
 
+async def test_a_key_in_an_error_inside_a_stream_is_hidden(tmp_path: Path) -> None:
+    async with gateway(tmp_path, model_server, lane={"endpoint": KEYED}) as kit:
+        kit.secrets["provider"] = secret_object(KEY)
+        got = await call(kit, "stream-error", stream=True)
+    assert "bad key Bearer [key]" in got
+    assert got.rstrip().endswith("data: [DONE]")
+    assert KEY not in got
+
+
 async def self_refusals(kit: Kit, told: list[str]) -> None:
     """What the gateway refuses by itself, and what a probe says."""
     token = kit.headers()["Authorization"].removeprefix("Bearer ")

@@ -22,6 +22,7 @@ from laneway.gateway.state import AttemptClosed, TooManyCalls
 from laneway.gateway.tokens import Authenticator, Caller, plain_address, token_in
 from laneway.gateway.tools import Operation, Tools
 from laneway.gateway.views import Views
+from laneway.gateway.walk import step_of
 from laneway.gateway.wire.base import Kind, Wire
 from laneway.gateway.wire.chat_completions import ChatCompletions
 from laneway.gateway.wire.embeddings import Embeddings
@@ -105,11 +106,15 @@ class CallPort:
         request = reply.request
         token = token_in(request.headers, request.query.get("key"))
         attempt = await self._authenticator.identify(token)
-        call = await self._open(attempt)
+        try:
+            call = await self._open(attempt)
+        except Refused as refused:
+            self._log_refusal(attempt, refused)
+            raise
         try:
             yield await self._authenticator.admit(attempt, plain_address(request.remote))
         except Refused as refused:
-            _log_refusal(attempt, refused)
+            self._log_refusal(attempt, refused)
             if failure := refusal_failure(refused, self._tools.clock()):
                 self._tools.state.fail(attempt, failure)
             raise
@@ -157,12 +162,22 @@ class CallPort:
         except LedgerError as error:
             raise _no_ledger() from error
 
-
-def _log_refusal(attempt: AttemptId, refused: Refused) -> None:
-    """Whose call was refused and why; the words are the gateway's own (S2.23)."""
-    keys: dict[str, object] = {"run_uid": attempt.run_uid, "attempt": attempt.attempt}
-    why = {"kind": refused.refusal.kind.value, "class": refused.verdict and refused.verdict.cause.value}
-    log.warning("call refused", extra={**keys, **why, "words": str(refused)})
+    def _log_refusal(self, attempt: AttemptId, refused: Refused) -> None:
+        """Whose call was refused, where its attempt's calls go, and why; the words are the gateway's own (S2.23). A run that is not seen yet has no name."""
+        run = self._views.run(attempt.run_uid)
+        step = None if run is None else step_of(run, self._tools.state, attempt)
+        keys: dict[str, object] = {
+            "namespace": run and run.namespace,
+            "run": run and run.name,
+            "run_uid": attempt.run_uid,
+            "attempt": attempt.attempt,
+            "lane": step and f"{step.namespace}/{step.lane}",
+            "model": step and step.model,
+            "kind": refused.refusal.kind.value,
+            "class": refused.verdict and refused.verdict.cause.value,
+            "words": str(refused),
+        }
+        log.warning("call refused", extra=keys)
 
 
 def _no_ledger() -> Refused:

@@ -22,7 +22,7 @@ from laneway.gateway.hold import Hold
 from laneway.gateway.objects import LaneKey, Run
 from laneway.gateway.refused import Refused
 from laneway.gateway.reply import Reply
-from laneway.gateway.target import Target, choose
+from laneway.gateway.target import LaneGone, Target, choose
 from laneway.gateway.tokens import Caller
 from laneway.gateway.tools import Operation, Tools
 from laneway.gateway.views import Views
@@ -106,7 +106,18 @@ class Call:
             await self._tools.sleep(wait / _MILLISECONDS)
 
     async def _ready(self) -> tuple[Target, Reservation | None]:
-        """A target with the money for a try and a place. Money comes first: who waits in line has it set aside (design section 7). Raises Refused."""
+        """A target with the money for a try and a place; a lane that is gone is waited for. Raises Refused."""
+        while True:
+            try:
+                return await self._enter()
+            except LaneGone as gone:
+                if self._prepared is None:  # it tells whether the client can be kept waiting
+                    model = self._run().model or ""
+                    self._prepared = self._operation.wire.prepare(self._body, model=model, server=Server.OTHER)
+                await self._passage.wait_for_lane(gone)
+
+    async def _enter(self) -> tuple[Target, Reservation | None]:
+        """Money comes first: who waits in line has it set aside (design section 7). Raises LaneGone and Refused."""
         while True:
             target = self._aim()
             try:
@@ -165,7 +176,7 @@ class Call:
 
     async def _go_on(self, target: Target, failure: CallFailure) -> bool:
         """Whether the call goes to another step of its run's chain. It holds no place while it waits for a slot of another lane."""
-        if not self._makes_a_turn:
+        if not self._operation.makes_a_turn:
             return False
         self._passage.leave()
         lane = target.lane
@@ -191,7 +202,7 @@ class Call:
         return await self._reply.give(failed.answer)
 
     def _aim(self) -> Target:
-        """The lane and model of the run's step as they are now: edits apply to the next try. Raises Refused and jsontext.NotAnObject."""
+        """The lane and model of the run's step as they are now: edits apply to the next try. Raises LaneGone, Refused and jsontext.NotAnObject."""
         target = choose(self._walker.on_its_step(self._run()), self._views, self._operation.wire.api)
         server = target.lane.spec.endpoint.server
         if self._prepared is None or self._prepared_for != (target.model, server):
@@ -214,13 +225,9 @@ class Call:
         streamed = self._prepared is not None and self._prepared.streamed
         return streamed and self._operation.generates and bool(self._operation.wire.keep_alive)
 
-    @property
-    def _makes_a_turn(self) -> bool:
-        return self._operation.generates and self._operation.wire.turns
-
     def _policy(self, target: Target) -> RetryPolicy:
         """Only calls that make a turn are tried again (S1.10)."""
-        return retry_policy(target.lane.spec.retry) if self._makes_a_turn else NO_RETRIES
+        return retry_policy(target.lane.spec.retry) if self._operation.makes_a_turn else NO_RETRIES
 
     def _deadline(self, target: Target) -> float:
         """When all tries with this model have to be over, by the loop's clock."""

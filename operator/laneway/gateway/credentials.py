@@ -42,6 +42,19 @@ class Credentials:
             return kept[0]
         return await self.read_again(lane)
 
+    def last_key(self, lane: Lane) -> str | None:
+        """The key that was read last; None if there was none that could be used."""
+        place = _place(lane)
+        kept = None if place is None else self._kept.get(place)
+        return None if kept is None else kept[0]
+
+    async def has_other_than(self, key: str | None, lane: Lane) -> bool:
+        """Whether the lane's Secret holds a key that can be used, and another one than this."""
+        try:
+            return await self.read_again(lane) not in (key, None)
+        except CredentialMissing:
+            return False
+
     async def read_again(self, lane: Lane) -> str | None:
         """The lane's key as it is now. Raises CredentialMissing."""
         place = _place(lane)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from laneway.api.gatewaystate import CallFailure
-from laneway.api.lanecalls import StreamSlot
+from laneway.api.lanecalls import LaneTimeouts, StreamSlot
 from laneway.api.modellane import ModelLaneSpec
 from laneway.api.reasons import Cause, ResetSource
 from laneway.gateway import metrics
@@ -19,7 +20,7 @@ from laneway.gateway.hold import Hold
 from laneway.gateway.objects import Lane, LaneKey, Run
 from laneway.gateway.refused import Refused
 from laneway.gateway.state import Clock, State
-from laneway.gateway.target import Target
+from laneway.gateway.target import LaneGone, Target
 from laneway.gateway.views import Views
 from laneway.gateway.wire.base import Kind
 from laneway.rules.classify import Verdict
@@ -39,6 +40,7 @@ class Doors:
     queue: CallQueue
     gate: Gate
     clock: Clock
+    views: Views
 
 
 def open_doors(views: Views, state: State, clock: Clock) -> Doors:
@@ -48,7 +50,7 @@ def open_doors(views: Views, state: State, clock: Clock) -> Doors:
         lane = views.lanes.get(key)
         return Bound(gone=True) if lane is None else _bound(lane.spec)
 
-    doors = Doors(CallQueue(bound_of), Gate(views=views, state=state, clock=clock), clock)
+    doors = Doors(CallQueue(bound_of), Gate(views=views, state=state, clock=clock), clock, views)
 
     def changed(key: LaneKey, lane: Lane | None) -> None:
         doors.queue.changed(key)
@@ -96,6 +98,25 @@ class Passage:
                     self._doors.gate.take(found)
                 self._entered = lane.key, model
                 return target
+
+    async def wait_for_lane(self, gone: LaneGone) -> None:
+        """A lane of the same name may come back, or the run go on to another one. Raises what it was given when the time is up."""
+        self.leave()
+        views, (namespace, name) = self._doors.views, gone.lane
+        before = views.lane_before(gone.lane)
+        timeouts = LaneTimeouts() if before is None else before.spec.timeouts
+        left = self._hold.left(timeouts.hold_seconds)
+        if left <= 0:
+            raise gone
+        metrics.HOLDS.labels(name, namespace, Kind.NOT_FOUND.value).inc()
+        moved = asyncio.ensure_future(views.change_of_run(self._run.uid).wait())
+        back = self._doors.gate.waker(gone.lane)
+        either = asyncio.ensure_future(asyncio.wait((back, moved), return_when=asyncio.FIRST_COMPLETED))
+        try:
+            await self._hold.wait(either, left)
+        finally:
+            moved.cancel()
+            either.cancel()
 
     def begin(self, target: Target, *, streamed: bool) -> None:
         """The model answers: others may call it, and a stream gives its place up if its lane says so (S2.12)."""

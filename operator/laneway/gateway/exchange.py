@@ -19,6 +19,7 @@ from laneway.gateway.clientside import ANSWER_SECONDS
 from laneway.gateway.credentials import CredentialMissing, lane_headers
 from laneway.gateway.evidence import LaneModel
 from laneway.gateway.failure import call_failure
+from laneway.gateway.hiding import KeyHider
 from laneway.gateway.ledger import CallEnd, CallStart, LedgerError
 from laneway.gateway.refused import Refused
 from laneway.gateway.reply import Reply
@@ -221,17 +222,19 @@ class Exchange:
             lasting=error.cause not in RETRIED_CAUSES,
         )
         kind = Kind.TIMEOUT if late else Kind.UPSTREAM
-        return Failed(failure, retry, Refused(kind, f"the model server did not answer: {error}"))
+        words = f"the model server did not answer: {error}"
+        return Failed(failure, retry, Refused(kind, words, final=self._operation.makes_a_turn))
 
     async def _relay(self, incoming: Incoming, data: bytes) -> web.StreamResponse:
-        """Bytes as they come, what the reader leaves out excepted."""
+        """Bytes as they come, less what the reader leaves out, and the lane's key in a stream. A whole answer keeps its bytes and its length."""
         streamed = _is_stream(incoming, self._prepared)
         if self._reply.response is not None and not streamed:
             raise BrokenOff("the server gives a whole answer to a call that asked for a stream")
         self._watcher.first_byte(streamed=streamed)
         wire = self._operation.wire
         reader = self._reader = wire.stream_reader(self._prepared) if streamed else wire.whole_reader()
-        same_length = not incoming.decoded and not self._prepared.asked_usage
+        hider = KeyHider(self._key if streamed else None)
+        same_length = not incoming.decoded and not self._prepared.asked_usage and not (streamed and self._key)
         passed = headers.to_client(incoming.headers, same_length=same_length, key=self._key)
         self._prepared = replace(self._prepared, body=b"")
         idle = self._limits.stream_idle_seconds
@@ -240,12 +243,12 @@ class Exchange:
         await self._reply.begin(incoming.status, passed)
         while data:
             self._tools.state.saw_activity(self._caller.attempt)
-            if kept := reader.feed(data):
+            if kept := reader.feed(hider.feed(data)):
                 await self._reply.write(kept, seconds=patience)
             async with time_limit(idle, "the next part of the stream"):
                 data = await incoming.read_some()
         self._complete = not streamed
-        if rest := reader.close():
+        if rest := reader.feed(hider.close()) + reader.close():
             await self._reply.write(rest, seconds=patience)
         reading = reader.reading
         if not (self._complete or reading.ended or reading.error) and self._operation.generates:

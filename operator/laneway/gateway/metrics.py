@@ -30,7 +30,7 @@ CALLS_IN_FLIGHT = Gauge("laneway_lane_calls", "Places of a lane's calls in use."
 CALLS_WAITING = Gauge("laneway_lane_waiting_calls", "Calls that wait for a place.", ["lane", "namespace"])
 HOLDS = Counter(
     "laneway_holds",
-    "Times that a call was held: Busy, for a place; Throttled, for its model.",
+    "Times that a call was held: Busy, for a place; Throttled, for its model; NotFound, for its lane.",
     ["lane", "namespace", "reason"],
 )
 REFUSALS = Counter("laneway_gateway_refusals", "Requests that the gateway itself refused.", ["reason"])

@@ -18,7 +18,8 @@ class Refused(Exception):  # noqa: N818 - it says what happened
         cause: Cause | None = None,
         verdict: Verdict | None = None,
         retry_after_seconds: int | None = None,
+        final: bool = False,
     ) -> None:
         super().__init__(message)
-        self.refusal = Refusal(kind=kind, message=message, retry_after_seconds=retry_after_seconds)
+        self.refusal = Refusal(kind=kind, message=message, retry_after_seconds=retry_after_seconds, final=final)
         self.verdict = Verdict(cause) if cause is not None else verdict

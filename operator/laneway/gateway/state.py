@@ -211,11 +211,11 @@ class State:
 
     # Lanes
 
-    def put_lane(self, lane: LaneState) -> None:
-        """Take a probe's result; a new version only if it says something new."""
+    def put_lane(self, lane: LaneState, *, anew: bool = False) -> None:
+        """Take a probe's result; a new version only if it says something new, or if its time alone is news (``anew``)."""
         key = (lane.namespace, lane.name)
         known = self._lanes.get(key)
-        if known is not None and _same(known, lane):
+        if known is not None and _same(known, lane) and not anew:
             return
         self._lanes[key] = lane.model_copy(update={"version": self._next_version()})
         self._lanes.move_to_end(key)

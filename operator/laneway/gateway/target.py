@@ -10,7 +10,7 @@ from yarl import URL
 from laneway.api.endpoint import WireAPI
 from laneway.api.modellane import Access, LaneModel
 from laneway.api.reasons import Cause
-from laneway.gateway.objects import Lane, Run
+from laneway.gateway.objects import Lane, LaneKey, Run
 from laneway.gateway.refused import Refused
 from laneway.gateway.views import Views
 from laneway.gateway.wire.base import Kind
@@ -38,14 +38,24 @@ class Target:
         return URL(root + path + (f"?{query}" if query else ""), encoded=True)
 
 
+class LaneGone(Refused):
+    """The lane of a run's step does not exist. One of the same name may come back."""
+
+    def __init__(self, lane: LaneKey) -> None:
+        super().__init__(Kind.NOT_FOUND, f"lane {'/'.join(lane)} does not exist", cause=Cause.MODEL_NOT_FOUND)
+        self.lane = lane
+
+
 def lane_of(run: Run, views: Views) -> Lane:
-    """The lane of a run's step. Raises Refused."""
+    """The lane of a run's step. Raises LaneGone and Refused."""
     if run.lane is None:
         raise Refused(Kind.UNAVAILABLE, "the run has no lane yet", retry_after_seconds=1)
     lane = views.lanes.get(run.lane)
     name = "/".join(run.lane)
-    if lane is None or lane.spec.access is not Access.GATEWAY:
-        message = f"lane {name} does not exist, or is not carried by the gateway"
+    if lane is None:
+        raise LaneGone(run.lane)
+    if lane.spec.access is not Access.GATEWAY:
+        message = f"lane {name} is not carried by the gateway"
         raise Refused(Kind.NOT_FOUND, message, cause=Cause.MODEL_NOT_FOUND)
     if not lane.allows(run.namespace):
         message = f"lane {name} does not allow runs of namespace {run.namespace}"
@@ -54,7 +64,7 @@ def lane_of(run: Run, views: Views) -> Lane:
 
 
 def choose(run: Run, views: Views, api: WireAPI) -> Target:
-    """The target of a run's call. Raises Refused."""
+    """The target of a run's call. Raises LaneGone and Refused."""
     lane = lane_of(run, views)
     apis = spoken(lane.spec.endpoint)
     if api not in apis:

@@ -27,6 +27,11 @@ class Operation:
     generates: bool = True
     """False: it makes no tokens, so it is neither metered nor a row of the ledger."""
 
+    @property
+    def makes_a_turn(self) -> bool:
+        """Whether an answered call is a turn; only such calls are tried again (S1.10)."""
+        return self.generates and self.wire.turns
+
 
 @dataclass(frozen=True)
 class Tools:

@@ -22,6 +22,7 @@ from laneway.rules.records import account_key
 from laneway.rules.token import AttemptId
 
 _GONE_KEPT = 10_000
+_GONE_LANES_KEPT = 1_000
 
 _T = TypeVar("_T", bound=Run | Lane | Pod)
 
@@ -99,6 +100,7 @@ class Views:
         self._by_attempt: dict[AttemptId, dict[str, Pod]] = {}
         self._by_address: dict[str, dict[str, Pod]] = {}
         self._by_account: dict[tuple[str, ...], dict[LaneKey, Lane]] = {}
+        self._gone_lanes: dict[LaneKey, Lane] = {}
         self._change = asyncio.Event()
         self._run_changes: dict[str, asyncio.Event] = {}
 
@@ -128,13 +130,21 @@ class Views:
         account = account_key(lane.namespace, lane.spec)
         return [lane] if account is None else list(self._by_account.get(account, {lane.key: lane}).values())
 
+    def lane_before(self, key: LaneKey) -> Lane | None:
+        """A lane that is gone, as it was last; None if this process has not seen it."""
+        return self._gone_lanes.get(key)
+
     async def wait_for_change(self) -> None:
         """Until anything changes."""
         await self._change.wait()
 
     async def wait_for_run(self, uid: str) -> None:
         """Until a run of that uid changes or goes. Nobody else's change wakes who waits here."""
-        await self._run_changes.setdefault(uid, asyncio.Event()).wait()
+        await self.change_of_run(uid).wait()
+
+    def change_of_run(self, uid: str) -> asyncio.Event:
+        """Set at the next change of a run of that uid, or when it goes."""
+        return self._run_changes.setdefault(uid, asyncio.Event())
 
     def _notify(self) -> None:
         self._change.set()
@@ -167,6 +177,12 @@ class Views:
                 if not sharing:
                     del self._by_account[account]
         known = new or old
+        if old is not None and new is None:
+            self._gone_lanes[old.key] = old
+            if len(self._gone_lanes) > _GONE_LANES_KEPT:
+                del self._gone_lanes[next(iter(self._gone_lanes))]
+        if known is not None and new is not None:
+            self._gone_lanes.pop(known.key, None)
         if known is not None:
             for tell in self.on_lane:
                 tell(known.key, new)

@@ -50,6 +50,21 @@ async def test_a_key_is_read_once_a_minute() -> None:
         secrets.answer = secret_object("b")
 
 
+async def test_another_key_than_the_last_is_noticed_and_none_is_no_key() -> None:
+    secrets, lane = Secrets(secret_object("a")), await make_lane(**REF)
+    credentials = Credentials(secrets)
+    assert credentials.last_key(lane) is None
+    await credentials.key_of(lane)
+    last = credentials.last_key(lane)
+    assert last == "a"
+    for answer, other in ((secret_object("a"), False), (None, False), (secret_object("b"), True)):
+        secrets.answer = answer
+        assert await credentials.has_other_than(last, lane) is other
+    secrets.away = True
+    assert not await credentials.has_other_than("b", lane)
+    assert not await credentials.has_other_than(None, await make_lane())
+
+
 async def test_an_old_key_is_used_on_while_the_api_server_is_away_and_dies_with_its_secret() -> None:
     now, secrets, lane = [0.0], Secrets(secret_object("a")), await make_lane(**REF)
     credentials = Credentials(secrets, monotonic=lambda: now[0])

@@ -74,12 +74,31 @@ def test_every_api_has_words_for_every_refusal(wire: Wire, kind: Kind) -> None:
         pytest.param(CHAT, Kind.THROTTLED, 600, "60", id="OpenAI's clients give up on a long wait, so it is cut"),
         pytest.param(CHAT, Kind.THROTTLED, 5, "5", id="a short wait stays"),
         pytest.param(CHAT, Kind.BUSY, 600, "600", id="a wait of our own is what we say"),
-        pytest.param(MESSAGES, Kind.THROTTLED, 600, "600", id="Anthropic's clients go by themselves then"),
+        pytest.param(EMBEDDINGS, Kind.THROTTLED, 600, "60", id="of embeddings too"),
+        pytest.param(RESPONSES, Kind.THROTTLED, 600, "60", id="and of responses"),
+        pytest.param(
+            MESSAGES, Kind.THROTTLED, 600, "60", id="Anthropic's clients sleep as long as they are told, so it is cut"
+        ),
+        pytest.param(GEMINI, Kind.THROTTLED, 600, "600", id="Gemini CLI gives up on a long wait, and shall"),
         pytest.param(CHAT, Kind.THROTTLED, None, None, id="no wait is told when none is known"),
     ],
 )
 def test_how_long_a_client_is_told_to_wait(wire: Wire, kind: Kind, asked: int | None, told: str | None) -> None:
     assert wire.refuse(Refusal(kind, "why", asked)).headers.get("Retry-After") == told
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.api.value)
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        pytest.param(Refusal(Kind.UPSTREAM, "why", final=True), "false", id="after the tries of the lane"),
+        pytest.param(Refusal(Kind.UPSTREAM, "why"), None, id="when the gateway does not try again"),
+        pytest.param(Refusal(Kind.LIMIT, "why"), "false", id="at a limit"),
+        pytest.param(Refusal(Kind.BUSY, "why", 3), None, id="when it may come back soon"),
+    ],
+)
+def test_whether_a_client_is_told_not_to_try_again(wire: Wire, refusal: Refusal, told: str | None) -> None:
+    assert wire.refuse(refusal).headers.get("x-should-retry") == told
 
 
 def test_gemini_cli_finds_the_wait_in_the_details() -> None:

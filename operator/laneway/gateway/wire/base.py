@@ -10,7 +10,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import ClassVar
 
@@ -21,6 +21,8 @@ from laneway.rules.usage import Usage
 
 _LONGEST_WORDS = 8192
 """Characters of an error's words that are judged; a server may put a megabyte there."""
+_LONGEST_WAIT_SECONDS = 60
+"""Of a pause that a server asked for, so much is told: by more, OpenAI's client gives up and Anthropic's sleeps until it is over (wire facts 9.4)."""
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 BUFFER_LIMIT = 32 * 1024 * 1024
 """Bytes of a whole answer, or of one event, that are kept to read usage from. A longer one is relayed and not metered."""
@@ -49,6 +51,20 @@ class Refusal:
     kind: Kind
     message: str
     retry_after_seconds: int | None = None
+    final: bool = False
+    """The lane's rule of retries has decided: the client shall not try again, or its tries multiply those of the gateway."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the client is told not to try again; a limit is never passed by asking again."""
+        return self.final or self.kind is Kind.LIMIT
+
+    @property
+    def capped(self) -> Refusal:
+        """With a pause that clients sit out."""
+        if self.kind is not Kind.THROTTLED or self.retry_after_seconds is None:
+            return self
+        return replace(self, retry_after_seconds=min(self.retry_after_seconds, _LONGEST_WAIT_SECONDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,12 +244,20 @@ def text_or_none(value: object) -> str | None:
     return value[:64] if isinstance(value, str) and value else None
 
 
-def json_answer(status: int, value: object, retry_after_seconds: int | None = None) -> Answer:
+def json_answer(status: int, value: object, headers: Mapping[str, str] | None = None) -> Answer:
     """A JSON answer."""
-    headers = {"Content-Type": "application/json"}
-    if retry_after_seconds is not None:
-        headers["Retry-After"] = str(retry_after_seconds)
+    headers = {"Content-Type": "application/json", **(headers or {})}
     return Answer(status=status, body=json.dumps(value).encode(), headers=headers)
+
+
+def refusal_answer(status: int, value: object, refusal: Refusal) -> Answer:
+    """A refusal as JSON, with what it says of another try. The clients of OpenAI and Anthropic obey ``x-should-retry``."""
+    headers = {}
+    if refusal.retry_after_seconds is not None:
+        headers["Retry-After"] = str(refusal.retry_after_seconds)
+    if refusal.is_final:
+        headers["x-should-retry"] = "false"
+    return json_answer(status, value, headers)
 
 
 def _parse(raw: bytes | bytearray) -> object:

@@ -19,8 +19,8 @@ from laneway.gateway.wire.base import (
     asks_for_stream,
     error_in,
     error_object,
-    json_answer,
     parse_object,
+    refusal_answer,
     replace_model,
     text_or_none,
 )
@@ -43,7 +43,6 @@ _REFUSALS = {
     Kind.UPSTREAM: (502, "server_error", "upstream_unreachable"),
     Kind.TIMEOUT: (504, "server_error", "upstream_timeout"),
 }
-_LONGEST_WAIT_SECONDS = 60  # clients that read Retry-After give up when it is long
 
 
 class ChatCompletions(Wire):
@@ -108,10 +107,7 @@ def refuse(refusal: Refusal) -> Answer:
     """``{"error": {"message", "type", "param", "code"}}``."""
     status, kind, code = _REFUSALS[refusal.kind]
     error = {"message": refusal.message, "type": kind, "param": None, "code": code}
-    wait = refusal.retry_after_seconds
-    if refusal.kind is Kind.THROTTLED and wait is not None:
-        wait = min(wait, _LONGEST_WAIT_SECONDS)
-    return json_answer(status, {"error": error}, wait)
+    return refusal_answer(status, {"error": error}, refusal.capped)
 
 
 class _StreamReader(Reader):

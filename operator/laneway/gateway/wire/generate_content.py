@@ -18,8 +18,8 @@ from laneway.gateway.wire.base import (
     WholeReader,
     Wire,
     error_in,
-    json_answer,
     parse_objects,
+    refusal_answer,
     text_or_none,
 )
 from laneway.gateway.wire.jsontext import JsonText
@@ -96,7 +96,7 @@ class GenerateContent(Wire):
         error: dict[str, object] = {"code": code, "message": refusal.message, "status": status}
         if refusal.retry_after_seconds is not None:
             error["details"] = [{"@type": _RETRY_INFO, "retryDelay": f"{refusal.retry_after_seconds}s"}]
-        return json_answer(code, {"error": error}, refusal.retry_after_seconds)
+        return refusal_answer(code, {"error": error}, refusal)
 
 
 class _StreamReader(frames.EventReader):

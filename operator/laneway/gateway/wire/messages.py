@@ -19,7 +19,7 @@ from laneway.gateway.wire.base import (
     asks_for_stream,
     error_in,
     error_object,
-    json_answer,
+    refusal_answer,
     replace_model,
     text_or_none,
 )
@@ -88,7 +88,7 @@ class Messages(Wire):
         """``{"type": "error", "error": {"type", "message"}}``."""
         status, kind = _REFUSALS[refusal.kind]
         error = {"type": kind, "message": refusal.message}
-        return json_answer(status, {"type": "error", "error": error}, refusal.retry_after_seconds)
+        return refusal_answer(status, {"type": "error", "error": error}, refusal.capped)
 
 
 class _StreamReader(frames.EventReader):

@@ -17,7 +17,7 @@ from laneway.gateway.wire.base import (
     Refusal,
     Wire,
     error_in,
-    json_answer,
+    refusal_answer,
     replace_model,
     text_or_none,
 )
@@ -73,7 +73,7 @@ class OllamaChat(Wire):
     def refuse(self, refusal: Refusal) -> Answer:
         """``{"error": "text"}``."""
         status = _REFUSALS[refusal.kind]
-        return json_answer(status, {"error": refusal.message}, refusal.retry_after_seconds)
+        return refusal_answer(status, {"error": refusal.message}, refusal)
 
 
 class _StreamReader(frames.LineReader):

@@ -19,7 +19,7 @@ from laneway.gateway.wire.base import (
     asks_for_stream,
     error_in,
     error_object,
-    json_answer,
+    refusal_answer,
     replace_model,
     text_or_none,
 )
@@ -89,7 +89,7 @@ class Responses(Wire):
         """``{"error": {"message", "type", "param", "code"}}``."""
         status, kind, code = _REFUSALS[refusal.kind]
         error = {"message": refusal.message, "type": kind, "param": None, "code": code}
-        return json_answer(status, {"error": error}, refusal.retry_after_seconds)
+        return refusal_answer(status, {"error": error}, refusal.capped)
 
 
 class _StreamReader(frames.EventReader):
