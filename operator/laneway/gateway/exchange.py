@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,6 +14,7 @@ from laneway.api.gatewaystate import CallFailure
 from laneway.api.reasons import Cause
 from laneway.gateway import headers, metrics
 from laneway.gateway.books import Reservation
+from laneway.gateway.callid import call_id
 from laneway.gateway.clientside import ANSWER_SECONDS
 from laneway.gateway.credentials import CredentialMissing, lane_headers
 from laneway.gateway.evidence import LaneModel
@@ -337,7 +337,7 @@ def _call_start(
     operation: Operation, caller: Caller, target: Target, started: datetime, reservation: Reservation | None
 ) -> CallStart:
     return CallStart(
-        id=uuid.uuid4().hex,
+        id=call_id(started),
         run_uid=caller.attempt.run_uid,
         attempt=caller.attempt.attempt,
         namespace=caller.run.namespace,
