@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from laneway.gateway.refused import Refused
+from laneway.gateway.timelimit import TimeLimits
 from laneway.gateway.wire.base import Kind
 
 _MIB = 1024 * 1024
@@ -104,16 +105,21 @@ class Bodies:
         if (request.content_length or 0) > self.one:
             raise _too_large(self.one)
         parts: list[bytes] = []
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._seconds
         try:
-            async with asyncio.timeout(self._seconds):
-                while part := await asyncio.wait_for(request.content.readany(), self._idle_seconds):
+            with TimeLimits() as limits:
+                while True:
+                    with limits.within(min(self._idle_seconds, deadline - loop.time())):
+                        part = await request.content.readany()
+                    if not part:
+                        return b"".join(parts)
                     hold.take(len(part))
                     parts.append(part)
         except TimeoutError:
             raise Refused(Kind.TIMEOUT, "the request's body did not arrive in time") from None
         except (web.RequestPayloadError, ConnectionResetError):
             raise Refused(Kind.BAD_REQUEST, "the request's body is broken, or breaks off") from None
-        return b"".join(parts)
 
 
 def let_go(request: web.Request) -> None:

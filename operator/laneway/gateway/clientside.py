@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from aiohttp import web
+
+from laneway.gateway.timelimit import TimeLimits
 
 HEAD_SECONDS = 75.0
 """Until a request's head is there, counted from the connection's begin or the end of its last answer; then the connection is closed."""
@@ -65,9 +67,11 @@ def too_many(runner: web.AppRunner, *, limit: int) -> list[web.RequestHandler]:
     return found
 
 
-async def give(request: web.Request, response: web.StreamResponse, data: bytes, *, seconds: float | None) -> None:
+async def give(
+    request: web.Request, response: web.StreamResponse, data: bytes, *, limits: TimeLimits, seconds: float | None
+) -> None:
     """Write a part of an answer. Raises ConnectionResetError, ClientStalled among them, when the client is not there any more."""
-    async with _patience(request, seconds):
+    with _patience(request), limits.within(seconds):
         await response.write(data)
 
 
@@ -75,18 +79,17 @@ async def deliver(
     request: web.Request, response: web.StreamResponse, *, seconds: float | None = ANSWER_SECONDS
 ) -> None:
     """Send an answer, or what is left of it, to its end, as far as the client takes it."""
-    with suppress(ConnectionResetError):
-        async with _patience(request, seconds):
-            if not response.prepared:
-                await response.prepare(request)
-            await response.write_eof()
+    with suppress(ConnectionResetError), _patience(request), TimeLimits() as limits, limits.within(seconds):
+        if not response.prepared:
+            await response.prepare(request)
+        await response.write_eof()
 
 
-@asynccontextmanager
-async def _patience(request: web.Request, seconds: float | None) -> AsyncIterator[None]:
+@contextmanager
+def _patience(request: web.Request) -> Iterator[None]:
+    """A client that takes too long is cut off."""
     try:
-        async with asyncio.timeout(seconds):
-            yield
+        yield
     except TimeoutError:
         if request.transport is not None:
             request.transport.abort()

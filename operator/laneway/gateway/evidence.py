@@ -9,7 +9,7 @@ generation call.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -40,8 +40,7 @@ class Evidence:
         if failure.cause not in COOLING_CAUSES:
             return
         known = self._known(model)
-        changes = {"failures": known.failures + 1, "last_failure": failure, "run_uid": run_uid}
-        self._put(model, known.model_copy(update=changes))
+        self._change(model, {"failures": known.failures + 1, "last_failure": failure, "run_uid": run_uid})
 
     def succeeded(self, model: LaneModel, *, sent: datetime) -> None:
         """A call was answered. Failures seen after it was sent stay (C5)."""
@@ -50,7 +49,7 @@ class Evidence:
         changes: dict[str, object] = {"last_success_time": latest}
         if known.last_failure is not None and sent > known.last_failure.seen_time:
             changes |= {"failures": 0, "last_failure": None, "run_uid": None}
-        self._put(model, known.model_copy(update=changes))
+        self._change(model, changes)
 
     def of(self, model: LaneModel) -> ModelEvidence | None:
         """What is known of a model."""
@@ -74,8 +73,9 @@ class Evidence:
         known = self._models.get(model)
         return known or ModelEvidence(namespace=model.namespace, lane=model.lane, model=model.model)
 
-    def _put(self, model: LaneModel, evidence: ModelEvidence) -> None:
-        self._models[model] = evidence.model_copy(update={"version": self._next_version()})
+    def _change(self, model: LaneModel, changes: Mapping[str, object]) -> None:
+        version = self._next_version()
+        self._models[model] = self._known(model).model_copy(update={**changes, "version": version})
         self._models.move_to_end(model)
         if len(self._models) > MODELS_LIMIT:
             self._models.popitem(last=False)

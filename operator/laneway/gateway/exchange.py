@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,6 +14,7 @@ from laneway.api.gatewaystate import CallFailure
 from laneway.api.reasons import Cause
 from laneway.gateway import headers, metrics
 from laneway.gateway.books import Reservation
+from laneway.gateway.callid import call_id
 from laneway.gateway.clientside import ANSWER_SECONDS
 from laneway.gateway.credentials import CredentialMissing, lane_headers
 from laneway.gateway.evidence import LaneModel
@@ -24,9 +24,10 @@ from laneway.gateway.ledger import CallEnd, CallStart, LedgerError
 from laneway.gateway.refused import Refused
 from laneway.gateway.reply import Reply
 from laneway.gateway.target import Target
+from laneway.gateway.timelimit import TimeLimits
 from laneway.gateway.tokens import Caller
 from laneway.gateway.tools import Operation, Tools
-from laneway.gateway.upstream import BrokenOff, Incoming, Outgoing, TooLate, UpstreamError, time_limit
+from laneway.gateway.upstream import BrokenOff, Incoming, Outgoing, TooLate, UpstreamError, time_limit, too_late
 from laneway.gateway.wire.base import Answer, Kind, Prepared, Reader, Reading, read_error
 from laneway.rules.classify import Signals, Verdict, judge
 from laneway.rules.pricing import cost_micro_usd
@@ -241,15 +242,15 @@ class Exchange:
         # Less than a whole answer may take, so that a slow client is not blamed on the model.
         patience = idle if streamed else min(idle or ANSWER_SECONDS, ANSWER_SECONDS)
         await self._reply.begin(incoming.status, passed)
-        while data:
-            self._tools.state.saw_activity(self._caller.attempt)
-            if kept := reader.feed(hider.feed(data)):
-                await self._reply.write(kept, seconds=patience)
-            async with time_limit(idle, "the next part of the stream"):
-                data = await incoming.read_some()
-        self._complete = not streamed
-        if rest := reader.feed(hider.close()) + reader.close():
-            await self._reply.write(rest, seconds=patience)
+        with TimeLimits() as limits:
+            while data:
+                self._tools.state.saw_activity(self._caller.attempt)
+                if kept := reader.feed(hider.feed(data)):
+                    await self._reply.write(kept, limits=limits, seconds=patience)
+                data = await _next_part(incoming, limits, seconds=idle)
+            self._complete = not streamed
+            if rest := reader.feed(hider.close()) + reader.close():
+                await self._reply.write(rest, limits=limits, seconds=patience)
         reading = reader.reading
         if not (self._complete or reading.ended or reading.error) and self._operation.generates:
             raise BrokenOff("the stream ended before its last event")
@@ -339,7 +340,7 @@ def _call_start(
     operation: Operation, caller: Caller, target: Target, started: datetime, reservation: Reservation | None
 ) -> CallStart:
     return CallStart(
-        id=uuid.uuid4().hex,
+        id=call_id(started),
         run_uid=caller.attempt.run_uid,
         attempt=caller.attempt.attempt,
         namespace=caller.run.namespace,
@@ -353,6 +354,14 @@ def _call_start(
         reserved_output_tokens=reservation.output_tokens if reservation else 0,
         reserved_micro_usd=reservation.micro_usd if reservation else None,
     )
+
+
+async def _next_part(incoming: Incoming, limits: TimeLimits, *, seconds: float | None) -> bytes:
+    try:
+        with limits.within(seconds):
+            return await incoming.read_some()
+    except TimeoutError as error:
+        raise too_late(seconds, "the next part of the stream") from error
 
 
 def _is_stream(incoming: Incoming, prepared: Prepared) -> bool:

@@ -34,6 +34,7 @@ _OTHER_REQUEST = frozenset(
 )
 """Servers and proxies on the way that honour these serve another method, path or host than the one of the request line."""
 _ORIGIN = frozenset({"via", "true-client-ip", "cf-connecting-ip", "x-client-ip", "x-cluster-client-ip", "client-ip"})
+_NOT_TO_SERVER = _HOP_BY_HOP | _KEYS | _SET_ANEW | _OTHER_REQUEST | _ORIGIN
 _PROXY = ("forwarded", "x-forwarded-", "x-original-forwarded-", "x-real-ip", "x-envoy-", "x-laneway-")
 _ANSWER_DROPPED = frozenset(
     {
@@ -48,6 +49,7 @@ _ANSWER_DROPPED = frozenset(
         "via",
     }
 )
+_NOT_TO_CLIENT = _HOP_BY_HOP | _ANSWER_DROPPED
 _ANSWER_PROXY = ("x-laneway-", "x-accel-", "x-envoy-")
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 """Controls, and bytes that were no UTF-8."""
@@ -56,7 +58,7 @@ _QUERY_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not i
 
 def to_server(headers: Mapping[str, str], auth: Mapping[str, str]) -> CIMultiDict[str]:
     """A request's headers as they go upstream, with the lane's key; compression is refused so that usage can be read."""
-    dropped = _HOP_BY_HOP | _KEYS | _SET_ANEW | _OTHER_REQUEST | _ORIGIN | _listed(headers)
+    dropped = _NOT_TO_SERVER | _listed(headers)
     passed = _without(headers, dropped, _PROXY)
     passed["Accept-Encoding"] = "identity"
     passed.update(auth)
@@ -68,7 +70,7 @@ def to_client(headers: Mapping[str, str], *, same_length: bool, key: str | None 
 
     ``same_length``: its bytes are those that the server sent.
     """
-    dropped = _HOP_BY_HOP | _ANSWER_DROPPED | _listed(headers)
+    dropped = _NOT_TO_CLIENT | _listed(headers)
     if not same_length:
         dropped |= {"content-length"}
     passed = _without(headers, dropped, _ANSWER_PROXY)
@@ -85,10 +87,17 @@ def without_key(query: str) -> str:
 
 def _without(headers: Mapping[str, str], dropped: Iterable[str], prefixes: tuple[str, ...]) -> CIMultiDict[str]:
     return CIMultiDict(
-        (name, value)
-        for name, value in headers.items()
-        if (lower := name.lower()) not in dropped and not lower.startswith(prefixes) and not _UNSENDABLE.search(value)
+        [
+            (name, value)
+            for name, value in headers.items()
+            if (lower := name.lower()) not in dropped and not lower.startswith(prefixes) and _is_sendable(value)
+        ]
     )
+
+
+def _is_sendable(value: str) -> bool:
+    """What is printable can be sent; asking that first is quicker than a search."""
+    return value.isprintable() or not _UNSENDABLE.search(value)
 
 
 def _listed(headers: Mapping[str, str]) -> frozenset[str]:

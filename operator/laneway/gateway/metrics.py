@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram, Info
 
@@ -41,6 +42,9 @@ _BUILD.info({"version": __version__})
 
 _TOO_MANY = 429
 
+# To look a labelled counter up costs more than to count; they live as long as the process anyway.
+_requests, _tokens, _duration = cache(REQUESTS.labels), cache(TOKENS.labels), cache(DURATION.labels)
+
 
 def watch_gauges(*, open_calls: Callable[[], float], view_age: Callable[[], float]) -> None:
     """Read the gauges from these functions at each scrape."""
@@ -58,14 +62,14 @@ def count_tokens(start: CallStart, usage: Usage) -> None:
     }
     for kind, number in counts.items():
         if number:
-            TOKENS.labels(start.lane, start.lane_namespace, start.model, kind).inc(number)
+            _tokens(start.lane, start.lane_namespace, start.model, kind).inc(number)
 
 
 def count_call(target: Target, *, answered: int, seconds: float) -> None:
     """Count a call that has ended; ``answered`` is the status that the client got (S1 1.17)."""
     labels = labels_of(target)
-    REQUESTS.labels(*labels, str(answered)).inc()
-    DURATION.labels(*labels, _status_class(answered)).observe(seconds)
+    _requests(*labels, str(answered)).inc()
+    _duration(*labels, _status_class(answered)).observe(seconds)
 
 
 def watch_lane(lane: tuple[str, str], *, in_flight: Callable[[], float], waiting: Callable[[], float]) -> None:

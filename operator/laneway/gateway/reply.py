@@ -10,6 +10,7 @@ from laneway.gateway import metrics
 from laneway.gateway.bodies import let_go
 from laneway.gateway.clientside import ANSWER_SECONDS, deliver, give
 from laneway.gateway.refused import Refused
+from laneway.gateway.timelimit import TimeLimits
 from laneway.gateway.wire.base import Answer, Wire
 
 CLIENT_LEFT = 499
@@ -32,7 +33,8 @@ class Reply:
     async def keep_alive(self) -> None:
         """Show that the call is alive. Only for a stream of an API that has something for it."""
         await self._open(200, _STREAM_HEADERS)
-        await self.write(self._wire.keep_alive)
+        with TimeLimits() as limits:
+            await self.write(self._wire.keep_alive, limits=limits)
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """A model's answer begins: the request's body is not needed any more."""
@@ -40,9 +42,9 @@ class Reply:
         let_go(self.request)
         await self._open(status, headers)
 
-    async def write(self, data: bytes, *, seconds: float | None = ANSWER_SECONDS) -> None:
+    async def write(self, data: bytes, *, limits: TimeLimits, seconds: float | None = ANSWER_SECONDS) -> None:
         """A part of an answer that has begun. Raises ConnectionResetError if the client does not take it in time, or is gone."""
-        await give(self.request, self._opened(), data, seconds=seconds)
+        await give(self.request, self._opened(), data, limits=limits, seconds=seconds)
 
     async def finish(self, *, seconds: float | None = ANSWER_SECONDS) -> web.StreamResponse:
         """The end of an answer that has begun."""
@@ -56,7 +58,8 @@ class Reply:
         if self.response is None:
             self.response = web.Response(status=answer.status, body=answer.body, headers=answer.headers)
         else:
-            await self.write(self._wire.in_stream(answer.body))
+            with TimeLimits() as limits:
+                await self.write(self._wire.in_stream(answer.body), limits=limits)
         return await self.finish()
 
     async def refuse(self, refused: Refused) -> web.StreamResponse:

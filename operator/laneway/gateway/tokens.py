@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeAlias
 
 from laneway.gateway.objects import Run
@@ -169,6 +170,7 @@ def token_in(headers: Mapping[str, str], query_key: str | None) -> str | None:
     return query_key or None
 
 
+@lru_cache(maxsize=1024)
 def plain_address(peer: str | None) -> str:
     """A peer's address as Kubernetes writes it: an IPv4 address that came in as IPv6 is IPv4."""
     if not peer:

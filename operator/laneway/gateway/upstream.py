@@ -175,7 +175,12 @@ async def time_limit(seconds: float | None, what: str) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError as error:
-        raise TooLate(f"{what} did not come within {seconds:g} s") from error
+        raise too_late(seconds, what) from error
+
+
+def too_late(seconds: float | None, what: str) -> TooLate:
+    """What is said of a wait whose time limit has passed."""
+    return TooLate(f"{what} did not come within {seconds:g} s")
 
 
 def _checked_socket(

@@ -44,8 +44,10 @@ def step_of(run: Run, state: State, attempt: AttemptId) -> StepStatus | None:
     if run.lane is None or run.model is None:
         return None
     namespace, lane = run.lane
-    shown = StepStatus(namespace=namespace, lane=lane, model=run.model)
     used = state.model_in_use(attempt)
+    if used is not None and _is_on(run, used.step):
+        return used.step
+    shown = StepStatus(namespace=namespace, lane=lane, model=run.model)
     if used is None or (used.step.namespace, used.step.lane) != run.lane:
         return shown
     before, now = _index(run, shown), _index(run, used.step)
@@ -127,7 +129,11 @@ class Walker:
     def on_its_step(self, run: Run) -> Run:
         """The run with the lane and model that the attempt's calls go to now: what ``target.choose`` judges."""
         step = step_of(run, self._state, self._attempt)
-        return run if step is None else replace(run, lane=(step.namespace, step.lane), model=step.model)
+        return (
+            run
+            if step is None or _is_on(run, step)
+            else replace(run, lane=(step.namespace, step.lane), model=step.model)
+        )
 
     async def go_on(self, failed: StepStatus, failure: CallFailure, *, hold_seconds: float) -> bool:
         """Whether the call may be tried again, on the step that ``on_its_step`` shows then; it is held for a slot of another lane meanwhile.
@@ -176,6 +182,10 @@ def _shut(run: Run, views: Views, link: Link, api: WireAPI, cools: Cools) -> Cau
     if lane.spec.suspend and link.key != run.lane:
         return Cause.MANUAL
     return cools(link.key, link.model)
+
+
+def _is_on(run: Run, step: StepStatus) -> bool:
+    return run.lane == (step.namespace, step.lane) and run.model == step.model
 
 
 def _index(run: Run, step: StepStatus) -> int | None:

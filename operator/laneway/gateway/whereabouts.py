@@ -32,7 +32,7 @@ class Whereabouts:
         known = self.model
         if known is None or not _same_lane(known.step, step):
             self.model = ModelInUse(step=step, served=True)
-        elif known.step == step:
+        elif known.step == step and not known.served:
             self.model = known.model_copy(update={"served": True})
 
     def move(self, left: StepStatus, to: str, cause: Cause, now: datetime) -> bool:

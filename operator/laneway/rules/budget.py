@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from operator import attrgetter
 
 from laneway.api.limits import LimitName
 from laneway.rules.pricing import Prices
@@ -19,6 +20,11 @@ MARGIN = 1.25
 """Over the highest tokens per byte that the run has shown."""
 METERED = (LimitName.COST, LimitName.TOKENS, LimitName.TURNS)
 """Limits that calls use up, in the order in which they are looked at."""
+_PART = {
+    LimitName.COST: attrgetter("cost"),
+    LimitName.TOKENS: attrgetter("tokens"),
+    LimitName.TURNS: attrgetter("turns"),
+}
 _MICRO = 1_000_000
 
 
@@ -44,7 +50,8 @@ class Amount:
 
     def of(self, limit: LimitName) -> int:
         """The part that a limit is about."""
-        return {LimitName.COST: self.cost, LimitName.TOKENS: self.tokens, LimitName.TURNS: self.turns}[limit]
+        part: int = _PART[limit](self)
+        return part
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,8 @@ class Bounds:
 
     def of(self, limit: LimitName) -> int | None:
         """One of them."""
-        return {LimitName.COST: self.cost, LimitName.TOKENS: self.tokens, LimitName.TURNS: self.turns}[limit]
+        part: int | None = _PART[limit](self)
+        return part
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import urlsplit, urlunsplit
 
 from laneway.api.endpoint import Auth, Endpoint, Server, WireAPI
@@ -53,13 +54,19 @@ def root_url(endpoint: Endpoint, *, lane_namespace: str) -> str:
     A host of one label is a Service beside the lane, wherever the caller's pod stands: ``http://ollama:11434`` in namespace
     ``models`` is ``http://ollama.models.svc:11434``.
     """
-    parts = urlsplit(endpoint.url)
+    return _root_url(endpoint.url, endpoint.server, lane_namespace)
+
+
+@lru_cache(maxsize=1024)
+def _root_url(url: str, server: Server, lane_namespace: str) -> str:
+    """Kept, because each call asks for it."""
+    parts = urlsplit(url)
     host = parts.hostname or ""
     netloc = parts.netloc
     if "." not in host and ":" not in host and host != "localhost":
         netloc = f"{host}.{lane_namespace}.svc" + (f":{parts.port}" if parts.port else "")
     path = parts.path.rstrip("/").removesuffix("/v1")
-    if endpoint.server is Server.GEMINI:
+    if server is Server.GEMINI:
         path = path.removesuffix("/v1beta")
     return urlunsplit((parts.scheme, netloc, path, "", ""))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from laneway.api.limits import LimitName, LimitReached, Limits
 from laneway.api.runstatus import Usage
@@ -53,8 +54,9 @@ def values(limits: Limits) -> Mapping[LimitName, int]:
     return {limit: value for limit, value in given.items() if value is not None}
 
 
+@lru_cache(maxsize=1024)
 def bounds(limits: Limits) -> Bounds:
-    """The limits that calls use up."""
+    """The limits that calls use up. Kept, because each call is judged by those of its run."""
     given = values(limits)
     return Bounds(cost=given.get(LimitName.COST), tokens=given.get(LimitName.TOKENS), turns=given.get(LimitName.TURNS))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from laneway.api.endpoint import Server
 from laneway.api.lanecalls import EffectiveTimeouts, LaneTimeouts
 
@@ -13,8 +15,9 @@ _SPARE_SECONDS = 60
 """By so much the limit of all tries is over that of one, so that the one that was too slow is named (S2.17)."""
 
 
+@lru_cache(maxsize=1024)
 def effective(server: Server, timeouts: LaneTimeouts) -> EffectiveTimeouts:
-    """What a lane says, else what suits its kind of server; a limit of 0 is none."""
+    """What a lane says, else what suits its kind of server; a limit of 0 is none. Kept, because each call asks several times."""
     slow = server in _LOADS_MODELS
     request = _or(timeouts.request_seconds, _SLOW_SECONDS if slow else _FAST_REQUEST_SECONDS)
     answer = _or(timeouts.answer_seconds, _SLOW_SECONDS if slow else _FAST_ANSWER_SECONDS)
