@@ -113,7 +113,7 @@ async def test_with_all_models_cooling_runs_wait_without_pods_and_one_goes_first
     slow = "sleep:4 What is the capital of France?"
     names = ["one", "two", "three"]
     failing = dict.fromkeys(MODELS, UNAVAILABLE)
-    await add_lane(stage, scripted, failing, cooldownSeconds=60, backoff={"transientSeconds": 20})
+    await add_lane(stage, scripted, failing, cooldownSeconds=25)
     async with witness(stage.kube, PODS, stage.namespace) as pods:
         await stage.add_run({"models": CHAIN}, name="meets-both")
         await stage.says("Admitted", "AllModelsCooling", name="meets-both")
@@ -128,7 +128,7 @@ async def test_with_all_models_cooling_runs_wait_without_pods_and_one_goes_first
         assert not [pod for run in runs for pod in pods_of(pods, run["metadata"]["uid"])]
         scripted.play()
         asked = len(scripted.requests())
-        ended = await stage.succeeded(*names)
+        ended = await stage.succeeded(*names, seconds=120)
     calls = scripted.requests()[asked:]
     assert calls[0]["time"] >= earliest.timestamp()
     began = sorted(moment(run["status"]["attempts"][0]["admittedTime"]) for run in ended)
