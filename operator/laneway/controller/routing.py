@@ -141,14 +141,19 @@ def _run_face(run: JsonObject) -> object:
 
 
 def _face(lane: JsonObject) -> object:
-    """What runs read of a lane: its spec, readiness, and which models may be used."""
+    """What runs read of a lane: its spec, readiness, which models may be used, and who may spend no more."""
     status = lane.get("status") or {}
     ready = [(c["type"], c["status"], c.get("message")) for c in status.get("conditions") or () if c["type"] == "Ready"]
     models = [
         (model["name"], model.get("served"), model.get("cooldownUntil"), model.get("cooldownReason"))
         for model in status.get("models") or ()
     ]
-    return lane["metadata"]["uid"], lane["metadata"].get("generation"), ready, models, _account(lane)
+    spent = [
+        (spend["namespace"], spend["period"], spend["periodEndTime"])
+        for spend in status.get("spend") or ()
+        if spend["reached"]
+    ]
+    return lane["metadata"]["uid"], lane["metadata"].get("generation"), ready, models, _account(lane), spent
 
 
 def _account(lane: JsonObject) -> object:

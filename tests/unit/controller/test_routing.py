@@ -11,6 +11,7 @@ from laneway.api.modellane import AccountStatus, LaneModelStatus, ModelLaneStatu
 from laneway.api.reasons import Cause
 from laneway.api.runstatus import AgentRunStatus, ChainStep, CurrentStep, Usage
 from laneway.api.runstatus import Queue as Place
+from laneway.api.spend import Period, SpendStatus
 from laneway.controller.gatewayclient import Changes, GatewayClient
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import WorkKey
@@ -183,6 +184,9 @@ def chained(name: str = "hello", *, step: str = "local", version: int = 1, **spe
     )
 
 
+SPENT = SpendStatus(
+    namespace="team-a", period=Period.DAY, used_usd="5.00", limit_usd="5.00", reached=True, period_end_time=at(60)
+)
 COOLING = LaneModelStatus(name="m", cooldown_until=at(60), cooldown_reason=Cause.RATE_LIMIT_MODEL)
 
 
@@ -191,6 +195,7 @@ COOLING = LaneModelStatus(name="m", cooldown_until=at(60), cooldown_reason=Cause
     [
         pytest.param({"models": (COOLING,)}, id="a model that cools"),
         pytest.param({"account": AccountStatus(reason=Cause.QUOTA_EXHAUSTED)}, id="an account that cools"),
+        pytest.param({"spend": (SPENT,)}, id="a namespace that may spend no more"),
     ],
 )
 @pytest.mark.parametrize("step", ["local", "second"], ids=["on another lane", "on this lane"])
