@@ -228,7 +228,7 @@ async def test_a_killed_operator_neither_shortens_nor_repeats_a_wait(
 async def test_an_outage_that_many_runs_see_counts_once(stage: Stage, server: ModelServer, ahead: Ahead) -> None:
     server.play([Step(status=429, repeat=8)])
     await start_both(stage)
-    await add_lane(stage, server, capacity={"runs": 8})
+    await add_lane(stage, server, capacity={"runs": 8}, timeouts={"holdSeconds": 0})
     agents = [Agent(stage, f"run-{number}") for number in range(8)]
     for agent in agents:
         await agent.begin()
