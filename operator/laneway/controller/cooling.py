@@ -14,7 +14,14 @@ from itertools import combinations
 from laneway.api.modellane import ManualCooldown
 from laneway.api.reasons import Cause, LaneReason
 from laneway.controller import byhand
-from laneway.controller.lanehealth import account_health, after_counted, cleared_at, model_health, said_by_hand
+from laneway.controller.lanehealth import (
+    account_health,
+    after_counted,
+    before_lane,
+    cleared_at,
+    model_health,
+    said_by_hand,
+)
 from laneway.controller.objects import Lane
 from laneway.controller.views import LaneView
 from laneway.rules.backoff import Policy
@@ -128,7 +135,7 @@ def _after_overload(view: LaneView, models: Mapping[str, Health], account: Healt
     found = [(name, health) for known in lanes.values() for name, health in known.items() if _is_overloaded(health)]
     for (_, one), (model, other) in combinations(sorted(found, key=_last_failure), 2):
         evidence = _together(one, other)
-        if evidence and counts(account, evidence, not_before=view.lane.meta.created):
+        if evidence and counts(account, evidence, not_before=before_lane(view.lane)):
             account = after_failure(account, evidence, Policy.of(view.lane.spec)).health
             counted.append(Heard(model, evidence.seen, evidence, overload=True))
     return account

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from laneway.api.modellane import AccountStatus, Failures, LaneModelStatus, ManualCooldown
 from laneway.api.reasons import Cause
@@ -92,9 +92,15 @@ def cleared_at(lane: Lane, model: str) -> datetime | None:
     return records.cleared_at(lane.spec, model)
 
 
+def before_lane(lane: Lane) -> datetime:
+    """The last moment before the lane was made. Times in status are whole seconds, so a failure in its first second counts."""
+    return lane.meta.created - timedelta(microseconds=1)
+
+
 def forgotten_until(lane: Lane, model: str) -> datetime:
-    """Calls that were sent up to then say nothing: the lane was made then, or a person cleared the model."""
-    return max(lane.meta.created, cleared_at(lane, model) or lane.meta.created)
+    """Calls that were sent up to then say nothing: the lane was made after them, or a person cleared the model."""
+    before = before_lane(lane)
+    return max(before, cleared_at(lane, model) or before)
 
 
 def longest_cooldown(lane: Lane, model: str, known: tuple[Health, ...], now: datetime) -> Cooldown | None:
