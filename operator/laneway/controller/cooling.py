@@ -17,7 +17,6 @@ from laneway.controller import byhand
 from laneway.controller.lanehealth import (
     account_health,
     after_counted,
-    before_lane,
     cleared_at,
     model_health,
     said_by_hand,
@@ -35,7 +34,7 @@ from laneway.rules.cooldown import (
     counts,
     current,
 )
-from laneway.rules.records import evidence_of, is_enough
+from laneway.rules.records import evidence_of, forgotten_until, is_enough
 
 OVERLOADED_TOGETHER = timedelta(seconds=60)
 """Two overloaded models of one account in this time are an overloaded account (C16)."""
@@ -135,7 +134,7 @@ def _after_overload(view: LaneView, models: Mapping[str, Health], account: Healt
     found = [(name, health) for known in lanes.values() for name, health in known.items() if _is_overloaded(health)]
     for (_, one), (model, other) in combinations(sorted(found, key=_last_failure), 2):
         evidence = _together(one, other)
-        if evidence and counts(account, evidence, not_before=before_lane(view.lane)):
+        if evidence and counts(account, evidence, not_before=forgotten_until(view.lane.meta.created)):
             account = after_failure(account, evidence, Policy.of(view.lane.spec)).health
             counted.append(Heard(model, evidence.seen, evidence, overload=True))
     return account

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from laneway.api.modellane import AccountStatus, Failures, LaneModelStatus, ManualCooldown
 from laneway.api.reasons import Cause
@@ -77,7 +77,8 @@ def after_counted(health: Health, evidence: Evidence, lane: Lane, model: str) ->
     A run of a Direct lane brings its own key: that it is refused is nobody else's trouble.
     """
     own_key = lane.direct and evidence.cause is Cause.AUTH_FAILED
-    if own_key or not counts(health, evidence, not_before=forgotten_until(lane, model)):
+    not_before = records.forgotten_until(lane.meta.created, cleared_at(lane, model))
+    if own_key or not counts(health, evidence, not_before=not_before):
         return None
     return after_failure(health, evidence, Policy.of(lane.spec))
 
@@ -90,17 +91,6 @@ def said_by_hand(lane: Lane, model: str) -> ManualCooldown | None:
 def cleared_at(lane: Lane, model: str) -> datetime | None:
     """When a person cleared a model."""
     return records.cleared_at(lane.spec, model)
-
-
-def before_lane(lane: Lane) -> datetime:
-    """The last moment before the lane was made. Times in status are whole seconds, so a failure in its first second counts."""
-    return lane.meta.created - timedelta(microseconds=1)
-
-
-def forgotten_until(lane: Lane, model: str) -> datetime:
-    """Calls that were sent up to then say nothing: the lane was made after them, or a person cleared the model."""
-    before = before_lane(lane)
-    return max(before, cleared_at(lane, model) or before)
 
 
 def longest_cooldown(lane: Lane, model: str, known: tuple[Health, ...], now: datetime) -> Cooldown | None:

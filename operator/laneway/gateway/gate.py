@@ -19,7 +19,15 @@ from laneway.gateway.state import Clock, State
 from laneway.gateway.views import Views
 from laneway.rules.backoff import Policy
 from laneway.rules.cooldown import ACCOUNT_CAUSES, Cooldown, Health, after_failure, after_success, counts, current
-from laneway.rules.records import account_key, cleared_at, evidence_of, is_enough, is_forgotten, longest_cooldown
+from laneway.rules.records import (
+    account_key,
+    cleared_at,
+    evidence_of,
+    forgotten_until,
+    is_enough,
+    is_forgotten,
+    longest_cooldown,
+)
 
 TRIAL_SECONDS = 30.0
 """A call that goes first and is not answered yet keeps the others waiting for so long: less than a call is held by default."""
@@ -154,7 +162,7 @@ class Gate:
         ahead, failure = self._state.operator_ahead, known.last_failure
         if failure is not None and failure.cause not in ACCOUNT_CAUSES and is_enough(known, failure):
             evidence = evidence_of(failure, ahead=ahead)
-            if counts(health, evidence, not_before=max(lane.created, cleared_at(lane.spec, model) or lane.created)):
+            if counts(health, evidence, not_before=forgotten_until(lane.created, cleared_at(lane.spec, model))):
                 health = after_failure(health, evidence, Policy.of(lane.spec)).health
         if known.last_success_time is not None:
             health = after_success(health, known.last_success_time + ahead)
@@ -168,7 +176,7 @@ class Gate:
         health, failure = lane.account, self._account_failures.get(lane.key)
         if failure is not None:
             evidence = evidence_of(failure, ahead=self._state.operator_ahead)
-            if counts(health, evidence, not_before=lane.created):
+            if counts(health, evidence, not_before=forgotten_until(lane.created)):
                 health = after_failure(health, evidence, Policy.of(lane.spec)).health
         return current(health, now)
 

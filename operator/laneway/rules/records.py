@@ -15,6 +15,7 @@ FAILURES_NEEDED = 3
 _AT_ONCE = frozenset({Cause.RATE_LIMIT_MODEL, Cause.RATE_LIMIT_ACCOUNT, Cause.QUOTA_EXHAUSTED, Cause.AUTH_FAILED})
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _NO_SHIFT = timedelta(0)
+_MOMENT = timedelta(microseconds=1)
 
 
 def model_record(status: ModelLaneStatus, model: str) -> Health:
@@ -58,6 +59,15 @@ def cleared_at(spec: ModelLaneSpec, model: str) -> datetime | None:
     """When a person cleared a model."""
     entry = next((entry for entry in spec.cooldowns if entry.model == model), None)
     return entry.set_time if entry and entry.mode is CooldownMode.CLEAR else None
+
+
+def forgotten_until(created: datetime, cleared: datetime | None = None) -> datetime:
+    """Calls that were sent up to then say nothing: the lane was ``created`` after them, or a person ``cleared`` the model.
+
+    A time of creation is a whole second, and so are the times in status: a failure in the lane's first second counts.
+    """
+    before = created - _MOMENT
+    return max(before, cleared or before)
 
 
 def is_forgotten(account: Health, cleared: datetime | None) -> bool:

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from laneway.api.gatewaystate import ModelEvidence
 from laneway.api.reasons import Cause, LaneReason
-from laneway.controller.lanehealth import account_health, account_key, forgotten_until, longest_cooldown, model_health
+from laneway.controller.lanehealth import account_health, account_key, longest_cooldown, model_health
 from laneway.controller.objects import Lane
 from laneway.controller.views import LaneView
 from laneway.rules.cooldown import Evidence, Health, counts
+from laneway.rules.records import forgotten_until
 from support.builders import at, lane, lane_view, probe
 from support.health import (
     BIG,
@@ -369,5 +370,5 @@ def test_the_longest_cooldown_is_the_one_that_is_told() -> None:
 def test_a_failure_in_the_first_second_of_its_lane_counts() -> None:
     made = lane()
     sent = Evidence(cause=Cause.RATE_LIMIT_MODEL, sent=made.meta.created, seen=made.meta.created)
-    assert counts(Health(), sent, not_before=forgotten_until(made, "m"))
+    assert counts(Health(), sent, not_before=forgotten_until(made.meta.created))
     assert not counts(Health(), sent, not_before=made.meta.created)
