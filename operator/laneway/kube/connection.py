@@ -1,15 +1,19 @@
 """Where the API server is and how we prove who we are: the one wrapper around the untyped parts of ``kubernetes.aio``.
 
-Both ways to the API server use it: our client, and kopf's watches through a session of their own. The service account's
-token is read from its file again every minute (``load_incluster_config`` sets a hook that runs for each request).
+Both ways to the API server use it, each with a session of its own: our client, and kopf's watches. The service account's
+token is read from its file again every minute (``load_incluster_config`` sets a hook that runs for each request). A proxy of
+the environment is looked up once: aiohttp would do so at each request, and look for a netrc file too, which has no say here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import client as kubernetes_client
@@ -28,12 +32,11 @@ class Connection:
     """An authenticated way to one API server."""
 
     def __init__(self, configuration: Any) -> None:
-        # Our own semaphore bounds requests; watches must never wait for a free connection.
-        configuration.connection_pool_maxsize = 0
-        configuration.trace_configs = [_body_tracing()]
         self._configuration = configuration
         self._api: Any = kubernetes_client.ApiClient(configuration=configuration)
+        self._proxy: str | None = configuration.proxy or _environment_proxy(configuration.host)
         self._sessions: list[aiohttp.ClientSession] = []
+        self._own = self.new_session()
 
     @classmethod
     async def open(cls, *, kubeconfig: str | None = None) -> Connection:
@@ -68,17 +71,18 @@ class Connection:
 
         ``before_body`` runs when all is ready to be sent; what it raises is the cause of the error, and nothing is sent.
         """
-        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": _USER_AGENT}
-        headers.update(await self.credentials())
         token = _before_body.set(before_body)
         try:
-            answer = await self._api.call_api(
-                method, self.server + path_and_query, headers, body, _request_timeout=limit
+            return await self._own.request(
+                method,
+                self.server + path_and_query,
+                headers={"Accept": accept, "Content-Type": content_type},
+                data=None if body is None else json.dumps(body),
+                timeout=limit,
+                server_hostname=self._configuration.tls_server_name or None,
             )
         finally:
             _before_body.reset(token)
-        response: aiohttp.ClientResponse = answer.response
-        return response
 
     async def credentials(self) -> dict[str, str]:
         """The header that proves who we are; empty when a client certificate does."""
@@ -87,7 +91,7 @@ class Connection:
         return headers
 
     def new_session(self) -> aiohttp.ClientSession:
-        """A session of its own for kopf; credentials are added to each request, so they never age."""
+        """A session of its own; credentials are added to each request, so they never age. It is closed with the connection."""
 
         async def authenticate(
             request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -96,10 +100,12 @@ class Connection:
             return await handler(request)
 
         session = aiohttp.ClientSession(
+            # The client's semaphore bounds requests; watches must never wait for a free connection.
             connector=aiohttp.TCPConnector(limit=0, ssl=self._api.rest_client.ssl_context),
             headers={"User-Agent": _USER_AGENT},
             middlewares=(authenticate,),
-            trust_env=True,
+            proxy=self._proxy,
+            trace_configs=[_body_tracing()],
         )
         self._sessions.append(session)
         return session
@@ -119,6 +125,13 @@ def _load_service_account(configuration: Any) -> bool:
     except kubernetes_config.ConfigException:  # not in a pod
         return False
     return True
+
+
+def _environment_proxy(server: str) -> str | None:
+    """The proxy that the environment names for this server, NO_PROXY heard."""
+    host = urlsplit(server)
+    proxy = getproxies().get(host.scheme)
+    return None if proxy is None or proxy_bypass(host.netloc) else proxy
 
 
 def _body_tracing() -> aiohttp.TraceConfig:
