@@ -1,7 +1,7 @@
 """The work queue: a key is never worked on twice at once, changes during work add one more round, errors back off per key.
 
-Delays live in one heap and are computed from the objects, so losing the queue loses nothing. Two priorities: fresh changes go before
-what a start or a resync puts in.
+Delays live in one heap and are computed from the objects, so losing the queue loses nothing. Two lines: what may free or fill a slot goes
+before what can wait a moment, as the first word to a new run, its place, or what a start looks at. Each line moves on, however long the other is.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ K = TypeVar("K", bound=Hashable)
 
 FIRST_BACKOFF = timedelta(milliseconds=50)
 LAST_BACKOFF = timedelta(minutes=2)
+URGENT_IN_A_ROW = 8
+"""So many keys are taken from the urgent line before one of the patient line has its turn."""
 
 
 class Queue(Generic[K]):
@@ -29,9 +31,11 @@ class Queue(Generic[K]):
         self._dirty: set[K] = set()
         self._processing: set[K] = set()
         self._urgent: deque[K] = deque()
-        self._patient: deque[K] = deque()
+        self._patient: dict[K, None] = {}
+        """In their order, and quick to leave: a key that becomes urgent goes over."""
+        self._in_a_row = 0
         self._due: dict[K, datetime] = {}
-        self._heap: list[tuple[datetime, int, K]] = []
+        self._heap: list[tuple[datetime, int, K, bool]] = []
         self._pushed = 0
         self._failures: dict[K, int] = {}
         self._wake = asyncio.Event()
@@ -43,35 +47,39 @@ class Queue(Generic[K]):
         return len(self._dirty)
 
     def add(self, key: K, *, patient: bool = False) -> None:
-        """Have a key worked on soon."""
-        if key in self._dirty:
+        """Have a key worked on soon; ``patient``: behind all that is not. What waits patiently and is added again without, is urgent."""
+        if key in self._dirty and (patient or key not in self._patient):
             return
         self._dirty.add(key)
-        if key not in self._processing:
-            (self._patient if patient else self._urgent).append(key)
-            self._wake.set()
+        if key in self._processing:
+            return
+        if patient:
+            self._patient[key] = None
+        else:
+            self._patient.pop(key, None)
+            self._urgent.append(key)
+        self._wake.set()
 
     def __contains__(self, key: K) -> bool:
         """Whether a key is in work, or will be soon."""
         return key in self._dirty or key in self._processing
 
-    def add_at(self, key: K, due: datetime) -> None:
-        """Have a key worked on at a moment; the earliest of its moments wins."""
+    def add_at(self, key: K, due: datetime, *, patient: bool = False) -> None:
+        """Have a key worked on at a moment, or patiently from then on; the earliest of its moments wins."""
         known = self._due.get(key)
         if known is not None and known <= due:
             return
         self._due[key] = due
         self._pushed += 1
-        heapq.heappush(self._heap, (due, self._pushed, key))
+        heapq.heappush(self._heap, (due, self._pushed, key, patient))
         self._wake.set()
 
     async def get(self) -> K:
         """The next key; it stays in work until ``done``."""
         while True:
             self._ripen()
-            line = self._urgent or self._patient
-            if line:
-                key = line.popleft()
+            if self._urgent or self._patient:
+                key = self._first()
                 self._dirty.discard(key)
                 self._processing.add(key)
                 self._due.pop(key, None)
@@ -93,6 +101,15 @@ class Queue(Generic[K]):
         self.add_at(key, self._clock.now() + delay)
         return delay
 
+    def _first(self) -> K:
+        if self._urgent and (self._in_a_row < URGENT_IN_A_ROW or not self._patient):
+            self._in_a_row += 1
+            return self._urgent.popleft()
+        self._in_a_row = 0
+        key = next(iter(self._patient))
+        del self._patient[key]
+        return key
+
     def _finish(self, key: K) -> None:
         self._processing.discard(key)
         if key in self._dirty:
@@ -102,7 +119,7 @@ class Queue(Generic[K]):
     def _ripen(self) -> None:
         now = self._clock.now()
         while self._heap and self._heap[0][0] <= now:
-            due, _, key = heapq.heappop(self._heap)
+            due, _, key, patient = heapq.heappop(self._heap)
             if self._due.get(key) == due:
                 del self._due[key]
-                self.add(key)
+                self.add(key, patient=patient)

@@ -267,7 +267,8 @@ class Reconciler:
         run, now = grant.run, self._clock.now()
         work = WorkKey("run", Key(*run.meta.key))
         if run.status.observed_generation is None and work in self._queue:
-            return False  # its first look says which step of its chain it waits for, and is on its way
+            self._queue.add(work)  # its first look says which step of its chain it waits for; now a slot waits for it
+            return False
         if not await self._hold(lane, run, grant.attempt.id, granted_status(grant, now)):
             return False
         self._gatherer.untouched[work.key] = Held(run.meta.uid, grant.attempt.id)
@@ -337,11 +338,11 @@ class Reconciler:
             if before == after:
                 continue
             work = WorkKey("run", Key(*run.meta.key))
-            later = place_told_next(run, after.since, now) if before and after else None
+            later = place_told_next(run, after.place, after.since, now) if before and after else None
             if later:
-                self._queue.add_at(work, later)
+                self._queue.add_at(work, later, patient=True)
             else:
-                self._queue.add(work)
+                self._queue.add(work, patient=True)
 
 
 def _standing(known: Standing | None, place: Place, now: datetime) -> Standing:

@@ -28,12 +28,12 @@ class Router:
         self._lane_faces: dict[Key, object] = {}
 
     def on_change(self, change: Change) -> None:
-        """An object came, changed or went."""
+        """An object came, changed or went. A new run is in no hurry: its lane asks for it if a slot waits for its first look."""
         seen = [obj for obj in (change.before, change.after) if obj is not None]
         if change.resource is AGENT_RUNS:
             if change.before is None and change.after is not None:
                 self._wake_full_lanes(change.after)
-            self._queue.add(WorkKey("run", change.key))
+            self._queue.add(WorkKey("run", change.key), patient=change.before is None)
             if change.before is None or change.after is None or _run_face(change.before) != _run_face(change.after):
                 self._wake_lanes({lane for run in seen for lane in lanes_of_run(run)})
             if progress(change.before) != progress(change.after):

@@ -13,6 +13,7 @@ from laneway.controller.decision import RunDecision
 from laneway.controller.effects import Effect
 from laneway.controller.eligibility import Blocker, Question, find_refusal, find_run_mistake, find_start_blocker
 from laneway.controller.objects import Run
+from laneway.controller.place import Place
 from laneway.controller.survey import Survey, survey
 from laneway.controller.views import DependencyState, RunView
 from laneway.rules.backoff import Policy, jitter, next_attempt
@@ -20,6 +21,8 @@ from laneway.rules.cooldown import ceil_second
 
 PLACE_STANDS = timedelta(seconds=5)
 """A place is for people. Written at every move it would cost ten statuses for each slot that is granted; so it is told when it lasts."""
+RANGE_STANDS = timedelta(seconds=10)
+"""The same for a place far behind, which is told as a range."""
 PLACE_TOLD_EVERY = timedelta(minutes=1)
 """A place that never lasts is told this often."""
 
@@ -232,15 +235,15 @@ def _queue_due(changed: AgentRunStatus, run: Run) -> datetime | None:
 
 
 def queued(view: RunView, seen: Survey) -> RunDecision:
-    """Only a slot is missing. A place that moves on is told once it has stood for 5 s: at the head of a queue it moves with every slot (0013)."""
+    """Only a slot is missing. A place that moves on is told once it has stood for a while: at the head of a queue it moves with every slot (0013)."""
     run, place = seen.run, view.place
     namespace, name = run.lane_key
     queue = run.status.queue
     words = place.words if place else "its turn is being worked out"
     message = _with_cuts(seen, f"lane {namespace}/{name}: {words}")
     told = queue is not None and _said_in_line(run) == message
-    later = place_told_next(run, view.place_since, seen.now)
-    if place is not None and not told and later:
+    later = place_told_next(run, place, view.place_since, seen.now) if place else None
+    if not told and later:
         return RunDecision(run.status, due=_first(later, _queue_due(run.status, run)))
     if place is not None and not told:
         since = queue.since if queue else seen.now
@@ -257,13 +260,14 @@ def queued(view: RunView, seen: Survey) -> RunDecision:
     return RunDecision(next_status, due=_queue_due(changed, run))
 
 
-def place_told_next(run: Run, since: datetime | None, now: datetime) -> datetime | None:
-    """When a run that stands where it does ``since`` then may say so; None: now, or it says something else yet."""
+def place_told_next(run: Run, place: Place, since: datetime | None, now: datetime) -> datetime | None:
+    """When a run that stands at this place ``since`` then may say so; None: now, or it says something else yet."""
     queue = run.status.queue
     in_line = _said_in_line(run) is not None and run.status.observed_generation == run.meta.generation
     if not in_line or queue is None or queue.shown_time is None:
         return None
-    later = min((since or queue.shown_time) + PLACE_STANDS, queue.shown_time + PLACE_TOLD_EVERY)
+    stands = PLACE_STANDS if place.exact else RANGE_STANDS
+    later = min((since or queue.shown_time) + stands, queue.shown_time + PLACE_TOLD_EVERY)
     return later if now < later else None
 
 

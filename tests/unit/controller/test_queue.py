@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from laneway.controller.queue import LAST_BACKOFF, Queue
+from laneway.controller.queue import LAST_BACKOFF, URGENT_IN_A_ROW, Queue
 from support.builders import NOW, at
 
 
@@ -73,6 +73,32 @@ async def test_fresh_changes_go_before_patient_ones(queue: Queue[str]) -> None:
     queue.add("start-up", patient=True)
     queue.add("fresh")
     assert [await take(queue), await take(queue)] == ["fresh", "start-up"]
+
+
+async def test_what_waits_patiently_goes_over_when_it_becomes_urgent(queue: Queue[str]) -> None:
+    for key in ("a", "b", "c"):
+        queue.add(key, patient=True)
+    queue.add("urgent")
+    queue.add("c")
+    queue.add("urgent", patient=True)
+    assert [await take(queue) for _ in range(4)] == ["urgent", "c", "a", "b"]
+    assert is_empty(queue)
+
+
+async def test_the_patient_line_moves_on_however_long_the_urgent_one_is(queue: Queue[str]) -> None:
+    for number in range(3 * URGENT_IN_A_ROW):
+        queue.add(f"urgent {number}")
+    for number in range(2):
+        queue.add(f"patient {number}", patient=True)
+    taken = [await take(queue) for _ in range(3 * URGENT_IN_A_ROW + 2)]
+    assert [place for place, key in enumerate(taken) if key.startswith("patient")] == [8, 17]
+
+
+async def test_what_ripens_patiently_goes_behind_what_is_urgent(queue: Queue[str], clock: StillClock) -> None:
+    queue.add_at("its place", at(10), patient=True)
+    clock.move(at(10))
+    queue.add("a freed slot")
+    assert [await take(queue), await take(queue)] == ["a freed slot", "its place"]
 
 
 async def test_the_earliest_of_a_keys_moments_wins(queue: Queue[str], clock: StillClock) -> None:

@@ -383,26 +383,32 @@ def stand(lanes: list[Lane], *names: str, at_lane: str, place: Place | None = LI
     return look(run_view(chained(*names, status=in_line(at_lane), **spec), lanes=lanes, place=place))
 
 
+HEAD = Place(1, 1, 1)
+FAR = Place(50, 1, 1, first=21)
+
+
 @pytest.mark.row("S2.9")
 @pytest.mark.parametrize(
-    ("stands_since", "now", "position"),
+    ("place", "stands_since", "now", "told"),
     [
-        pytest.param(20, 24.9, 2, id="a place that may not last is not told"),
-        pytest.param(20, 25, 1, id="a place that has stood for 5 s is told"),
-        pytest.param(59, 60, 1, id="a place is told a minute after the last one however it moves"),
-        pytest.param(300, 300, 1, id="a place that moves for the first time in minutes is told at once"),
+        pytest.param(HEAD, 20, 24.9, False, id="a place that may not last is not told"),
+        pytest.param(HEAD, 20, 25, True, id="a place that has stood for 5 s is told"),
+        pytest.param(FAR, 20, 29.9, False, id="a range that may not last is not told"),
+        pytest.param(FAR, 20, 30, True, id="a range that has stood for 10 s is told"),
+        pytest.param(HEAD, 59, 60, True, id="a place is told a minute after the last one however it moves"),
+        pytest.param(HEAD, 300, 300, True, id="a place that moves for the first time in minutes is told at once"),
     ],
 )
-def test_a_run_in_line_says_where_it_stands(stands_since: float, now: float, position: int) -> None:
+def test_a_run_in_line_says_where_it_stands(place: Place, stands_since: float, now: float, told: bool) -> None:
     run = chained(A, status=in_line(A, generation=1))
     assert run.status.queue is not None
     shown = run.status.queue.model_copy(update={"shown_time": NOW})
     run = replace(run, status=run.status.model_copy(update={"queue": shown}))
-    view = replace(run_view(run, lanes=[hosted(A)], place=Place(1, 1, 1)), place_since=at(stands_since))
+    view = replace(run_view(run, lanes=[hosted(A)], place=place), place_since=at(stands_since))
     decision = decide_run(view, at(now))
     assert decision.status.queue is not None
-    assert decision.status.queue.position == position
-    assert (decision.due is None) is (position == 1)
+    assert decision.status.queue.position == (place.position if told else shown.position)
+    assert (decision.due is None) is told
 
 
 FULL = {"models": [{"lane": A}, {"lane": B, "causes": ["Full"]}]}
