@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from laneway.api import names
@@ -135,46 +136,39 @@ class Applier:
             log.warning("an Event was not posted", extra={"reason": effect.reason, "error": error.message})
 
     async def _ensure_config_map(self, effect: EnsureConfigMap) -> PodRefusal | None:
-        namespace, name = effect.manifest["metadata"]["namespace"], effect.manifest["metadata"]["name"]
-        try:
-            await self._kube.create(CONFIG_MAPS, namespace, effect.manifest)
-        except AlreadyExists:
-            found = await self._kube.get(CONFIG_MAPS, namespace, name)
-            if not _is_owned(found, effect.manifest["metadata"]["ownerReferences"][0]["uid"]):
-                message = f"config map {name} exists and is not this run's; delete or rename it"
-                return PodRefusal(Waiting.NAME_TAKEN, message)
-        except (Forbidden, Invalid) as error:
-            return _refusal(error)
-        return None
+        run = _owner_uid(effect.manifest)
+        made = await self._make(CONFIG_MAPS, effect.manifest, lambda found: _is_owned(found, run), what="config map")
+        return made if isinstance(made, PodRefusal) else None
 
     async def _ensure_claim(self, effect: EnsureClaim) -> PodRefusal | None:
-        namespace, name = effect.manifest["metadata"]["namespace"], effect.manifest["metadata"]["name"]
-        try:
-            await self._kube.create(CLAIMS, namespace, effect.manifest)
-        except AlreadyExists:
-            found = await self._kube.get(CLAIMS, namespace, name)
-            if not _is_owned(found, effect.manifest["metadata"]["ownerReferences"][0]["uid"]):
-                message = f"claim {name} exists and is not this run's; delete or rename it"
-                return PodRefusal(Waiting.NAME_TAKEN, message)
-            if "deletionTimestamp" in found["metadata"]:
-                return PodRefusal(Waiting.NAME_TAKEN, f"claim {name} of the workspace is being deleted")
-        except (Forbidden, Invalid) as error:
-            return _refusal(error, "the claim of the workspace")
+        run = _owner_uid(effect.manifest)
+        made = await self._make(CLAIMS, effect.manifest, lambda found: _is_owned(found, run), what="claim")
+        if isinstance(made, PodRefusal):
+            return made
+        if "deletionTimestamp" in made["metadata"]:
+            return PodRefusal(Waiting.NAME_TAKEN, f"claim {made['metadata']['name']} of the workspace is being deleted")
         return None
 
     async def _create_pod(self, effect: CreatePod) -> PodRefusal | None:
-        namespace, name = effect.manifest["metadata"]["namespace"], effect.manifest["metadata"]["name"]
-        try:
-            pod = await self._kube.create(PODS, namespace, effect.manifest)
-        except AlreadyExists:
-            pod = await self._kube.get(PODS, namespace, name)
-            if not _is_ours(pod, effect):
-                message = f"pod {name} exists and is not this attempt's; delete or rename it"
-                return PodRefusal(Waiting.NAME_TAKEN, message)
-        except (Forbidden, Invalid) as error:
-            return _refusal(error)
-        self._world.absorb(PODS, pod)
+        made = await self._make(PODS, effect.manifest, lambda found: _is_ours(found, effect), what="pod")
+        if isinstance(made, PodRefusal):
+            return made
+        self._world.absorb(PODS, made)
         return None
+
+    async def _make(
+        self, resource: Resource, manifest: JsonObject, ours: Callable[[JsonObject], bool], *, what: str
+    ) -> JsonObject | PodRefusal:
+        """Make what a run needs; one that is there already and is ours is success."""
+        namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+        try:
+            return await self._kube.create(resource, namespace, manifest)
+        except AlreadyExists:
+            found = await self._kube.get(resource, namespace, name)
+            taken = f"{what} {name} exists and is not this run's; delete or rename it"
+            return found if ours(found) else PodRefusal(Waiting.NAME_TAKEN, taken)
+        except (Forbidden, Invalid) as error:
+            return _refusal(error, what)
 
     async def _delete_pod(self, effect: DeletePod) -> None:
         await self._kube.delete(PODS, effect.namespace, effect.name, uid=effect.uid, grace_seconds=effect.grace_seconds)
@@ -217,15 +211,19 @@ def _is_ours(pod: JsonObject, effect: CreatePod) -> bool:
     return _is_owned(pod, effect.run_uid) and labels.get(names.ATTEMPT_LABEL) == str(effect.attempt)
 
 
+def _owner_uid(manifest: JsonObject) -> str:
+    return str(manifest["metadata"]["ownerReferences"][0]["uid"])
+
+
 def _is_owned(obj: JsonObject, run_uid: str) -> bool:
     owners = obj["metadata"].get("ownerReferences") or ()
     return any(owner.get("controller") and owner.get("uid") == run_uid for owner in owners)
 
 
-def _refusal(error: KubeError, what: str = "the pod") -> PodRefusal:
+def _refusal(error: KubeError, what: str) -> PodRefusal:
     """Quota may free up; a missing permission is the operator's own trouble; anything else is the manifest's."""
     if isinstance(error, Forbidden) and "exceeded quota" in error.message:
         return PodRefusal(Waiting.QUOTA_EXCEEDED, error.message)
     if isinstance(error, Forbidden) and _NOT_PERMITTED in error.message:
         raise error
-    return PodRefusal(None, f"the API server refused {what}: {error.message}")
+    return PodRefusal(None, f"the API server refused the {what}: {error.message}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from laneway.api import names
@@ -64,20 +65,15 @@ class Gatherer:
         gateway = self._gateway.attempt_view(run.meta.uid, run.status.attempt)
         said = await self._log(run, lane, current, gateway.state)
         standing = self.places.get(Key(*run.lane_key), {}).get(run.meta.uid)
-        return RunView(
-            run=run,
-            surroundings=self._surroundings(run),
+        return replace(
+            self._chain_view(run, chain, lanes),
             lane=lane,
-            chain=chain,
-            lanes=lanes,
-            peers={key: self._world.peers(one) for key, one in lanes.items()},
             place=standing.place if standing else None,
             place_since=standing.since if standing else None,
             pods=pods,
             gateway=gateway,
             envelope=said.envelope,
             log_blank=said.blank,
-            presets=self._presets,
             refusal=refusal,
             lost_nodes=await self._lost_nodes(pods),
             prompt_missing=await self._prompt_missing(run, current),
@@ -91,34 +87,29 @@ class Gatherer:
     def elsewhere(self, run: Run, now: datetime) -> bool:
         """Whether a run has another step than its own that is open now: what the lane learns from its failure depends on it (C15)."""
         chain, lanes = self._world.chain(run)
-        if len(chain.links) == 1:
-            return False
-        peers = {key: self._world.peers(lane) for key, lane in lanes.items()}
-        view = RunView(
-            run=run,
-            surroundings=self._surroundings(run),
-            chain=chain,
-            lanes=lanes,
-            peers=peers,
-            presets=self._presets,
-        )
-        return has_other_step(view, now)
+        return len(chain.links) != 1 and has_other_step(self._chain_view(run, chain, lanes), now)
 
     def walk(self, run: Run, now: datetime) -> Walk | None:
         """The slot of another lane that a running attempt asks for, as far as the cache and the gateway's last word tell."""
         chain, lanes = self._world.chain(run)
-        view = RunView(
+        view = replace(
+            self._chain_view(run, chain, lanes),
+            lane=self._world.lane(self._lane_key(run)),
+            pods=self._world.pods_of_run(run.meta.uid),
+            gateway=self._gateway.attempt_view(run.meta.uid, run.status.attempt),
+        )
+        return find_walk(view, now)
+
+    def _chain_view(self, run: Run, chain: Chain, lanes: Mapping[tuple[str, str], Lane]) -> RunView:
+        """What the cache tells of a run and of the steps that it may take."""
+        return RunView(
             run=run,
             surroundings=self._surroundings(run),
-            lane=self._world.lane(self._lane_key(run)),
             chain=chain,
             lanes=lanes,
             peers={key: self._world.peers(lane) for key, lane in lanes.items()},
-            pods=self._world.pods_of_run(run.meta.uid),
-            gateway=self._gateway.attempt_view(run.meta.uid, run.status.attempt),
             presets=self._presets,
         )
-        return find_walk(view, now)
 
     async def _other_managers(self, run: Run) -> tuple[str, ...]:
         """Read live: the cache leaves managers out."""
