@@ -32,7 +32,6 @@ from laneway.gateway.wire.base import Answer, Kind, Prepared, Reader, Reading, r
 from laneway.rules.classify import Signals, Verdict, judge
 from laneway.rules.pricing import cost_micro_usd
 from laneway.rules.retry import RETRIED_CAUSES, Failure
-from laneway.rules.timeouts import effective
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +88,7 @@ class Exchange:
         self._prepared = prepared
         self._watcher = watcher
         self._seconds_left = seconds_left
-        self._limits = effective(target.lane.spec.endpoint.server, target.lane.spec.timeouts)
+        self._limits = target.timeouts
         self._started = tools.clock()
         self._reservation = reservation
         self._start = _call_start(operation, caller, target, self._started, reservation)
