@@ -1,4 +1,4 @@
-"""A real control plane for the tests here: etcd, kube-apiserver and kube-controller-manager, started by hack/cluster."""
+"""A real control plane for the tests here: etcd, kube-apiserver and kube-controller-manager, started by hack/cluster; and what most tests put on it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from typing import Any
 import pytest
 from kubernetes.aio.config import kube_config
 
+from integration.agents import reachable_server
+from integration.operators import Stage, staged
 from laneway.kube.client import Kube
 from laneway.kube.errors import NotFound
 from laneway.kube.resources import JsonObject, Resource
+from modelserver import ModelServer
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = ("openai", "anthropic", "ollama", "google-genai")
@@ -102,6 +105,20 @@ async def namespace(kube: Kube, until: Until) -> AsyncIterator[str]:
     await until(default_account)
     yield name
     await kube.delete(NAMESPACES, None, name)
+
+
+@pytest.fixture
+async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    """A stage in the test's namespace, on which nothing runs yet."""
+    async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ModelServer]:
+    """A model server that the gateway may reach, with one small model."""
+    async with reachable_server(models={"smollm2": 8192}) as server:
+        yield server
 
 
 @pytest.fixture

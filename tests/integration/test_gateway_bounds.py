@@ -7,7 +7,7 @@ import gzip
 import io
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +244,8 @@ class TestConnections:
             while not ended.done():
                 writer.write(b"a")
                 await asyncio.wait({ended}, timeout=0.02)
-            assert ended.result() == b""
+            with suppress(ConnectionResetError):  # what a close is when bytes were on their way
+                assert ended.result() == b""
 
     @pytest.mark.parametrize(
         "sent",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,8 @@ from typing import Any
 import pytest
 
 import manifests
-from integration.agents import add_lane, call, reachable_server, start_both
-from integration.conftest import Cluster
-from integration.operators import Stage, condition, staged
-from laneway.kube.client import Kube
+from integration.agents import add_lane, call, start_both
+from integration.operators import Stage, condition
 from laneway.kube.resources import AGENT_RUNS, EVENTS, JsonObject
 from modelserver import ModelServer, Step
 from support.standin import Part
@@ -81,20 +79,8 @@ class Walked:
 
 
 @pytest.fixture
-async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
-        yield stage
-
-
-@pytest.fixture
 def source(namespace: str, tmp_path: Path) -> Source:
     return Source(tmp_path, namespace)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ModelServer]:
-    async with reachable_server(models={"smollm2": 8192}) as server:
-        yield server
 
 
 async def walk(stage: Stage, server: ModelServer, source: Source, begin: Tool, *, because: Step = OVERLOADED) -> Walked:

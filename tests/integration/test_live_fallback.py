@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from integration.agents import add_lane, call, reachable_server, start_both
-from integration.conftest import Cluster
-from integration.operators import Stage, condition, staged
+from integration.operators import Stage, condition
 from laneway.api import names
-from laneway.kube.client import Kube
 from modelserver import ModelServer, Step
 from support.standin import Part
 from support.witness import pods_of
-
-
-@pytest.fixture
-async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
-        yield stage
 
 
 @pytest.fixture

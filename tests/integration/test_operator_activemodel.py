@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import manifests
-from integration.conftest import Cluster, Kubectl
-from integration.operators import Stage, condition, staged
-from laneway.kube.client import Kube
+from integration.conftest import Kubectl
+from integration.operators import Stage, condition
 from laneway.kube.resources import AGENT_RUNS, EVENTS, MODEL_LANES, JsonObject
 from support.standin import Part
 
@@ -20,12 +17,6 @@ WRITTEN_OVER = "was written over 3 times in 10 minutes and is left to kubectl-cl
 """kubectl replace only takes things away, and so leaves no name of its own; the one who made the object does."""
 CHAIN = [{"lane": "first"}, {"lane": "second"}, {"lane": "third"}]
 MANIFEST = manifests.run({"agent": {"preset": "generic", "image": "agent:test"}, "models": CHAIN}, name="hello")
-
-
-@pytest.fixture
-async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
-        yield stage
 
 
 @pytest.fixture

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from integration.agents import add_lane, call, reachable_server, start_both
 from integration.ahead import Ahead
-from integration.conftest import Cluster
-from integration.operators import Stage, condition, staged
-from laneway.kube.client import Kube
+from integration.operators import Stage, condition
 from laneway.kube.resources import AGENT_RUNS, EVENTS, MODEL_LANES, JsonObject
 from modelserver import ModelServer, Step
 from support.standin import Part
@@ -23,12 +20,6 @@ REFUSED = Step(status=429)
 OVERLOADED = Step(status=529)
 _SPREAD = (5, 31)
 """Seconds over a model's time: 5 to 30, and one for the rounding of times in status."""
-
-
-@pytest.fixture
-async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
-        yield stage
 
 
 @pytest.fixture

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from integration.conftest import Cluster
-from integration.operators import Stage, condition, staged
-from laneway.kube.client import Kube
+from integration.operators import Stage, condition
 from laneway.kube.errors import Invalid
 from laneway.kube.resources import MODEL_LANES
-
-
-@pytest.fixture
-async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
-        yield stage
 
 
 @pytest.mark.row("S2.30", "C23")

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from integration.conftest import Cluster
-from integration.operators import Stage, condition, staged
+from integration.operators import Stage, condition
 from laneway.api.base import format_time
-from laneway.kube.client import Kube
 from laneway.kube.resources import AGENT_RUNS, JsonObject
 from support.standin import Part
 from support.witness import most_at_once, pods_of
-
-
-@pytest.fixture
-async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
-        yield stage
 
 
 def starts(stage: Stage) -> list[str]:

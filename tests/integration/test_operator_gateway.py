@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from integration.agents import add_lane, call, reachable_server, start_both
-from integration.conftest import Cluster
-from integration.operators import Stage, condition, staged
-from laneway.kube.client import Kube
+from integration.agents import add_lane, call, start_both
+from integration.operators import Stage, condition
 from modelserver import ModelServer
 from support.standin import Part
 from support.witness import pods_of
-
-
-@pytest.fixture
-async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
-        yield stage
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ModelServer]:
-    async with reachable_server(models={"smollm2": 8192}) as server:
-        yield server
 
 
 async def test_a_run_waits_for_the_gateways_word_and_is_metered_closed_and_shut_out(

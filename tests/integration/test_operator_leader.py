@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from integration.conftest import Cluster
-from integration.operators import Program, Stage, condition, staged
-from laneway.kube.client import Kube
+from integration.operators import Program, Stage, condition
 from support.standin import Part
 from support.witness import most_at_once, pods_of
-
-
-@pytest.fixture
-async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
-        yield stage
 
 
 async def led(stage: Stage, operator: Program) -> None:

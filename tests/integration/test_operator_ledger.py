@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
-import pytest
-
-from integration.agents import add_lane, call, reachable_server, start_both
-from integration.conftest import Cluster
-from integration.operators import Program, Stage, staged
-from laneway.kube.client import Kube
+from integration.agents import add_lane, call, start_both
+from integration.operators import Program, Stage
 from laneway.kube.resources import JsonObject
 from modelserver import ModelServer
 from support.standin import Part
@@ -21,18 +16,6 @@ from support.standin import Part
 CALL_TOKENS = 19
 WRITTEN_EVERY = 16
 """After so many seconds the usage of a running attempt is written again."""
-
-
-@pytest.fixture
-async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
-        yield stage
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ModelServer]:
-    async with reachable_server(models={"smollm2": 8192}) as server:
-        yield server
 
 
 def files_of(stage: Stage) -> list[Path]:

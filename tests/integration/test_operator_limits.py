@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from integration.agents import add_lane, call, reachable_server, start_both
-from integration.conftest import Cluster
-from integration.operators import Stage, condition, staged
-from laneway.kube.client import Kube
+from integration.agents import add_lane, call, start_both
+from integration.operators import Stage, condition
 from laneway.kube.resources import EVENTS, JsonObject
 from modelserver import ModelServer
 from support.standin import Part
@@ -19,18 +14,6 @@ PRICED = [{"name": "smollm2", "pricing": {"inputUSDPerMillion": "1000", "outputU
 """A call of 12 and 7 tokens costs 0.019 dollars."""
 QUIET = 25.0
 """Seconds in which an agent that used its last turn, and made no call since, has been stopped: 20 and a little more."""
-
-
-@pytest.fixture
-async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
-        yield stage
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ModelServer]:
-    async with reachable_server(models={"smollm2": 8192}) as server:
-        yield server
 
 
 async def events(stage: Stage, reason: str) -> list[JsonObject]:

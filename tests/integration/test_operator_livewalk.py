@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from integration.conftest import Cluster
-from integration.operators import Stage, condition, staged
+from integration.operators import Stage, condition
 from laneway.api import names
 from laneway.kube.client import Kube, WatchEvent
 from laneway.kube.resources import JsonObject
@@ -22,10 +20,9 @@ BIG, SMALL = "big", "small"
 
 
 @pytest.fixture
-async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
-        stage.listen()
-        yield stage
+def stage(stage: Stage) -> Stage:
+    stage.listen()
+    return stage
 
 
 @pytest.fixture

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
 import manifests
-from integration.conftest import NAMESPACES, Cluster, Kubectl
-from integration.operators import Stage, condition, staged
+from integration.conftest import NAMESPACES, Kubectl
+from integration.operators import Stage, condition
 from laneway.api.names import pod_name
-from laneway.kube.client import Kube
 from laneway.kube.resources import AGENT_RUNS, PODS, Resource
 from support.standin import Part
 
 QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
-
-
-@pytest.fixture
-async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
-        yield stage
 
 
 async def test_a_run_over_the_quota_says_so_and_leaves_its_slot_to_others(stage: Stage, kubectl: Kubectl) -> None:

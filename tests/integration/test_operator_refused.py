@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from integration.agents import add_lane, call, reachable_server, start_both
-from integration.conftest import Cluster
-from integration.operators import Stage, condition, staged
-from laneway.kube.client import Kube
+from integration.agents import add_lane, call, start_both
+from integration.operators import Stage, condition
 from modelserver import ModelServer
 from support.standin import Part
 
 PRICED = [{"name": "smollm2", "pricing": {"inputUSDPerMillion": "1000", "outputUSDPerMillion": "1000"}, "maxOutputTokens": 7}]  # fmt: skip
-
-
-@pytest.fixture
-async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
-        yield stage
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ModelServer]:
-    async with reachable_server(models={"smollm2": 8192}) as server:
-        yield server
 
 
 @pytest.mark.row("S4.28", "S4.30", "S4.31", "C11", "C12")

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from integration.conftest import NAMESPACES, Cluster
-from integration.operators import Stage, condition, silence, staged
+from integration.conftest import NAMESPACES
+from integration.operators import Stage, condition, silence
 from laneway.kube.client import Kube
 from laneway.kube.resources import AGENT_RUNS, EVENTS, MODEL_LANES, PODS
 from support.standin import Part
 from support.witness import pods_of, status_writes
 
 CONDITIONS = {"Admitted", "Finished", "Succeeded", "Reconciling", "Stalled"}
-
-
-@pytest.fixture
-async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
-        yield stage
 
 
 @pytest.fixture

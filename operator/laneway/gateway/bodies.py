@@ -29,8 +29,8 @@ IDLE_SECONDS = 15.0
 _RETRY_AFTER_SECONDS = 2
 
 
-class Hold:
-    """What one request holds."""
+class Room:
+    """The room that the body of one request takes."""
 
     def __init__(self, bodies: Bodies, run_uid: str) -> None:
         self._bodies = bodies
@@ -38,7 +38,7 @@ class Hold:
         self._bytes = 0
 
     def take(self, size: int) -> None:
-        """Hold more bytes. Raises Refused."""
+        """Room for more bytes. Raises Refused."""
         if self._bytes + size > self._bodies.one:
             raise _too_large(self._bodies.one)
         self._bodies.count(self._run_uid, size)
@@ -50,7 +50,7 @@ class Hold:
         self._bytes = 0
 
 
-_HOLD = web.RequestKey("laneway-body", Hold)
+_ROOM = web.RequestKey("laneway-body", Room)
 
 
 class Bodies:
@@ -81,11 +81,11 @@ class Bodies:
     @asynccontextmanager
     async def hold(self, request: web.Request, *, run_uid: str) -> AsyncIterator[bytes]:
         """A request's body, counted until ``let_go`` or the end of the context. Raises Refused."""
-        hold = request[_HOLD] = Hold(self, run_uid)
+        room = request[_ROOM] = Room(self, run_uid)
         try:
-            yield await self._read(request, hold)
+            yield await self._read(request, room)
         finally:
-            hold.let_go()
+            room.let_go()
 
     def count(self, run_uid: str, size: int) -> None:
         """Bytes that are held now too. Raises Refused."""
@@ -101,7 +101,7 @@ class Bodies:
         if not self._by_run[run_uid]:
             del self._by_run[run_uid]
 
-    async def _read(self, request: web.Request, hold: Hold) -> bytes:
+    async def _read(self, request: web.Request, room: Room) -> bytes:
         if (request.content_length or 0) > self.one:
             raise _too_large(self.one)
         parts: list[bytes] = []
@@ -114,7 +114,7 @@ class Bodies:
                         part = await request.content.readany()
                     if not part:
                         return b"".join(parts)
-                    hold.take(len(part))
+                    room.take(len(part))
                     parts.append(part)
         except TimeoutError:
             raise Refused(Kind.TIMEOUT, "the request's body did not arrive in time") from None
@@ -124,8 +124,8 @@ class Bodies:
 
 def let_go(request: web.Request) -> None:
     """The body of a request is not needed any more: its answer has begun."""
-    if _HOLD in request:
-        request[_HOLD].let_go()
+    if _ROOM in request:
+        request[_ROOM].let_go()
 
 
 def _too_large(limit: int) -> Refused:

@@ -30,7 +30,6 @@ from laneway.gateway.walk import Walker
 from laneway.gateway.wire.base import Prepared
 from laneway.gateway.worstcase import bounded, demand_of
 from laneway.rules.retry import NO_RETRIES, RetryPolicy, wait_milliseconds
-from laneway.rules.timeouts import effective
 
 _MILLISECONDS = 1000
 _FOREVER = math.inf
@@ -141,7 +140,7 @@ class Call:
         if not self._operation.generates:
             return None
         caller = Caller(self._caller.attempt, self._run())
-        seconds = self._hold.left(effective(target.lane.spec.endpoint.server, target.lane.spec.timeouts).hold_seconds)
+        seconds = self._hold.left(target.timeouts.hold_seconds)
         demand = demand_of(
             caller, target=target, prepared=self._request(), wire=self._operation.wire, hold_seconds=seconds
         )
@@ -180,7 +179,7 @@ class Call:
             return False
         self._passage.leave()
         lane = target.lane
-        seconds = self._hold.left(effective(lane.spec.endpoint.server, lane.spec.timeouts).hold_seconds)
+        seconds = self._hold.left(target.timeouts.hold_seconds)
         failed = StepStatus(namespace=lane.namespace, lane=lane.name, model=target.model)
         going = asyncio.ensure_future(self._walker.go_on(failed, failure, hold_seconds=seconds))
         try:
@@ -231,7 +230,7 @@ class Call:
 
     def _deadline(self, target: Target) -> float:
         """When all tries with this model have to be over, by the loop's clock."""
-        seconds = effective(target.lane.spec.endpoint.server, target.lane.spec.timeouts).call_seconds
+        seconds = target.timeouts.call_seconds
         return _FOREVER if seconds is None else self._loop.time() + seconds
 
     # What an exchange tells

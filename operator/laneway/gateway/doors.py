@@ -26,7 +26,6 @@ from laneway.gateway.wire.base import Kind
 from laneway.rules.classify import Verdict
 from laneway.rules.cooldown import Cooldown
 from laneway.rules.fairshare import Caller
-from laneway.rules.timeouts import effective
 
 BUSY_RETRY_SECONDS = 5
 """A call that was held in vain may come back after so long."""
@@ -162,8 +161,7 @@ class Passage:
         await self._hold.wait(self._doors.gate.waker(target.lane.key), min(left, shut.seconds or left))
 
     def _left(self, target: Target) -> float:
-        lane = target.lane.spec
-        return self._hold.left(effective(lane.endpoint.server, lane.timeouts).hold_seconds)
+        return self._hold.left(target.timeouts.hold_seconds)
 
     def _busy(self, message: str) -> Refused:
         """An agent that gives up after this has not failed at its task: its run comes back soon, and no model is blamed for long."""

@@ -19,7 +19,7 @@ from laneway.gateway.clientside import ANSWER_SECONDS
 from laneway.gateway.credentials import CredentialMissing, lane_headers
 from laneway.gateway.evidence import LaneModel
 from laneway.gateway.failure import call_failure
-from laneway.gateway.hiding import KeyHider
+from laneway.gateway.hiding import HIDDEN, KeyHider
 from laneway.gateway.ledger import CallEnd, CallStart, LedgerError
 from laneway.gateway.refused import Refused
 from laneway.gateway.reply import Reply
@@ -32,7 +32,6 @@ from laneway.gateway.wire.base import Answer, Kind, Prepared, Reader, Reading, r
 from laneway.rules.classify import Signals, Verdict, judge
 from laneway.rules.pricing import cost_micro_usd
 from laneway.rules.retry import RETRIED_CAUSES, Failure
-from laneway.rules.timeouts import effective
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +88,7 @@ class Exchange:
         self._prepared = prepared
         self._watcher = watcher
         self._seconds_left = seconds_left
-        self._limits = effective(target.lane.spec.endpoint.server, target.lane.spec.timeouts)
+        self._limits = target.timeouts
         self._started = tools.clock()
         self._reservation = reservation
         self._start = _call_start(operation, caller, target, self._started, reservation)
@@ -199,7 +198,7 @@ class Exchange:
         except (BrokenOff, TooLate):
             body = b""
         if self._key is not None:
-            body = body.replace(self._key.encode(), b"[key]")
+            body = body.replace(self._key.encode(), HIDDEN)
         error, now = read_error(body), self._tools.clock()
         verdict = judge(Signals(status=incoming.status, error=error, headers=incoming.headers), now=now)
         failure = self._fail(verdict, error.message or f"the server answers {incoming.status}")
@@ -263,7 +262,7 @@ class Exchange:
         """The try has failed, now."""
         self.failure = call_failure(
             verdict if verdict.status else replace(verdict, status=self._status),
-            message if self._key is None else message.replace(self._key, "[key]"),
+            message if self._key is None else message.replace(self._key, HIDDEN.decode()),
             sent=self._started,
             seen=self._tools.clock(),
             cut=self._reply.answering,

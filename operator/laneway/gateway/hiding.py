@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 HIDDEN = b"[key]"
+"""What stands in a key's place."""
 
 
 class KeyHider:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from laneway.gateway.ledgerfile import open_to_read
 from laneway.rules.money import format_usd
 from laneway.settings import SettingsError
 
@@ -92,7 +93,7 @@ def run(path: Path, wanted: Wanted, style: str, out: TextIO | None = None) -> in
     """Write the export in ``style``, jsonl or csv. Answers the exit code."""
     out = out or sys.stdout
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(open_to_read(path)) as connection:
             write(read(connection, wanted), style, out)
             out.flush()
     except sqlite3.Error as error:

@@ -146,6 +146,11 @@ def hold(path: Path, lock: int) -> HeldFile:
     return HeldFile(path=path, lock=lock, wal=wal, files=files, identity=_identity(files))
 
 
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """The ledger for reading only, whoever holds it. Raises sqlite3.Error."""
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+
+
 def size_of(path: Path) -> int:
     """Bytes of a file; 0 when it is not there."""
     try:

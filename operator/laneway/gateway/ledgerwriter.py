@@ -42,7 +42,7 @@ _PROBE = Work(lambda connection: connection.execute(ledgersql.PROBE))
 
 
 class Writer:
-    """Owns the connection. Everything but ``_loop`` and what it calls runs in the event loop's thread."""
+    """Owns the connection. Everything but ``_loop``, ``_end`` and what they call runs in the event loop's thread."""
 
     def __init__(self, connection: sqlite3.Connection, file: HeldFile) -> None:
         """Start the thread."""
@@ -91,7 +91,11 @@ class Writer:
         """Write what is queued, and end the thread."""
         self._closing.set()
         self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
+        """Closing carries the -wal file over into the database, which may take long."""
+        self._thread.join()
         self.connection.close()
 
     # The writer thread.

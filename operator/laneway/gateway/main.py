@@ -120,7 +120,8 @@ class _Gateway:
         recorded = [found for run in self._views.runs if (found := read_recorded(run)) is not None]
         for past in await tools.ledger.seed(recorded, now_ms=self._now_ms()):
             tools.state.remember(past)
-        tools.purse.know_spent(read_spent(self._settings.ledger_path, self._clock()))
+        spent = await asyncio.to_thread(read_spent, self._settings.ledger_path, self._clock())
+        tools.purse.know_spent(spent)
 
     async def _serve(self, stack: AsyncExitStack, tools: Tools) -> web.AppRunner:
         """Both ports. Answers what serves the calls."""

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from laneway.api.gatewaystate import LaneSpend
 from laneway.api.spend import Period, Spend
+from laneway.gateway.ledgerfile import LedgerError, in_words, open_to_read
 from laneway.gateway.objects import LaneKey
 from laneway.rules.budget import Account, Amount, Bounds
 from laneway.rules.money import parse_usd
@@ -103,12 +104,15 @@ class Spends:
 
 
 def read_spent(ledger: Path, now: datetime) -> dict[SpendKey, int]:
-    """The sums of the current periods, in micro-dollars. Raises sqlite3.Error."""
+    """The sums of the current periods, in micro-dollars. Reads many rows, so it may take seconds. Raises LedgerError."""
     spent: dict[SpendKey, int] = {}
-    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
-        for period in Period:
-            start = start_of(period, now)
-            since = int(start.astimezone(UTC).timestamp() * 1000)
-            for lane_namespace, lane, namespace, micro_usd in connection.execute(_SUMS, (since,)):
-                spent[SpendKey((lane_namespace, lane), namespace, period, start)] = int(micro_usd)
+    try:
+        with closing(open_to_read(ledger)) as connection:
+            for period in Period:
+                start = start_of(period, now)
+                since = int(start.astimezone(UTC).timestamp() * 1000)
+                for lane_namespace, lane, namespace, micro_usd in connection.execute(_SUMS, (since,)):
+                    spent[SpendKey((lane_namespace, lane), namespace, period, start)] = int(micro_usd)
+    except sqlite3.Error as error:
+        raise LedgerError(f"the ledger {ledger.name} cannot be read: {in_words(error)}") from error
     return spent

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from yarl import URL
 
 from laneway.api.endpoint import WireAPI
+from laneway.api.lanecalls import EffectiveTimeouts
 from laneway.api.modellane import Access, LaneModel
 from laneway.api.reasons import Cause
 from laneway.gateway.objects import Lane, LaneKey, Run
@@ -16,6 +17,7 @@ from laneway.gateway.views import Views
 from laneway.gateway.wire.base import Kind
 from laneway.rules.endpoint import path_of, root_url, spoken
 from laneway.rules.pricing import Prices, prices_of
+from laneway.rules.timeouts import effective
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,11 @@ class Target:
     api: WireAPI
     model: str
     prices: Prices | None
+
+    @property
+    def timeouts(self) -> EffectiveTimeouts:
+        """The time limits of its calls, with all defaults filled in."""
+        return effective(self.lane.spec.endpoint.server, self.lane.spec.timeouts)
 
     def url(self, path: str, query: str) -> URL:
         """The address of an operation on the lane's server; the query is passed on byte for byte.

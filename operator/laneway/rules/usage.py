@@ -30,28 +30,12 @@ class Usage:
 
 def from_chat_completions(usage: Mapping[str, object]) -> Usage:
     """OpenAI chat completions: ``prompt_tokens`` already include cached ones."""
-    details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
-    written = details.get("cache_write_tokens") if isinstance(details, Mapping) else None
-    return Usage(
-        input_tokens=count(usage.get("prompt_tokens")),
-        output_tokens=count(usage.get("completion_tokens")),
-        cache_read_tokens=count(cached),
-        cache_write_tokens=count(written),
-    )
+    return _openai(usage, given="prompt_tokens", made="completion_tokens")
 
 
 def from_responses(usage: Mapping[str, object]) -> Usage:
     """OpenAI responses: ``input_tokens`` already include cached ones, ``output_tokens`` reasoning."""
-    details = usage.get("input_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
-    written = details.get("cache_write_tokens") if isinstance(details, Mapping) else None
-    return Usage(
-        input_tokens=count(usage.get("input_tokens")),
-        output_tokens=count(usage.get("output_tokens")),
-        cache_read_tokens=count(cached),
-        cache_write_tokens=count(written),
-    )
+    return _openai(usage, given="input_tokens", made="output_tokens")
 
 
 def from_embeddings(usage: Mapping[str, object]) -> Usage:
@@ -88,6 +72,18 @@ def from_generate_content(usage: Mapping[str, object]) -> Usage:
         input_tokens=None if prompt is None or tools is None else prompt + tools,
         output_tokens=None if candidates is None or thoughts is None else candidates + thoughts,
         cache_read_tokens=count(usage.get("cachedContentTokenCount")),
+    )
+
+
+def _openai(usage: Mapping[str, object], *, given: str, made: str) -> Usage:
+    """The cached part is told in the details of the input, and is in its count already."""
+    details = usage.get(f"{given}_details")
+    told = details if isinstance(details, Mapping) else {}
+    return Usage(
+        input_tokens=count(usage.get(given)),
+        output_tokens=count(usage.get(made)),
+        cache_read_tokens=count(told.get("cached_tokens")),
+        cache_write_tokens=count(told.get("cache_write_tokens")),
     )
 
 

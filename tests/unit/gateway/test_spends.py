@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from laneway.api.spend import Period
-from laneway.gateway.ledger import open_ledger
+from laneway.gateway.ledger import LedgerError, open_ledger
 from laneway.gateway.objects import Lane
 from laneway.gateway.purse import Purse
 from laneway.gateway.refused import Refused
@@ -137,8 +137,15 @@ async def test_a_lane_without_bounds_counts_all_the_same() -> None:
     assert spend.used_micro_usd == 1500
 
 
-async def test_the_sums_of_the_ledger_are_those_of_the_current_periods(tmp_path: Path) -> None:
-    file = tmp_path / "ledger.sqlite"
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("ledger.sqlite", id="a plain name"),
+        pytest.param("50% #1?.sqlite", id="a name with marks that mean something in an address"),
+    ],
+)
+async def test_the_sums_of_the_ledger_are_those_of_the_current_periods(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
     ledger, _ = open_ledger(file, now_ms=int(NOON.timestamp() * 1000))
     for number, hours in enumerate((1, 2, 24, 24 * 40)):
         call = f"call-{number}"
@@ -154,3 +161,18 @@ async def test_the_sums_of_the_ledger_are_those_of_the_current_periods(tmp_path:
         SpendKey(models, "agents", Period.DAY, TODAY.start): 200,
         SpendKey(models, "agents", Period.MONTH, THIS_MONTH.start): 300,
     }
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(None, "the disk answers with an I/O error", id="one that is not there"),
+        pytest.param(b"no database" * 100, "the file is damaged", id="one that is no database"),
+    ],
+)
+def test_a_ledger_whose_sums_cannot_be_read_is_said(tmp_path: Path, content: bytes | None, words: str) -> None:
+    file = tmp_path / "ledger.sqlite"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(LedgerError, match=f"^the ledger ledger.sqlite cannot be read: {words}$"):
+        read_spent(file, NOON)

@@ -10,7 +10,6 @@ from laneway.api.endpoint import Server, WireAPI
 from laneway.gateway.wire import frames
 from laneway.gateway.wire.base import (
     Answer,
-    Kind,
     Prepared,
     Reader,
     Reading,
@@ -20,29 +19,15 @@ from laneway.gateway.wire.base import (
     error_in,
     error_object,
     parse_object,
-    refusal_answer,
     replace_model,
     text_or_none,
 )
 from laneway.gateway.wire.jsontext import JsonText, NotAnObject
 from laneway.gateway.wire.limits import Names, choices, lower, times, wanted
+from laneway.gateway.wire.openairefusals import refuse
 from laneway.rules.usage import from_chat_completions
 
 _WORTH_READING = re.compile(rb'"usage"|"error"|"finish_reason"\s*:\s*"|\[DONE\]')
-
-_REFUSALS = {
-    Kind.BAD_REQUEST: (400, "invalid_request_error", None),
-    Kind.UNAUTHENTICATED: (401, "invalid_request_error", "invalid_api_key"),
-    Kind.FORBIDDEN: (403, "permission_error", None),
-    Kind.NOT_FOUND: (404, "invalid_request_error", "model_not_found"),
-    Kind.TOO_LARGE: (413, "invalid_request_error", None),
-    Kind.BUSY: (429, "rate_limit_error", "rate_limit_exceeded"),
-    Kind.THROTTLED: (429, "rate_limit_error", "rate_limit_exceeded"),
-    Kind.LIMIT: (403, "insufficient_quota", "insufficient_quota"),
-    Kind.UNAVAILABLE: (503, "server_error", "service_unavailable"),
-    Kind.UPSTREAM: (502, "server_error", "upstream_unreachable"),
-    Kind.TIMEOUT: (504, "server_error", "upstream_timeout"),
-}
 
 
 class ChatCompletions(Wire):
@@ -87,7 +72,7 @@ class ChatCompletions(Wire):
         return frames.event(error_object(body)) + b"data: [DONE]\n\n"
 
     def refuse(self, refusal: Refusal) -> Answer:
-        """As all older APIs of OpenAI."""
+        """In the words of OpenAI."""
         return refuse(refusal)
 
 
@@ -101,13 +86,6 @@ def _limits(server: Server) -> Names:
 
 def _choices(text: JsonText) -> int:
     return choices(member.value for member in text.named("n"))
-
-
-def refuse(refusal: Refusal) -> Answer:
-    """``{"error": {"message", "type", "param", "code"}}``."""
-    status, kind, code = _REFUSALS[refusal.kind]
-    error = {"message": refusal.message, "type": kind, "param": None, "code": code}
-    return refusal_answer(status, {"error": error}, refusal.capped)
 
 
 class _StreamReader(Reader):

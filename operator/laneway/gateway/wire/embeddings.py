@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from laneway.api.endpoint import Server, WireAPI
-from laneway.gateway.wire import chat_completions
 from laneway.gateway.wire.base import Answer, Prepared, Reader, Reading, Refusal, Wire, error_in, replace_model
+from laneway.gateway.wire.openairefusals import refuse
 from laneway.rules.usage import from_embeddings
 
 
@@ -39,5 +39,5 @@ class Embeddings(Wire):
         return self.whole_reader()
 
     def refuse(self, refusal: Refusal) -> Answer:
-        """In the words of chat completions."""
-        return chat_completions.refuse(refusal)
+        """In the words of OpenAI."""
+        return refuse(refusal)

@@ -10,7 +10,6 @@ from laneway.api.endpoint import Server, WireAPI
 from laneway.gateway.wire import frames
 from laneway.gateway.wire.base import (
     Answer,
-    Kind,
     Prepared,
     Reader,
     Reading,
@@ -19,12 +18,12 @@ from laneway.gateway.wire.base import (
     asks_for_stream,
     error_in,
     error_object,
-    refusal_answer,
     replace_model,
     text_or_none,
 )
 from laneway.gateway.wire.jsontext import JsonText
 from laneway.gateway.wire.limits import lower, wanted
+from laneway.gateway.wire.openairefusals import refuse
 from laneway.rules.classify import ErrorInfo
 from laneway.rules.usage import from_responses
 
@@ -34,21 +33,8 @@ _WORTH_READING = re.compile(
 _LIMIT = ("max_output_tokens",)
 _LAST_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _ENDS = frozenset({"completed", "incomplete", "failed", "cancelled"})
-
-_REFUSALS = {
-    Kind.BAD_REQUEST: (400, "invalid_request_error", None),
-    Kind.UNAUTHENTICATED: (401, "invalid_request_error", "invalid_api_key"),
-    Kind.FORBIDDEN: (403, "permission_error", None),
-    Kind.NOT_FOUND: (404, "invalid_request_error", "model_not_found"),
-    Kind.TOO_LARGE: (413, "invalid_request_error", None),
-    # Codex tries a 503 again and a 429 never.
-    Kind.BUSY: (503, "server_error", "server_is_overloaded"),
-    Kind.THROTTLED: (503, "server_error", "server_is_overloaded"),
-    Kind.LIMIT: (403, "insufficient_quota", "insufficient_quota"),
-    Kind.UNAVAILABLE: (503, "server_error", "service_unavailable"),
-    Kind.UPSTREAM: (502, "server_error", "upstream_unreachable"),
-    Kind.TIMEOUT: (504, "server_error", "upstream_timeout"),
-}
+_OVERLOADED = (503, "server_error", "server_is_overloaded")
+"""Codex tries a 503 again and a 429 never."""
 
 
 class Responses(Wire):
@@ -86,10 +72,8 @@ class Responses(Wire):
         return frames.event({**own, "sequence_number": 0, **error}, "error")
 
     def refuse(self, refusal: Refusal) -> Answer:
-        """``{"error": {"message", "type", "param", "code"}}``."""
-        status, kind, code = _REFUSALS[refusal.kind]
-        error = {"message": refusal.message, "type": kind, "param": None, "code": code}
-        return refusal_answer(status, {"error": error}, refusal.capped)
+        """In the words of OpenAI."""
+        return refuse(refusal, come_back=_OVERLOADED)
 
 
 class _StreamReader(frames.EventReader):
