@@ -37,7 +37,12 @@ class World:
 
     def __init__(self, kubeconfig: str) -> None:
         self._kubeconfig = kubeconfig
-        self.cache = Cache(lanes_of_run=lanes_of, chain_of_run=lanes_of, dependencies_of_run=lambda run: [])
+        self.cache = Cache(
+            lanes_of_run=lanes_of,
+            chain_of_run=lanes_of,
+            dependencies_of_run=lambda run: [],
+            has_ended=lambda run: False,
+        )
         self.changes: list[Change] = []
         self.stop = asyncio.Event()
         self.task: asyncio.Task[None] | None = None

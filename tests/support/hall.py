@@ -22,9 +22,9 @@ from laneway.controller.gather import Gatherer
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import Reconciler, WorkKey
 from laneway.controller.routing import Router
-from laneway.controller.world import World, chain_of_run, dependencies_of_run, lanes_of_run
+from laneway.controller.world import World, make_cache
 from laneway.gateway.state import State
-from laneway.kube.cache import Cache, Change
+from laneway.kube.cache import Change
 from laneway.kube.errors import KubeError, Unavailable
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Resource
 from laneway.rules.token import AttemptId, TokenKeys
@@ -141,9 +141,7 @@ class Hall:
     def start(self) -> None:
         """A new operator process: nothing is left but the objects."""
         self.queue: Queue[WorkKey] = Queue(self.clock)
-        self.cache = Cache(
-            lanes_of_run=lanes_of_run, chain_of_run=chain_of_run, dependencies_of_run=dependencies_of_run
-        )
+        self.cache = make_cache()
         self.world = World(self.cache, on_change=self._on_change)
         self.gateway = NearGateway(self)
         self.router: Router | None = None

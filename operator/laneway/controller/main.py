@@ -23,8 +23,8 @@ from laneway.controller.queue import Queue
 from laneway.controller.reconcile import Reconciler, WorkKey
 from laneway.controller.routing import Router
 from laneway.controller.tokens import ensure_keys
-from laneway.controller.world import UnreadableObject, World, chain_of_run, dependencies_of_run, lanes_of_run
-from laneway.kube.cache import Cache, Change
+from laneway.controller.world import UnreadableObject, World, make_cache
+from laneway.kube.cache import Change
 from laneway.kube.client import Kube
 from laneway.kube.errors import Conflict, KubeError, NotFound, NotLeader, Unavailable
 from laneway.kube.feed import run_feed
@@ -111,9 +111,7 @@ class Leader:
         self._state = state
         self._elector = elector
         self._queue: Queue[WorkKey] = Queue(clock)
-        self._cache = Cache(
-            lanes_of_run=lanes_of_run, chain_of_run=chain_of_run, dependencies_of_run=dependencies_of_run
-        )
+        self._cache = make_cache()
         self._world = World(self._cache, on_change=self._on_change)
         self._router: Router | None = None
         self._busy: set[str] = set()

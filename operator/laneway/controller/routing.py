@@ -58,10 +58,10 @@ class Router:
 
     def everything(self) -> None:
         """Look at all there is, behind what is fresh."""
-        for lane in self._world.cache.items(MODEL_LANES):
-            self._queue.add(WorkKey("lane", key_of(lane)), patient=True)
-        for run in self._world.cache.items(AGENT_RUNS):
-            self._queue.add(WorkKey("run", key_of(run)), patient=True)
+        for lane in self._world.cache.keys(MODEL_LANES):
+            self._queue.add(WorkKey("lane", lane), patient=True)
+        for run in self._world.cache.keys(AGENT_RUNS):
+            self._queue.add(WorkKey("run", run), patient=True)
 
     def _wake_lanes(self, lanes: Iterable[Key]) -> None:
         for lane in lanes:

@@ -35,7 +35,7 @@ class UnreadableObject(Exception):  # noqa: N818 - it says what happened
 def lanes_of_run(run: JsonObject) -> Iterable[Key]:
     """The lanes that an unfinished run stands in line for, holds a slot of, or had an attempt on: its failures are what they learn from."""
     status = run.get("status") or {}
-    if _is_finished(status):
+    if _is_over(status):
         return ()
     own = run["metadata"]["namespace"]
     steps = [status.get("step")] if status.get("step") else list((run.get("spec") or {}).get("models") or ())[:1]
@@ -46,7 +46,7 @@ def lanes_of_run(run: JsonObject) -> Iterable[Key]:
 def chain_of_run(run: JsonObject) -> Iterable[Key]:
     """The lanes that an unfinished run may use, those of fallbacks too once it was looked at: what changes there may concern it."""
     status = run.get("status") or {}
-    if _is_finished(status):
+    if _is_over(status):
         return ()
     own = run["metadata"]["namespace"]
     steps = [*((run.get("spec") or {}).get("models") or ()), *(status.get("chain") or ())]
@@ -56,10 +56,15 @@ def chain_of_run(run: JsonObject) -> Iterable[Key]:
 def dependencies_of_run(run: JsonObject) -> Iterable[Key]:
     """The runs that have to end well before a run's first attempt; none once that was granted or the run has ended."""
     status = run.get("status") or {}
-    if status.get("attempt") or _is_finished(status):
+    if status.get("attempt") or _is_over(status):
         return ()
     own = run["metadata"]["namespace"]
     return [Key(own, one["name"]) for one in (run.get("spec") or {}).get("dependsOn") or () if one.get("name")]
+
+
+def has_ended(run: JsonObject) -> bool:
+    """Whether a run has ended, in whatever way."""
+    return _is_over(run.get("status") or {})
 
 
 def progress(run: JsonObject | None) -> tuple[DependencyState, str]:
@@ -74,13 +79,23 @@ def progress(run: JsonObject | None) -> tuple[DependencyState, str]:
     return state, str(ended.get("reason", ""))
 
 
+def make_cache() -> Cache:
+    """An empty cache, which finds runs by what they say of lanes and of other runs."""
+    return Cache(
+        lanes_of_run=lanes_of_run,
+        chain_of_run=chain_of_run,
+        dependencies_of_run=dependencies_of_run,
+        has_ended=has_ended,
+    )
+
+
 class World:
-    """Reads the cache. Parsed objects are kept as long as their version is the newest."""
+    """Reads the cache. Parsed objects are kept as long as their version is the newest, but for runs that have ended."""
 
     def __init__(self, cache: Cache, *, on_change: Callable[[Change], None]) -> None:
         self.cache = cache
         self._on_change = on_change
-        self._runs = _Parsed(_parse_run)
+        self._runs = _Parsed(_parse_run, keep=lambda run: not run.finished)
         self._lanes = _Parsed(_parse_lane)
         self._pods: _Parsed[PodFacts | None] = _Parsed(read_pod)
 
@@ -176,8 +191,9 @@ class World:
 class _Parsed(Generic[T]):
     """Parsed objects by uid, each with the version it was parsed from."""
 
-    def __init__(self, parse: Callable[[JsonObject], T]) -> None:
+    def __init__(self, parse: Callable[[JsonObject], T], *, keep: Callable[[T], bool] = lambda _: True) -> None:
         self._parse = parse
+        self._keep = keep
         self._known: dict[str, tuple[str, T]] = {}
 
     def of(self, raw: JsonObject) -> T:
@@ -190,7 +206,10 @@ class _Parsed(Generic[T]):
         except ValidationError as error:
             wrong = sorted({".".join(str(part) for part in one["loc"]) for one in error.errors(include_input=False)})
             raise UnreadableObject(f"{raw.get('kind')} {key_of(raw)} cannot be read: {', '.join(wrong)}") from None
-        self._known[uid] = (version, parsed)
+        if self._keep(parsed):
+            self._known[uid] = (version, parsed)
+        else:
+            self.forget(uid)
         return parsed
 
     def readable(self, objects: Iterable[JsonObject]) -> Iterator[T]:
@@ -226,7 +245,7 @@ def _meta(raw: JsonObject) -> Meta:
     )
 
 
-def _is_finished(status: JsonObject) -> bool:
+def _is_over(status: JsonObject) -> bool:
     return any(
         condition.get("type") == RunCondition.FINISHED and condition.get("status") == "True"
         for condition in status.get("conditions") or ()

@@ -9,7 +9,7 @@ Objects are shared and must not be changed by readers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
 from laneway.api.names import LANE_LABEL, LANE_NAMESPACE_LABEL, RUN_UID_LABEL
@@ -24,6 +24,7 @@ from laneway.kube.resources import (
     uid_of,
     version_of,
 )
+from laneway.kube.table import Index, Listed, Table
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _ENDED_LIMIT = 4096
@@ -48,20 +49,6 @@ class Change:
         return key_of(known)
 
 
-@dataclass(frozen=True)
-class Listed:
-    """One line of a list: where an object is, which one, and its version."""
-
-    key: Key
-    uid: str
-    version: int
-
-    @classmethod
-    def of(cls, obj: JsonObject) -> Listed:
-        """The line of an object."""
-        return cls(key_of(obj), uid_of(obj), version_of(obj))
-
-
 class Cache:
     """AgentRuns, ModelLanes and Pods by key, with indexes by lane and by run."""
 
@@ -71,36 +58,42 @@ class Cache:
         lanes_of_run: Callable[[JsonObject], Iterable[Key]],
         chain_of_run: Callable[[JsonObject], Iterable[Key]],
         dependencies_of_run: Callable[[JsonObject], Iterable[Key]],
+        has_ended: Callable[[JsonObject], bool],
     ) -> None:
-        """The lanes that a run concerns, those of its chain, and the other runs, under which it is found.
+        """The lanes that a run concerns, those of its chain, and the other runs, under which it is found; whether it has ended, and is kept small.
 
         The functions must accept any object the API accepts.
         """
-        self._runs_by_lane = _Index(lanes_of_run)
-        self._runs_by_chain = _Index(chain_of_run)
-        self._runs_by_dependency = _Index(dependencies_of_run)
-        self._pods_by_run = _Index(_run_of_pod)
-        self._pods_by_lane = _Index(_lane_of_pod)
+        self._runs_by_lane = Index(lanes_of_run)
+        self._runs_by_chain = Index(chain_of_run)
+        self._runs_by_dependency = Index(dependencies_of_run)
+        self._pods_by_run = Index(_run_of_pod)
+        self._pods_by_lane = Index(_lane_of_pod)
         self._tables = {
-            AGENT_RUNS: _Table([self._runs_by_lane, self._runs_by_chain, self._runs_by_dependency]),
-            MODEL_LANES: _Table([]),
-            PODS: _Table([self._pods_by_run, self._pods_by_lane]),
+            AGENT_RUNS: Table([self._runs_by_lane, self._runs_by_chain, self._runs_by_dependency], at_rest=has_ended),
+            MODEL_LANES: Table([]),
+            PODS: Table([self._pods_by_run, self._pods_by_lane]),
         }
         self._ended: dict[str, None] = {}
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{len(table.objects)} {resource.plural}" for resource, table in self._tables.items())
+        sizes = ", ".join(f"{len(table)} {resource.plural}" for resource, table in self._tables.items())
         return f"<Cache {sizes}>"
 
     # Reading
 
     def get(self, resource: Resource, key: Key) -> JsonObject | None:
         """The object at this place, if known."""
-        return self._tables[resource].objects.get(key)
+        return self._tables[resource].get(key)
 
-    def items(self, resource: Resource) -> Collection[JsonObject]:
-        """All objects of a resource; a live view, so copy it before an await."""
-        return self._tables[resource].objects.values()
+    def keys(self, resource: Resource) -> Collection[Key]:
+        """Where the objects of a resource are; a live view, so copy it before an await."""
+        return self._tables[resource].keys()
+
+    def items(self, resource: Resource) -> Iterator[JsonObject]:
+        """All objects of a resource, one after the other; not to be used across an await."""
+        table = self._tables[resource]
+        return (obj for line in table.lines() if (obj := table.get(line.key)) is not None)
 
     def runs_on_lane(self, lane: Key) -> list[JsonObject]:
         """The runs that ``lanes_of_run`` put under this lane."""
@@ -124,20 +117,20 @@ class Cache:
 
     def lacks(self, resource: Resource, listed: Listed) -> bool:
         """Whether a list showed something newer than what is known here."""
-        known = self.get(resource, listed.key)
-        return listed.uid not in self._ended and (known is None or version_of(known) < listed.version)
+        known = self._tables[resource].line(listed.key)
+        return listed.uid not in self._ended and (known is None or known.version < listed.version)
 
     # Changing
 
     def put(self, resource: Resource, obj: JsonObject) -> Change | None:
         """Take in an object from a list, an event or the answer to a write; None: it was not news."""
         table, key, uid = self._tables[resource], key_of(obj), uid_of(obj)
-        before = table.objects.get(key)
-        if uid in self._ended or (before is not None and version_of(obj) <= version_of(before)):
+        known = table.line(key)
+        if uid in self._ended or (known is not None and version_of(obj) <= known.version):
             return None
-        if before is not None and uid_of(before) != uid:
-            self._end(uid_of(before))
-        after = _trimmed(obj)
+        if known is not None and known.uid != uid:
+            self._end(known.uid)
+        before, after = table.get(key), _trimmed(obj)
         table.store(key, after)
         return Change(resource, before, after)
 
@@ -145,8 +138,8 @@ class Cache:
         """Take in the end of an object; None: another one has its place, or it was not known."""
         table, key, uid = self._tables[resource], key_of(obj), uid_of(obj)
         self._end(uid)
-        before = table.objects.get(key)
-        if before is None or uid_of(before) != uid:
+        known, before = table.line(key), table.get(key)
+        if known is None or known.uid != uid:
             return None
         table.discard(key)
         return Change(resource, before, None)
@@ -159,63 +152,23 @@ class Cache:
         What is newer than the list stays: it came after the list was read.
         """
         uids = {listed.key: listed.uid for listed in listing}
+        table = self._tables[resource]
         ghosts = [
-            obj
-            for key, obj in self._tables[resource].objects.items()
-            if namespace in (None, key.namespace) and uids.get(key) != uid_of(obj) and version_of(obj) <= version
+            line.key
+            for line in table.lines()
+            if namespace in (None, line.key.namespace) and uids.get(line.key) != line.uid and line.version <= version
         ]
-        return [change for ghost in ghosts if (change := self.remove(resource, ghost))]
+        gone = [obj for key in ghosts if (obj := table.get(key)) is not None]
+        return [change for ghost in gone if (change := self.remove(resource, ghost))]
 
-    def _find(self, resource: Resource, index: _Index, value: Hashable) -> list[JsonObject]:
-        objects = self._tables[resource].objects
-        return [objects[key] for key in index.keys_by_value.get(value, ())]
+    def _find(self, resource: Resource, index: Index, value: Hashable) -> list[JsonObject]:
+        table = self._tables[resource]
+        return [obj for key in index.keys_by_value.get(value, ()) if (obj := table.get(key)) is not None]
 
     def _end(self, uid: str) -> None:
         self._ended[uid] = None
         if len(self._ended) > _ENDED_LIMIT:
             del self._ended[next(iter(self._ended))]
-
-
-class _Index:
-    """The keys of objects by a value that is read from them."""
-
-    def __init__(self, values_of: Callable[[JsonObject], Iterable[Hashable]]) -> None:
-        self._values_of = values_of
-        self._values_by_key: dict[Key, frozenset[Hashable]] = {}
-        self.keys_by_value: dict[Hashable, dict[Key, None]] = {}
-        """Inner dicts are sets that keep their order, so that answers do not depend on hashing."""
-
-    def store(self, key: Key, obj: JsonObject) -> None:
-        self.discard(key)
-        values = frozenset(self._values_of(obj))
-        self._values_by_key[key] = values
-        for value in values:
-            self.keys_by_value.setdefault(value, {})[key] = None
-
-    def discard(self, key: Key) -> None:
-        for value in self._values_by_key.pop(key, ()):
-            keys = self.keys_by_value[value]
-            del keys[key]
-            if not keys:
-                del self.keys_by_value[value]
-
-
-class _Table:
-    """The objects of one resource, and its indexes in step with them."""
-
-    def __init__(self, indexes: list[_Index]) -> None:
-        self.objects: dict[Key, JsonObject] = {}
-        self._indexes = indexes
-
-    def store(self, key: Key, obj: JsonObject) -> None:
-        self.objects[key] = obj
-        for index in self._indexes:
-            index.store(key, obj)
-
-    def discard(self, key: Key) -> None:
-        del self.objects[key]
-        for index in self._indexes:
-            index.discard(key)
 
 
 def _run_of_pod(pod: JsonObject) -> Iterable[str]:

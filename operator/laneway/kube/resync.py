@@ -16,10 +16,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from prometheus_client import Counter
 
 from laneway.api.names import RUN_UID_LABEL
-from laneway.kube.cache import Cache, Change, Listed
+from laneway.kube.cache import Cache, Change
 from laneway.kube.client import Kube
 from laneway.kube.errors import KubeError, NotFound
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, Key, Resource, uid_of
+from laneway.kube.table import Listed
 
 logger = logging.getLogger(__name__)
 

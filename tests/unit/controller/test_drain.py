@@ -16,8 +16,8 @@ from laneway.controller.gather import Gatherer
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import Reconciler, WorkKey
 from laneway.controller.routing import Router
-from laneway.controller.world import World, chain_of_run, dependencies_of_run, lanes_of_run
-from laneway.kube.cache import Cache, Change
+from laneway.controller.world import World, make_cache
+from laneway.kube.cache import Change
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Resource
 from laneway.rules.token import TokenKeys
 from support.builders import PRESETS, at, condition, ready
@@ -32,9 +32,7 @@ class Office:
     def __init__(self, *, slots: int) -> None:
         self.clock = StillClock()
         self.kube: Any = MemoryKube()
-        self.cache = Cache(
-            lanes_of_run=lanes_of_run, chain_of_run=chain_of_run, dependencies_of_run=dependencies_of_run
-        )
+        self.cache = make_cache()
         self.start()
         lane = raw_lane(spec={"capacity": {"runs": slots}}, status=ModelLaneStatus(conditions=(ready(),)))
         self.add(MODEL_LANES, lane)

@@ -14,8 +14,7 @@ from laneway.controller.gather import Gatherer
 from laneway.controller.logtrouble import trouble_of
 from laneway.controller.presets import LogParser, Preset
 from laneway.controller.views import RunView
-from laneway.controller.world import World, chain_of_run, dependencies_of_run, lanes_of_run
-from laneway.kube.cache import Cache
+from laneway.controller.world import World, make_cache
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Key, Resource
 from laneway.rules.token import TokenKeys
 from support.builders import at
@@ -67,7 +66,7 @@ async def view_of(
     """The view of a run whose agent has ended, with a preset of any name that reads logs in one way."""
     kube: Any = Logs()
     world = World(
-        Cache(lanes_of_run=lanes_of_run, chain_of_run=chain_of_run, dependencies_of_run=dependencies_of_run),
+        make_cache(),
         on_change=lambda change: None,
     )
 

@@ -20,8 +20,7 @@ from laneway.controller.gather import Gatherer
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import Reconciler, WorkKey
 from laneway.controller.unsettled import SETTLES_AFTER
-from laneway.controller.world import World, chain_of_run, dependencies_of_run, lanes_of_run
-from laneway.kube.cache import Cache
+from laneway.controller.world import World, make_cache
 from laneway.kube.errors import Conflict, Forbidden, Invalid, KubeError, NotFound, Unavailable
 from laneway.kube.resources import AGENT_RUNS, CLAIMS, CONFIG_MAPS, EVENTS, MODEL_LANES, PODS, JsonObject, Key, Resource
 from laneway.rules.token import TokenKeys
@@ -45,7 +44,7 @@ class Desk:
         self.kube: Any = MemoryKube()
         self.queue: Queue[WorkKey] = Queue(self.clock)
         self.world = World(
-            Cache(lanes_of_run=lanes_of_run, chain_of_run=chain_of_run, dependencies_of_run=dependencies_of_run),
+            make_cache(),
             on_change=lambda change: None,
         )
         gateway = GatewayClient(url="http://127.0.0.1:9", secret="s", clock=self.clock)

@@ -15,8 +15,7 @@ from laneway.controller.metrics import FALLBACKS
 from laneway.controller.objects import Run
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import Reconciler, WorkKey
-from laneway.controller.world import World, chain_of_run, dependencies_of_run, lanes_of_run
-from laneway.kube.cache import Cache
+from laneway.controller.world import World, make_cache
 from laneway.kube.errors import Conflict
 from laneway.kube.resources import AGENT_RUNS, EVENTS, MODEL_LANES, PODS, JsonObject, Key, Resource
 from laneway.rules.token import TokenKeys
@@ -37,7 +36,7 @@ class Desk:
         self.clock = StillClock()
         self.kube: Any = MemoryKube()
         self.queue: Queue[WorkKey] = Queue(self.clock)
-        cache = Cache(lanes_of_run=lanes_of_run, chain_of_run=chain_of_run, dependencies_of_run=dependencies_of_run)
+        cache = make_cache()
         self.world = World(cache, on_change=lambda change: None)
         gateway = GatewayClient(url="http://127.0.0.1:9", secret="s", clock=self.clock)
         keys = TokenKeys(current="k", keys={"k": b"k" * 32})

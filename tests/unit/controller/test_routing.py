@@ -16,8 +16,8 @@ from laneway.controller.gatewayclient import Changes, GatewayClient
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import WorkKey
 from laneway.controller.routing import Router, may_move
-from laneway.controller.world import World, chain_of_run, dependencies_of_run, lanes_of_run
-from laneway.kube.cache import Cache, Change
+from laneway.controller.world import World, make_cache
+from laneway.kube.cache import Change
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Key, Resource
 from support.builders import NOW, admitted, at, attempt, condition, metered, ready
 from support.clock import StillClock
@@ -43,7 +43,7 @@ class Desk:
         self.queue: Queue[WorkKey] = Queue(clock)
         self.gateway = GatewayClient(url="http://127.0.0.1:9", secret="s", clock=clock)
         self.world = Remembering(
-            Cache(lanes_of_run=lanes_of_run, chain_of_run=chain_of_run, dependencies_of_run=dependencies_of_run),
+            make_cache(),
             on_change=self.on_change,
         )
         self.router = Router(queue=self.queue, world=self.world, gateway=self.gateway)

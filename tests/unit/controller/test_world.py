@@ -9,8 +9,15 @@ import pytest
 from laneway.api.base import Condition
 from laneway.api.runstatus import AgentRunStatus, ChainStep, CurrentStep
 from laneway.controller.views import DependencyState, DependencyView
-from laneway.controller.world import UnreadableObject, World, chain_of_run, dependencies_of_run, lanes_of_run
-from laneway.kube.cache import Cache, Change
+from laneway.controller.world import (
+    UnreadableObject,
+    World,
+    chain_of_run,
+    dependencies_of_run,
+    lanes_of_run,
+    make_cache,
+)
+from laneway.kube.cache import Change
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, Key
 from laneway.rules.fairshare import Caller
 from support.builders import admitted, attempt, condition
@@ -27,7 +34,7 @@ def changes() -> list[Change]:
 @pytest.fixture
 def world(changes: list[Change]) -> World:
     return World(
-        Cache(lanes_of_run=lanes_of_run, chain_of_run=chain_of_run, dependencies_of_run=dependencies_of_run),
+        make_cache(),
         on_change=changes.append,
     )
 

@@ -42,7 +42,12 @@ class Cluster:
 def resync(cluster: Any, *namespaces: str) -> Resync:
     return Resync(
         kube=cluster,
-        cache=Cache(lanes_of_run=lambda run: [], chain_of_run=lambda run: [], dependencies_of_run=lambda run: []),
+        cache=Cache(
+            lanes_of_run=lambda run: [],
+            chain_of_run=lambda run: [],
+            dependencies_of_run=lambda run: [],
+            has_ended=lambda run: False,
+        ),
         on_change=lambda change: None,
         namespaces=namespaces,
         monotonic=lambda: cluster.time,
