@@ -13,11 +13,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import admission, calls, control, life, machine
+from bench import admission, calls, control, idle, life, machine
 from bench.programs import ROOT
 from bench.report import Part, Report
 
-_ALL = ("P1", "P2", "P3", "P5", "P7", "P8", "P9", "P10", "P11")
+_ALL = ("P1", "P2", "P3", "P5", "P6", "P7", "P8", "P9", "P10", "P11")
 PAGE = ROOT / "docs" / "performance.md"
 
 
@@ -33,6 +33,7 @@ def main() -> int:
         "P2": lambda: asyncio.run(control.throughput(setting)),
         "P3": lambda: asyncio.run(control.refill(setting)),
         "P5": lambda: asyncio.run(control.writes(setting)),
+        "P6": lambda: asyncio.run(idle.idle(setting)),
         "P7": lambda: asyncio.run(calls.first_token(gateway)),
         "P8": lambda: asyncio.run(calls.paced(gateway)),
         "P9": lambda: asyncio.run(calls.throughput(gateway)),

@@ -69,7 +69,7 @@ async def carry(ground: Ground, side: Side, count: int, *, seconds: float) -> Ca
         await ends.ready.wait()
         await _make(ground, side, range(_WARM))
         await ends.reach(_WARM)
-        before, own_before = await _settled(ground), await _own_writes(side)
+        before, own_before = await settled(ground), await _own_writes(side)
         others = machine.Others(str(Path(ground.kubeconfig).parents[1]))
         used, begun = machine.cpu_seconds(side.program.pid), time.monotonic()
         await _make(ground, side, range(_WARM, _WARM + count))
@@ -78,7 +78,7 @@ async def carry(ground: Ground, side: Side, count: int, *, seconds: float) -> Ca
         took = time.monotonic() - begun
         cpu = machine.cpu_seconds(side.program.pid) - used
         share = others.share()
-        after, own_after = await _settled(ground), await _own_writes(side)
+        after, own_after = await settled(ground), await _own_writes(side)
         watching.cancel()
     peak = machine.peak_megabytes(side.program.pid)
     pods = [pod for pod in ground.lives() if pod.created >= begun]
@@ -135,7 +135,7 @@ async def _make(ground: Ground, side: Side, numbers: range) -> None:
     await asyncio.gather(*(maker() for _ in range(_MAKERS)))
 
 
-async def _settled(ground: Ground) -> dict[str, int]:
+async def settled(ground: Ground) -> dict[str, int]:
     """What the API server has counted, once it counts no more."""
     last: dict[str, int] = {}
     while (now := dict(writes.counted(await ground.api.text("/metrics")))) != last:
