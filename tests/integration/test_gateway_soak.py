@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from random import Random
 
 import aiohttp
+import pytest
 from aiohttp import web
 from prometheus_client import generate_latest
 
@@ -25,7 +27,9 @@ CALLS = 600
 CLIENTS = 16
 
 
-async def test_a_short_soak_leaves_nothing_open_and_every_answer_in_the_ledger_once(tmp_path: Path) -> None:
+async def test_a_short_soak_leaves_nothing_open_and_every_answer_in_the_ledger_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     server, notes = ModelServer(Draw(seed=3, life=0)), Notes(CALLS)
 
     async def faulty(request: web.Request) -> web.StreamResponse:
@@ -57,7 +61,12 @@ async def test_a_short_soak_leaves_nothing_open_and_every_answer_in_the_ledger_o
         state = await kit.read_state()
         shown = generate_latest().decode()
         found = oracle.figures(
-            notes.sights, (), rows_of(tmp_path / "ledger.sqlite"), sums_of(state), rest_of(state, shown)
+            notes.sights,
+            (),
+            rows_of(tmp_path / "ledger.sqlite"),
+            sums_of(state),
+            rest_of(state, shown),
+            errors=len([one for one in caplog.records if one.levelno >= logging.ERROR]),
         )
         after = len(asyncio.all_tasks())
     assert [(figure.what, figure.mean) for figure in found if figure.met is False] == []

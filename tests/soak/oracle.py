@@ -11,6 +11,7 @@ from soak.sights import CallId, End, Sight, in_flight
 
 ROW = "soak"
 _OPEN, _LOST = "open", "lost"
+_NEVER = frozenset({End.HUNG, End.BROKEN})
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,10 @@ def figures(
     rows: Sequence[Row],
     told: Mapping[AttemptKey, Sums],
     rest: Rest,
+    *,
+    errors: int,
 ) -> tuple[Figure, ...]:
-    """Every oracle, each a number with its bound."""
+    """Every oracle, each a number with its bound. ``errors``: lines in the gateway's log."""
     met = in_flight(sights, kills)
     turns = Counter(CallId(row.run_uid, row.input_tokens or 0) for row in rows if row.turn)
     answered = [one for one in sights if one.end is End.ANSWERED]
@@ -81,8 +84,10 @@ def figures(
     lost = [row for row in rows if row.state == _LOST]
     ends = Counter(one.end for one in sights)
     return (
-        *(_shown(f"calls that clients saw {end.value}", ends[end]) for end in End if end is not End.HUNG),
+        *(_shown(f"calls that clients saw {end.value}", ends[end]) for end in End if end not in _NEVER),
         _bounded("calls that nothing ended for a minute", ends[End.HUNG]),
+        _bounded("calls refused with a 500 of the gateway's own, or in no words of the API", ends[End.BROKEN]),
+        _bounded("errors in the gateway's log", errors),
         _shown("rows in the ledger", len(rows)),
         _bounded("numbers that clients gave twice", len(sights) - len({one.call for one in sights})),
         _bounded("answered calls without a settled row, no kill near", len(missing - excused)),
