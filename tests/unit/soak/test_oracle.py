@@ -30,6 +30,10 @@ def lost(number: int = 40, *, cost: int | None = 5) -> Row:
     return row(number, state="lost", turn=False, cost=cost)
 
 
+def estimated(number: int) -> Row:
+    return replace(row(number), metered=False)
+
+
 def summed(rows: list[Row]) -> dict[AttemptKey, Sums]:
     sums = Sums()
     for one in rows:
@@ -47,6 +51,7 @@ def wrong(
 
 AT_KILL = {"begun": 9.9, "ended": 9.95}
 NO_ROW = "answered calls without a settled row, no kill near"
+NAMELESS = "answers without a number, more than clients of their run left"
 BROKEN = "calls refused with a 500 of the gateway's own, or in no words of the API"
 NO_ROW_AT_KILL = "answered calls without a settled row, at a kill"
 LOST = "rows lost at kills (bound: calls in flight then, not answered)"
@@ -85,6 +90,27 @@ LOST = "rows lost at kills (bound: calls in flight then, not answered)"
         ),
         pytest.param(
             [seen(1, **AT_KILL)], [lost(cost=None)], (KILL,), {"lost rows without a charge"}, id="a lost row is charged"
+        ),
+        pytest.param(
+            [seen(1), seen(2, end=End.LEFT)],
+            [row(1), estimated(2530)],
+            (),
+            set(),
+            id="a client may leave before an answer's usage",
+        ),
+        pytest.param(
+            [seen(1)],
+            [estimated(1)],
+            (),
+            {NO_ROW, NAMELESS},
+            id="an answer with its usage is not estimated",
+        ),
+        pytest.param(
+            [seen(1), seen(2, end=End.LEFT)],
+            [row(1), estimated(1), estimated(1)],
+            (),
+            {NAMELESS},
+            id="more estimates than clients that left are seen",
         ),
         pytest.param([seen(1)], [row(1), row(1)], (), {"calls in the ledger twice"}, id="a call twice is seen"),
         pytest.param(
