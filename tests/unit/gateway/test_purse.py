@@ -421,7 +421,11 @@ class Bench:
     def collect(self) -> None:
         for task in [task for task in self.asked if task.done()]:
             self.asked.remove(task)
-            if not task.cancelled() and task.exception() is None:
+            if task.cancelled():
+                continue
+            error = task.exception()
+            assert error is None or isinstance(error, Refused), error
+            if error is None:
                 self.open.append(task.result())
 
     def check(self) -> None:
