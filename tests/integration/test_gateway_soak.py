@@ -20,7 +20,7 @@ from soak.faults import TABLE, Draw
 from soak.modelserver import MODELS, ModelServer
 from soak.reading import rest_of, rows_of, sums_of
 from soak.sights import End
-from soak.stand import LANE, RUN
+from soak.stand import LANE, RUN, WAITING
 from unit.gateway.kit import KEYS, gateway, pod_object, run_object
 
 CALLS = 600
@@ -41,7 +41,7 @@ async def test_a_short_soak_leaves_nothing_open_and_every_answer_in_the_ledger_o
         for number, model in enumerate(MODELS):
             uid = f"soak-run-{number}"
             run = run_object(uid=uid, model=model)
-            run["spec"] = RUN
+            run["spec"] = (RUN, WAITING)[number]
             kit.views.runs.put(run)
             kit.views.pods.put(pod_object(uid=uid))
             agents.append(Agent(uid, model, {"Authorization": f"Bearer {sign(KEYS, AttemptId(uid, 1))}"}))
