@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from random import Random
 
 import aiohttp
+import pytest
 from aiohttp import web
 from prometheus_client import generate_latest
 
@@ -18,14 +20,16 @@ from soak.faults import TABLE, Draw
 from soak.modelserver import MODELS, ModelServer
 from soak.reading import rest_of, rows_of, sums_of
 from soak.sights import End
-from soak.stand import LANE, RUN
+from soak.stand import LANE, RUN, WAITING
 from unit.gateway.kit import KEYS, gateway, pod_object, run_object
 
 CALLS = 600
 CLIENTS = 16
 
 
-async def test_a_short_soak_leaves_nothing_open_and_every_answer_in_the_ledger_once(tmp_path: Path) -> None:
+async def test_a_short_soak_leaves_nothing_open_and_every_answer_in_the_ledger_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     server, notes = ModelServer(Draw(seed=3, life=0)), Notes(CALLS)
 
     async def faulty(request: web.Request) -> web.StreamResponse:
@@ -37,7 +41,7 @@ async def test_a_short_soak_leaves_nothing_open_and_every_answer_in_the_ledger_o
         for number, model in enumerate(MODELS):
             uid = f"soak-run-{number}"
             run = run_object(uid=uid, model=model)
-            run["spec"] = RUN
+            run["spec"] = (RUN, WAITING)[number]
             kit.views.runs.put(run)
             kit.views.pods.put(pod_object(uid=uid))
             agents.append(Agent(uid, model, {"Authorization": f"Bearer {sign(KEYS, AttemptId(uid, 1))}"}))
@@ -57,7 +61,12 @@ async def test_a_short_soak_leaves_nothing_open_and_every_answer_in_the_ledger_o
         state = await kit.read_state()
         shown = generate_latest().decode()
         found = oracle.figures(
-            notes.sights, (), rows_of(tmp_path / "ledger.sqlite"), sums_of(state), rest_of(state, shown)
+            notes.sights,
+            (),
+            rows_of(tmp_path / "ledger.sqlite"),
+            sums_of(state),
+            rest_of(state, shown),
+            errors=len([one for one in caplog.records if one.levelno >= logging.ERROR]),
         )
         after = len(asyncio.all_tasks())
     assert [(figure.what, figure.mean) for figure in found if figure.met is False] == []

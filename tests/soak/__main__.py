@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from bench import doors, machine
@@ -20,10 +21,12 @@ from bench.report import MET, Part, Report
 from integration.operators import free_ports
 from soak import oracle, samples, stand
 from soak.drive import Gateway, Outcome, Parts, Size, Soak
-from soak.reading import rows_of, sums_of
+from soak.reading import errors_in, rows_of, sums_of
+from soak.sights import End
 
 PAGE = ROOT / "docs" / "reliability.md"
 _CLIENTS = 48
+_ERRORS_SHOWN = 5
 _LOOPBACK = "127.0.0.1"
 
 
@@ -34,8 +37,8 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp())
     print(f"{size.calls:,} calls, seed {size.seed}; logs and ledger, until it ends well: {folder}", flush=True)
     began = time.monotonic()
-    outcome, ledger = asyncio.run(_soak(size, str(asked.kubeconfig), asked.address, folder))
-    report = Report(machine.shape(), (_part(outcome, ledger, size, time.monotonic() - began),))
+    outcome, left = asyncio.run(_soak(size, str(asked.kubeconfig), asked.address, folder))
+    report = Report(machine.shape(), (_part(outcome, left, size, time.monotonic() - began),))
     print(f"\n{report.table()}\n")
     if asked.record:
         report.record(PAGE)
@@ -44,7 +47,7 @@ def main() -> int:
     return report.code
 
 
-async def _soak(size: Size, kubeconfig: str, address: str, folder: Path) -> tuple[Outcome, Path]:
+async def _soak(size: Size, kubeconfig: str, address: str, folder: Path) -> tuple[Outcome, Gateway]:
     [port] = free_ports(1)
     ports = free_ports(3)
     url = f"http://{address}:{port}"
@@ -66,26 +69,33 @@ async def _soak(size: Size, kubeconfig: str, address: str, folder: Path) -> tupl
 
     soak = Soak(Parts(gateway, server, f"{url}/counts", scene.secret), size, scene.agents)
     left = await soak.run()
-    return soak.outcome, left.ledger
+    return soak.outcome, left
 
 
-def _part(outcome: Outcome, ledger: Path, size: Size, seconds: float) -> Part:
+def _part(outcome: Outcome, left: Gateway, size: Size, seconds: float) -> Part:
     if outcome.state is None or outcome.rest is None:
         raise RuntimeError("the gateway did not tell its state at the end")
-    rows, told = rows_of(ledger), sums_of(outcome.state)
+    rows, told = rows_of(left.ledger), sums_of(outcome.state)
     made = len(outcome.notes.sights)
     early = "" if made >= size.calls else f" of {size.calls:,} that were asked for: the time was up"
     words = (
         f"soak: {made:,} calls{early} by {size.clients} clients in {seconds:.0f} s, seed {size.seed};"
         f" gateway killed {len(outcome.kills)} times."
     )
-    faults = "; ".join(f"{name}: {count:,}" for name, count in outcome.faults.most_common())
-    judged = oracle.figures(outcome.notes.sights, outcome.kills, rows, told, outcome.rest)
+    errors = errors_in(left.program.said)
+    print(*errors[:_ERRORS_SHOWN], sep="\n", end="\n" if errors else "")
+    judged = oracle.figures(outcome.notes.sights, outcome.kills, rows, told, outcome.rest, errors=len(errors))
+    refusals = Counter(one.refusal for one in outcome.notes.sights if one.end is End.REFUSED_BY_GATEWAY)
     return Part(
-        f"{words} The model server's answers, as far as it told before it was killed: {faults}.",
+        f"{words} The model server's answers, as far as it told before it was killed: {_counted(outcome.faults)}."
+        f" The gateway's own refusals: {_counted(refusals)}.",
         (*judged, *samples.figures(outcome.lives)),
         (),
     )
+
+
+def _counted(counts: Counter[str]) -> str:
+    return "; ".join(f"{name}: {count:,}" for name, count in counts.most_common())
 
 
 async def _ready(program: Program, url: str) -> None:

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from random import Random
 
 import aiohttp
@@ -19,8 +20,9 @@ from soak.sights import CallId, End, Sight
 _LEAVING = 0.02
 """Of all calls: the client has only so long a patience with them."""
 _LONGEST_PATIENCE_SECONDS = 0.1
-_AFTER_A_CUT_SECONDS = 0.05
-"""A gateway that is gone is not asked again at once."""
+_PAUSE_SECONDS = 0.25
+"""A gateway that is gone, or whose server is, is not asked again at once: else the calls are used up while nobody can answer any."""
+_PAUSED = frozenset({End.CUT, End.REFUSED_BY_GATEWAY})
 _CALL_SECONDS = 60.0
 
 
@@ -86,18 +88,21 @@ async def call_on(
         call, begun = CallId(agent.run_uid, next(agent.numbers)), time.monotonic()
         leaves = chance.random() < _LEAVING
         patience = chance.random() * _LONGEST_PATIENCE_SECONDS if leaves else _CALL_SECONDS
+        refusal = ""
         try:
             async with asyncio.timeout(patience):
-                end = await _call(session, place(), agent, call.number, stream=chance.random() < 0.5)
+                end, refusal = await _call(session, place(), agent, call.number, stream=chance.random() < 0.5)
         except TimeoutError:
             end = End.LEFT if leaves else End.HUNG
-        notes.sights.append(Sight(call, begun, time.monotonic(), end))
-        if end is End.CUT:
-            await asyncio.sleep(_AFTER_A_CUT_SECONDS)
+        notes.sights.append(Sight(call, begun, time.monotonic(), end, refusal))
+        if end in _PAUSED:
+            await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def _call(session: aiohttp.ClientSession, url: str, agent: Agent, number: int, *, stream: bool) -> End:
-    """Raises ValueError for an answer that is another call's, or no JSON."""
+async def _call(
+    session: aiohttp.ClientSession, url: str, agent: Agent, number: int, *, stream: bool
+) -> tuple[End, str]:
+    """How it ended, and the gateway's refusal. Raises ValueError for an answer that is another call's, or no JSON."""
     body: dict[str, object] = {
         "model": agent.model,
         "messages": [{"role": "user", "content": f"{number} {'word ' * 40}"}],
@@ -110,24 +115,29 @@ async def _call(session: aiohttp.ClientSession, url: str, agent: Agent, number: 
         async with session.post(f"{url}/v1/chat/completions", json=body, headers=agent.headers) as answer:
             text = await answer.text()
             if answer.status >= 400:
-                return _refuser(text)
+                return refuser(answer.status, text)
     except aiohttp.ClientError:
-        return End.CUT
+        return End.CUT, ""
     told = _told_in_stream(text) if stream else json.loads(text)["usage"]["prompt_tokens"]
     if told is None:
-        return End.CUT
+        return End.CUT, ""
     if told != number:
         raise ValueError(f"call {number} of {agent.run_uid} was answered with the answer of {told}")
-    return End.ANSWERED
+    return End.ANSWERED, ""
 
 
-def _refuser(text: str) -> End:
-    """Whose words these are."""
+def refuser(status: int, text: str) -> tuple[End, str]:
+    """Whose words these are, and what the gateway's own say. The gateway has no 500 of its own: one is an accident."""
     try:
-        by = json.loads(text)["error"].get("by")
-    except (ValueError, KeyError, AttributeError):
-        by = None
-    return End.REFUSED_BY_SERVER if by == BY_SERVER else End.REFUSED_BY_GATEWAY
+        error = json.loads(text)["error"]
+        by, kind = error.get("by"), error.get("type")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        by, kind = None, None
+    if by == BY_SERVER:
+        return End.REFUSED_BY_SERVER, ""
+    if kind is None or status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return End.BROKEN, ""
+    return End.REFUSED_BY_GATEWAY, f"{status} {kind}"
 
 
 def _told_in_stream(text: str) -> int | None:

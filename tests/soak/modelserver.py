@@ -41,9 +41,10 @@ class ModelServer:
                 return web.json_response({"error": dict(fault.error)}, status=fault.status, headers=fault.headers)
             case Manner.CUT_BEFORE:
                 return _cut(request)
-        if asked.get("stream"):
-            return await _stream(request, fault, number)
-        return await _whole(request, fault, number)
+        try:
+            return await (_stream if asked.get("stream") else _whole)(request, fault, number)
+        except ConnectionResetError:  # the gateway has left, as its client did
+            return _cut(request)
 
     def app(self) -> web.Application:
         """What serves it."""

@@ -11,6 +11,7 @@ from soak.sights import CallId, End, Sight, in_flight
 
 ROW = "soak"
 _OPEN, _LOST = "open", "lost"
+_NEVER = frozenset({End.HUNG, End.BROKEN})
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,12 @@ def figures(
     rows: Sequence[Row],
     told: Mapping[AttemptKey, Sums],
     rest: Rest,
+    *,
+    errors: int,
 ) -> tuple[Figure, ...]:
-    """Every oracle, each a number with its bound."""
+    """Every oracle, each a number with its bound. ``errors``: lines in the gateway's log."""
     met = in_flight(sights, kills)
-    turns = Counter(CallId(row.run_uid, row.input_tokens or 0) for row in rows if row.turn)
+    turns = Counter(CallId(row.run_uid, row.input_tokens or 0) for row in rows if row.turn and row.metered)
     answered = [one for one in sights if one.end is End.ANSWERED]
     missing = {one.call for one in answered if not turns[one.call]}
     excused = missing & {one.call for one in met}
@@ -81,14 +84,17 @@ def figures(
     lost = [row for row in rows if row.state == _LOST]
     ends = Counter(one.end for one in sights)
     return (
-        *(_shown(f"calls that clients saw {end.value}", ends[end]) for end in End if end is not End.HUNG),
+        *(_shown(f"calls that clients saw {end.value}", ends[end]) for end in End if end not in _NEVER),
         _bounded("calls that nothing ended for a minute", ends[End.HUNG]),
+        _bounded("calls refused with a 500 of the gateway's own, or in no words of the API", ends[End.BROKEN]),
+        _bounded("errors in the gateway's log", errors),
         _shown("rows in the ledger", len(rows)),
         _bounded("numbers that clients gave twice", len(sights) - len({one.call for one in sights})),
         _bounded("answered calls without a settled row, no kill near", len(missing - excused)),
         _bounded("answered calls without a settled row, at a kill", len(excused), _lost_of(lost, excused)),
         _bounded("calls in the ledger twice", sum(count - 1 for count in turns.values() if count > 1)),
         _bounded("answers in the ledger that no client asked for", len(set(turns) - {one.call for one in sights})),
+        _bounded("answers without a number, more than clients of their run left", _nameless(rows, sights)),
         _bounded("rows lost at kills (bound: calls in flight then, not answered)", len(lost), swallowed),
         _bounded("lost rows without a charge", sum(row.cost_micro_usd is None for row in lost)),
         _bounded("rows still open", sum(row.state == _OPEN for row in rows)),
@@ -115,6 +121,13 @@ def _lost_of(lost: Iterable[Row], excused: Iterable[CallId]) -> int:
     rows = Counter(row.run_uid for row in lost)
     calls = Counter(call.run_uid for call in excused)
     return sum((calls & rows).values())
+
+
+def _nameless(rows: Iterable[Row], sights: Iterable[Sight]) -> int:
+    """Answers whose usage never came, so that their rows have an estimate: only a client that leaves before it makes one."""
+    found = Counter(row.run_uid for row in rows if row.turn and not row.metered)
+    left = Counter(one.call.run_uid for one in sights if one.end is End.LEFT)
+    return (found - left).total()
 
 
 def _shown(what: str, value: float) -> Figure:

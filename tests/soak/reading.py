@@ -1,7 +1,8 @@
-"""What the gateway has, read from outside: its ledger, its state, its metrics."""
+"""What the gateway has, read from outside: its ledger, its state, its metrics, its log."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +11,7 @@ from laneway.api.gatewaystate import AttemptState, GatewayState
 from soak.oracle import AttemptKey, Rest, Row, Sums
 
 _ROWS = "SELECT run_uid, attempt, state, turn, metered, input_tokens, output_tokens, cost_micro_usd FROM calls"
+_HARMLESS = frozenset({"debug", "info", "warning"})
 
 
 def rows_of(ledger: Path) -> list[Row]:
@@ -45,6 +47,18 @@ def value(metrics: str, name: str) -> float:
     if not found:
         raise ValueError(f"the gateway does not tell {name}")
     return sum(found)
+
+
+def errors_in(log: str) -> list[str]:
+    """The lines that are errors, and those that are none of the log's: nobody catches what stands there."""
+    return [line for line in log.splitlines() if _level(line) not in _HARMLESS]
+
+
+def _level(line: str) -> str | None:
+    try:
+        return str(json.loads(line)["level"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _sums(one: AttemptState) -> Sums:

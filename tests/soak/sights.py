@@ -19,6 +19,8 @@ class End(StrEnum):
     REFUSED_BY_SERVER = "refused by the model server"
     """A status of 400 or more, in the server's own words."""
     REFUSED_BY_GATEWAY = "refused by the gateway"
+    BROKEN = "refused in nobody's words"
+    """A 500 that is not the server's, or a refusal that is no error of the API."""
     CUT = "cut"
     """The connection broke, an answer ended early, or there was no gateway."""
     LEFT = "left"
@@ -42,6 +44,8 @@ class Sight:
     begun: float
     ended: float
     end: End
+    refusal: str = ""
+    """Status and type of the gateway's own."""
 
 
 def in_flight(sights: Iterable[Sight], kills: Iterable[float]) -> list[Sight]:

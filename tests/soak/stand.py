@@ -29,7 +29,9 @@ LANE: JsonObject = {
 }
 """Our own estimates are short: the soak is about calls, not about waits."""
 RUN: JsonObject = {"onTransientError": "Skip", "limits": {"costUSD": "100000", "turns": 1_000_000}}
-"""Money is reserved for each call and never runs out."""
+"""Money is reserved for each call and never runs out. Our own estimates shut no model for these calls; a server's word does."""
+WAITING: JsonObject = {**RUN, "onTransientError": "BackOff"}
+"""The first lane's runs: their calls wait for a model that rests, and one goes first."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ async def build(kubeconfig: str, folder: Path, *, server: str) -> Scene:
             await api.send("POST", MODEL_LANES.path(namespace), manifests.lane(spec, name=lane))
             for model in MODELS * _RUNS:
                 name = f"run-{len(agents)}"
-                attempt = await put_run(api, namespace, lane=lane, model=model, name=name, spec=RUN)
+                attempt = await put_run(
+                    api, namespace, lane=lane, model=model, name=name, spec=RUN if number else WAITING
+                )
                 headers = {"Authorization": f"Bearer {sign(ring, attempt)}"}
                 agents.append(Agent(attempt.run_uid, model, headers))
     finally:

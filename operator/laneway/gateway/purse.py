@@ -68,6 +68,12 @@ class _Waiter:
     timer: asyncio.TimerHandle | None = None
     """Runs while the call is held at a limit."""
 
+    @property
+    def granted(self) -> Reservation | None:
+        """None also while it waits, and when it is refused."""
+        decided = self.done.done() and not self.done.cancelled()
+        return self.done.result() if decided and self.done.exception() is None else None
+
     def stop_timer(self) -> None:
         if self.timer is not None:
             self.timer.cancel()
@@ -106,15 +112,16 @@ class Purse:
             if not waiter.done.done():
                 await patience(waiter.done)
             return await waiter.done
-        except asyncio.CancelledError:
-            if not waiter.done.cancelled() and waiter.done.exception() is None:
-                self.release(waiter.done.result())
+        except BaseException:  # the client has left, perhaps in the moment of its grant
+            if waiter.granted is not None:
+                self.release(waiter.granted)
             raise
         finally:
             waiter.stop_timer()
             if waiter in line.waiters:
                 line.waiters.remove(waiter)
                 self._serve(line)
+            self._drop_if_over(line)
 
     def settle(self, reservation: Reservation, end: CallEnd) -> Charge:
         """A try that may have reached the server has ended. Answers what its row in the ledger has to say; a second time is an error."""

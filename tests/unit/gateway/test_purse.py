@@ -147,6 +147,36 @@ async def test_a_call_that_is_cancelled_gives_everything_back() -> None:
     assert (await purse.reserve(demand(run))).amount.turns == 1
 
 
+async def test_a_call_that_is_cancelled_while_it_waits_ends_as_cancelled_and_holds_nobody_up() -> None:
+    purse, run = purse_of(), limited({"turns": 1})
+    first = await purse.reserve(demand(run))
+    second, third = await begin(purse, demand(run)), await begin(purse, demand(run))
+    second.cancel()
+    await settle_down()
+    assert second.cancelled()
+    purse.release(first)
+    await settle_down()
+    assert third.result().amount.turns == 1
+
+
+@pytest.mark.parametrize("granted", [pytest.param(True, id="and is granted meanwhile"), pytest.param(False, id="and waits still")])  # fmt: skip
+async def test_a_call_whose_client_cannot_be_told_that_it_waits_gives_everything_back(granted: bool) -> None:
+    known = state()
+    purse, run = purse_of(known), limited({"turns": 1, "costUSD": "1.00"})
+    first = await purse.reserve(demand(run))
+
+    async def patience(done: asyncio.Future[Any]) -> None:
+        if granted:
+            purse.release(first)
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await purse.reserve(demand(run), patience)
+    purse.release(first)
+    assert known.attempt_state(ATTEMPT).reserved_micro_usd is None
+    assert (await purse.reserve(demand(run))).amount.turns == 1
+
+
 async def test_a_try_is_settled_once() -> None:
     purse, run = purse_of(), limited({})
     granted = await purse.reserve(demand(run))
@@ -269,6 +299,16 @@ async def test_the_book_of_a_run_that_is_over_goes_with_its_last_call() -> None:
         purse.settle(granted, answered())
 
 
+async def test_the_book_of_a_run_that_is_over_goes_with_the_last_call_that_waited() -> None:
+    purse, run = purse_of(), limited(PAUSES, spent=ONE_TURN)
+    held = await begin(purse, demand(run, hold_seconds=LONG))
+    purse.look(UID, limited(PAUSES, version=2, spent=ONE_TURN, finished=True))
+    held.cancel()
+    await settle_down()
+    granted = await purse.reserve(demand(limited({"turns": 2}, spent=NO_SPENDING)))
+    assert granted.amount.turns == 1
+
+
 # ---- many calls at once
 
 
@@ -381,7 +421,11 @@ class Bench:
     def collect(self) -> None:
         for task in [task for task in self.asked if task.done()]:
             self.asked.remove(task)
-            if not task.cancelled() and task.exception() is None:
+            if task.cancelled():
+                continue
+            error = task.exception()
+            assert error is None or isinstance(error, Refused), error
+            if error is None:
                 self.open.append(task.result())
 
     def check(self) -> None:

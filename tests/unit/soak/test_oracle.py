@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from soak.clients import refuser
 from soak.oracle import AttemptKey, Rest, Row, Sums, differing, figures
-from soak.reading import value
+from soak.reading import errors_in, value
 from soak.sights import SETTLING_SECONDS, CallId, End, Sight, in_flight
 
 RUN = "run-1"
@@ -29,6 +30,10 @@ def lost(number: int = 40, *, cost: int | None = 5) -> Row:
     return row(number, state="lost", turn=False, cost=cost)
 
 
+def estimated(number: int) -> Row:
+    return replace(row(number), metered=False)
+
+
 def summed(rows: list[Row]) -> dict[AttemptKey, Sums]:
     sums = Sums()
     for one in rows:
@@ -37,13 +42,17 @@ def summed(rows: list[Row]) -> dict[AttemptKey, Sums]:
     return {(RUN, 1): sums} if rows else {}
 
 
-def wrong(sights: list[Sight], rows: list[Row], *, kills: tuple[float, ...] = (), rest: Rest = QUIET) -> set[str]:
-    found = figures(sights, kills, rows, summed(rows), rest)
+def wrong(
+    sights: list[Sight], rows: list[Row], *, kills: tuple[float, ...] = (), rest: Rest = QUIET, errors: int = 0
+) -> set[str]:
+    found = figures(sights, kills, rows, summed(rows), rest, errors=errors)
     return {figure.what for figure in found if figure.met is False}
 
 
 AT_KILL = {"begun": 9.9, "ended": 9.95}
 NO_ROW = "answered calls without a settled row, no kill near"
+NAMELESS = "answers without a number, more than clients of their run left"
+BROKEN = "calls refused with a 500 of the gateway's own, or in no words of the API"
 NO_ROW_AT_KILL = "answered calls without a settled row, at a kill"
 LOST = "rows lost at kills (bound: calls in flight then, not answered)"
 
@@ -58,6 +67,7 @@ LOST = "rows lost at kills (bound: calls in flight then, not answered)"
         pytest.param(
             [seen(1, end=End.HUNG)], [], (), {"calls that nothing ended for a minute"}, id="a call that hangs is seen"
         ),
+        pytest.param([seen(1, end=End.BROKEN)], [], (), {BROKEN}, id="an accident of the gateway is seen"),
         pytest.param([seen(1)], [], (), {NO_ROW}, id="an answer without a row is seen"),
         pytest.param([seen(1)], [row(1, turn=False)], (), {NO_ROW}, id="a row without an answer does not do for one"),
         pytest.param([seen(1)], [lost()], (KILL,), {NO_ROW, LOST}, id="a kill long after excuses nothing"),
@@ -80,6 +90,27 @@ LOST = "rows lost at kills (bound: calls in flight then, not answered)"
         ),
         pytest.param(
             [seen(1, **AT_KILL)], [lost(cost=None)], (KILL,), {"lost rows without a charge"}, id="a lost row is charged"
+        ),
+        pytest.param(
+            [seen(1), seen(2, end=End.LEFT)],
+            [row(1), estimated(2530)],
+            (),
+            set(),
+            id="a client may leave before an answer's usage",
+        ),
+        pytest.param(
+            [seen(1)],
+            [estimated(1)],
+            (),
+            {NO_ROW, NAMELESS},
+            id="an answer with its usage is not estimated",
+        ),
+        pytest.param(
+            [seen(1), seen(2, end=End.LEFT)],
+            [row(1), estimated(1), estimated(1)],
+            (),
+            {NAMELESS},
+            id="more estimates than clients that left are seen",
         ),
         pytest.param([seen(1)], [row(1), row(1)], (), {"calls in the ledger twice"}, id="a call twice is seen"),
         pytest.param(
@@ -119,6 +150,28 @@ def test_what_is_wrong_is_told_and_nothing_else(
 )
 def test_what_is_left_at_the_end_is_told(field: str, what: str) -> None:
     assert wrong([seen(1)], [row(1)], rest=replace(QUIET, **{field: 1})) == {what}
+
+
+def test_an_error_in_the_log_is_told() -> None:
+    log = '{"level": "info"}\n{"level": "warning"}\n{"level": "error", "error": "x"}\nTraceback\n[]\n'
+    assert errors_in(log) == ['{"level": "error", "error": "x"}', "Traceback", "[]"]
+    assert wrong([seen(1)], [row(1)], errors=3) == {"errors in the gateway's log"}
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "expected"),
+    [
+        pytest.param(500, '{"error": {"by": "soak", "type": "x"}}', (End.REFUSED_BY_SERVER, ""), id="the server's"),
+        pytest.param(502, '{"error": {"by": "soak"}}', (End.REFUSED_BY_SERVER, ""), id="the server's without a type"),
+        pytest.param(503, '{"error": {"type": "api"}}', (End.REFUSED_BY_GATEWAY, "503 api"), id="the gateway's own"),
+        pytest.param(500, '{"error": {"type": "api"}}', (End.BROKEN, ""), id="a 500 of the gateway"),
+        pytest.param(503, "<html>", (End.BROKEN, ""), id="no JSON"),
+        pytest.param(503, '{"error": "no"}', (End.BROKEN, ""), id="no error of the API"),
+        pytest.param(503, "[]", (End.BROKEN, ""), id="no object"),
+    ],
+)
+def test_who_refused_is_read_from_the_words(status: int, text: str, expected: tuple[End, str]) -> None:
+    assert refuser(status, text) == expected
 
 
 def test_the_state_must_say_what_the_rows_add_up_to() -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import manifests
-from laneway.api.agentrun import AgentRunSpec
+from laneway.api.agentrun import AgentRunSpec, OnTransientError
 from laneway.api.modellane import ModelLaneSpec
 from soak.modelserver import MODELS
-from soak.stand import LANE, RUN
+from soak.stand import LANE, RUN, WAITING
 
 
 def test_lanes_and_runs_are_read_as_they_are_meant() -> None:
@@ -15,6 +15,11 @@ def test_lanes_and_runs_are_read_as_they_are_meant() -> None:
     assert tuple(model.name for model in lane.models) == MODELS
     assert all(model.pricing is not None for model in lane.models)
     assert lane.capacity.calls is not None
-    run = AgentRunSpec.model_validate(manifests.run({"models": [{"lane": "lane-0"}], **RUN})["spec"])
-    assert run.limits is not None
-    assert run.limits.cost_usd == "100000"
+    skips, waits = (
+        AgentRunSpec.model_validate(manifests.run({"models": [{"lane": "lane-0"}], **spec})["spec"])
+        for spec in (RUN, WAITING)
+    )
+    assert skips.limits is not None
+    assert skips.limits.cost_usd == "100000"
+    assert skips.limits == waits.limits
+    assert (skips.on_transient_error, waits.on_transient_error) == (OnTransientError.SKIP, OnTransientError.BACK_OFF)
