@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,15 +67,22 @@ def own_plane(folder: Path) -> Iterator[OwnPlane]:
     try:
         plane = OwnPlane(cache)
         try:
-            env |= {"KUBECONFIG": plane.kubeconfig, "PATH": f"{cache / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-            crds = ["-f", str(ROOT / "crds")]
-            _run(["kubectl", "apply", "--server-side", *crds], env)
-            _run(["kubectl", "wait", "--for=condition=Established", "--timeout=30s", *crds], env)
+            path = f"{cache / 'bin'}{os.pathsep}{os.environ['PATH']}"
+            install_crds({**env, "KUBECONFIG": plane.kubeconfig, "PATH": path})
             yield plane
         finally:
             plane.close()
     finally:
         _run([_CLUSTER, "down", "--control-plane"], env)
+
+
+def install_crds(env: Mapping[str, str]) -> None:
+    """Our CRDs in the cluster of KUBECONFIG, and in use."""
+    crds = ["-f", str(ROOT / "crds")]
+    _run(["kubectl", "apply", "--server-side", "--force-conflicts", *crds], env)
+    # kubectl wait fails on an object without conditions, as a CRD is for its first moment.
+    _run(["kubectl", "wait", "--for=jsonpath={.status.conditions}", "--timeout=30s", *crds], env)
+    _run(["kubectl", "wait", "--for=condition=Established", "--timeout=30s", *crds], env)
 
 
 def _cache() -> Path:
@@ -84,7 +91,7 @@ def _cache() -> Path:
     return Path(os.environ.get("LANEWAY_CACHE") or Path(base) / "laneway").absolute()
 
 
-def _run(command: list[str], env: dict[str, str]) -> None:
+def _run(command: list[str], env: Mapping[str, str]) -> None:
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} failed: {done.stderr or done.stdout}")

@@ -166,7 +166,7 @@ async def begin(stage: Stage) -> tuple[list[Agent], Agent, list[Part]]:
     for name in (*RUNS, "streamer"):
         parts.append(stage.node.play(name, Part.held()))
         model = "slow" if name == "streamer" else "quick"
-        await stage.add_run(name, spec={"models": [{"lane": "local", "model": model}]})
+        await stage.add_run(name, spec={"models": [{"lane": "local", "model": model}], "limits": {"turns": 100_000}})
     url = stage.settings["LANEWAY_GATEWAY_URL"]
     *quick, slow = [Agent(name, await pod_of(stage, name), url) for name in (*RUNS, "streamer")]
     return quick, slow, parts

@@ -99,6 +99,8 @@ class ModelMove(Model):
     to: str
     cause: Annotated[Cause, BeforeValidator(known_cause)]
     time: Moment
+    api: Annotated[WireAPI | None, BeforeValidator(known_api)] = None
+    """What the call speaks that was moved. None: an older gateway does not say."""
 
 
 class ModelInUse(Model):

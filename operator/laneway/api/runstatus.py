@@ -21,6 +21,8 @@ SUMMARY_LIMIT = 4096
 CHAIN_LIMIT = 32
 """Steps of a chain once the fallbacks of its lanes are in it."""
 HISTORY_KEPT = 20
+PASSED_LIMIT = 768
+"""Characters of one move; Events hold 1024."""
 MODELS_SHOWN = 16
 RESTORES_KEPT = 3
 RAW_LIMIT = 200
@@ -147,6 +149,11 @@ class Fallback(Model):
     to: NamedStep = Field(description="The step that was taken.")
     cause: Cause = Field(description="Why.")
     live: bool | None = Field(default=None, description="True: in the middle of an attempt.")
+    passed: str | None = Field(
+        default=None,
+        max_length=PASSED_LIMIT,
+        description="The steps between the two that were passed by, and why. Absent: there were none.",
+    )
 
 
 class Queue(Model):
