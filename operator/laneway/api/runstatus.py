@@ -174,7 +174,11 @@ class Queue(Model):
 class ModelUsage(Model):
     """Tokens of one model."""
 
-    model: str = Field(min_length=1, max_length=256, description="Name of the model, as the agent says it.")
+    model: str = Field(
+        min_length=1,
+        max_length=256,
+        description="Name of the model that served: as its lane has it, of a Direct lane as the agent says it.",
+    )
     input_tokens: Tokens = Field(description="Input tokens, cached ones included.")
     cache_read_tokens: Tokens | None = Field(default=None, description="Input tokens read from the provider's cache.")
     cache_write_tokens: Tokens | None = Field(default=None, description="Input tokens written to the provider's cache.")
@@ -198,7 +202,7 @@ class Usage(Model):
         default=None,
         max_length=MODELS_SHOWN,
         json_schema_extra=list_map("model"),
-        description="The same by model, of an attempt on a Direct lane whose log tells them apart. Whole or absent.",
+        description="The same by model, where all of it is known: from the gateway, or from the log on a Direct lane. Whole or absent.",
     )
     reserved_usd: MoneyText | None = Field(
         default=None, description="What open calls may cost at most, on top of costUSD. Absent when none is open."

@@ -107,7 +107,7 @@ class State:
     ) -> None:
         """Count a call that has ended, for its attempt and for its model."""
         entry = self._entry(attempt)
-        entry.count(end)
+        entry.count(end, model.model)
         step = StepStatus(namespace=model.namespace, lane=model.lane, model=model.model)
         if failure is not None:
             entry.failure = failure.model_copy(update={"step": step})
