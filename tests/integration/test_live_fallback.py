@@ -85,6 +85,7 @@ async def test_a_call_waits_for_a_slot_of_a_full_lane_and_goes_on_when_it_is_fre
     assert len(ended["status"]["attempts"]) == 1
 
 
+@pytest.mark.row("S2.40")
 async def test_a_call_whose_lane_was_deleted_is_answered_by_the_next_lane_in_the_same_attempt(
     stage: Stage, server: ModelServer
 ) -> None:
@@ -108,4 +109,9 @@ async def test_a_call_whose_lane_was_deleted_is_answered_by_the_next_lane_in_the
     assert condition(ended, "Finished")["reason"] == "Completed"
     [entry] = ended["status"]["fallbackHistory"]
     assert (entry["to"]["lane"], entry["cause"], entry["live"]) == ("second", "ModelNotFound", True)
-    assert len(ended["status"]["attempts"]) == 1
+    [attempt], usage = ended["status"]["attempts"], ended["status"]["usage"]
+    asked = [request.model for request in server.requests if request.model]
+    assert usage["byModel"] == attempt["usage"]["byModel"]
+    assert [(one["model"], one["inputTokens"], one["outputTokens"]) for one in usage["byModel"]] == [
+        (model, 12 * asked.count(model), 7 * asked.count(model)) for model in ("big", "smollm2")
+    ]
