@@ -40,17 +40,20 @@ class OwnPlane:
     def kill(self) -> None:
         """SIGKILL: connections break, and new ones are refused."""
         os.kill(self._pid, signal.SIGKILL)
+        self.close()
 
     def start(self) -> None:
         """Start the API server that was killed, as it was, on the same etcd."""
         with (self._run / "log" / "kube-apiserver.log").open("ab") as out:
             self._again = subprocess.Popen(self._command, stdout=out, stderr=out)
+        self._pid = self._again.pid
 
     def close(self) -> None:
         """End the API server that was started again."""
         if self._again is not None:
             self._again.kill()
             self._again.wait()
+            self._again = None
 
 
 @contextmanager

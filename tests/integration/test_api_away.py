@@ -25,7 +25,7 @@ from integration.conftest import NAMESPACES
 from integration.operators import Stage, condition, is_finished
 from integration.planes import OwnPlane, own_plane
 from laneway.kube.client import Kube
-from laneway.kube.errors import NotFound
+from laneway.kube.errors import NotFound, Unavailable
 from laneway.kube.resources import MODEL_LANES, PODS, SECRETS, JsonObject
 from modelserver import ModelServer, Step
 from support.standin import Part, node_stand_in
@@ -40,9 +40,9 @@ PRICES = {"inputUSDPerMillion": "1000", "outputUSDPerMillion": "2000"}
 RUNS = ("alpha", "beta", "gamma")
 
 
-@pytest.fixture
-def plane(tmp_path: Path) -> Iterator[OwnPlane]:
-    with own_plane(tmp_path) as plane:
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnPlane]:
+    with own_plane(tmp_path_factory.mktemp("plane")) as plane:
         yield plane
 
 
@@ -186,7 +186,9 @@ def micro(dollars: str) -> int:
 
 async def finished(stage: Stage, name: str) -> JsonObject:
     async def ended() -> bool:
-        return is_finished(await stage.run(name))
+        with suppress(Unavailable):  # the API server may still be starting
+            return is_finished(await stage.run(name))
+        return False
 
     await stage.until(ended, answer=True, seconds=120)
     return await stage.run(name)
