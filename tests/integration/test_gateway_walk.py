@@ -235,6 +235,7 @@ async def test_an_agent_that_only_tries_whether_its_step_speaks_more_stays_on_it
         status, text = await call(kit, path="/v1/messages")
         assert (status, wish_of(kit)) == (404, None)
     assert "does not speak Messages" in text
+    assert "no step below" not in text
     assert server.asked == ["first"]
 
 

@@ -124,7 +124,9 @@ class Call:
             raise refused
         if isinstance(refused, LaneGone):
             await self._passage.wait_for_lane(refused, lambda seconds: self._ask_elsewhere(failed, failure, seconds))
-        elif not self._operation.makes_a_turn or not await self._walk(failed, failure):
+        elif not self._operation.makes_a_turn:
+            raise refused
+        elif not await self._walk(failed, failure):
             raise self._walker.with_chain(refused, run, failed)
 
     async def _ask_elsewhere(self, failed: StepStatus, failure: CallFailure, seconds: float) -> None:
@@ -132,7 +134,7 @@ class Call:
             await self._walker.go_on(failed, failure, hold_seconds=seconds)
 
     async def _enter(self) -> tuple[Target, Reservation | None]:
-        """Money comes first: who waits in line has it set aside (design section 7). Raises LaneGone and Refused."""
+        """Money comes first: who waits in line has it set aside (design section 7). Raises StepRefused and Refused."""
         while True:
             target = self._aim()
             try:
@@ -223,7 +225,7 @@ class Call:
         return await self._reply.give(failed.answer)
 
     def _aim(self) -> Target:
-        """The lane and model of the run's step as they are now: edits apply to the next try. Raises LaneGone, Refused and jsontext.NotAnObject."""
+        """The lane and model of the run's step as they are now: edits apply to the next try. Raises StepRefused, Refused and jsontext.NotAnObject."""
         target = choose(self._walker.on_its_step(self._run()), self._views, self._operation.wire.api)
         server = target.lane.spec.endpoint.server
         if self._prepared is None or self._prepared_for != (target.model, server):

@@ -165,18 +165,14 @@ class Walker:
         return await granted(held, self._state, self._views) is not None
 
     def with_chain(self, refused: Refused, run: Run, failed: StepStatus) -> Refused:
-        """A refusal that also says why no step below takes the call; as it is where the chain has none."""
-        number = _index(run, failed)
-        if number is None or number + 1 >= len(run.chain):
+        """A refusal that also says why no step below takes the call; as it is where there is none, and where one could but gave no slot."""
+        number, shut = _index(run, failed), shut_steps(run, self._views, self._api, self._cools)
+        below = range(len(run.chain) if number is None else number + 1, len(run.chain))
+        if not below or any(one not in shut for one in below):
             return refused
-        shut = shut_steps(run, self._views, self._api, self._cools)
-        words = [
-            f"{link.namespace}/{link.lane}/{link.model} ({shut[below].cause})"
-            for below, link in enumerate(run.chain[number + 1 :], number + 1)
-            if below in shut
-        ]
-        others = f": {', '.join(words)}" if words else ""
-        message = f"{refused}; no step below it in the run's chain can take the call{others}"
+        links = ((run.chain[one], shut[one].cause) for one in below)
+        words = ", ".join(f"{link.namespace}/{link.lane}/{link.model} ({cause})" for link, cause in links)
+        message = f"{refused}; no step below it in the run's chain can take the call: {words}"
         return Refused(refused.refusal.kind, message, verdict=refused.verdict)
 
     def _cause(self, failed: StepStatus, failure: CallFailure) -> Cause:
