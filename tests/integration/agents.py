@@ -41,13 +41,14 @@ async def start_both(stage: Stage) -> Program:
 
 async def call(stage: Stage, pod: JsonObject) -> tuple[int, Any]:
     """One model call, as the agent in the pod would make it."""
-    headers = {"Authorization": f"Bearer {_token_of(pod)}"}
+    headers = {"Authorization": f"Bearer {token_of(pod)}"}
     body = {"model": "any", "messages": [{"role": "user", "content": "hi"}]}
     url = stage.settings["LANEWAY_GATEWAY_URL"] + "/v1/chat/completions"
     async with aiohttp.ClientSession() as session, session.post(url, json=body, headers=headers) as answer:
         return answer.status, await answer.json()
 
 
-def _token_of(pod: JsonObject) -> str:
+def token_of(pod: JsonObject) -> str:
+    """The token that an agent finds in its pod."""
     [container] = pod["spec"]["containers"]
     return next(str(variable["value"]) for variable in container["env"] if variable["name"] == "LANEWAY_TOKEN")

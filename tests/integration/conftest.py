@@ -19,6 +19,7 @@ from kubernetes.aio.config import kube_config
 
 from integration.agents import reachable_server
 from integration.operators import Stage, staged
+from integration.planes import install_crds
 from laneway.kube.client import Kube
 from laneway.kube.errors import NotFound
 from laneway.kube.resources import JsonObject, Resource
@@ -67,8 +68,7 @@ def cluster() -> Iterator[Cluster]:
         patch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
         # The client library read KUBECONFIG when it was imported.
         patch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", exports["KUBECONFIG"])
-        _run(["kubectl", "apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds")])
-        _run(["kubectl", "wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds")])
+        install_crds(os.environ)
         yield Cluster(exports["KUBECONFIG"])
 
 

@@ -149,7 +149,7 @@ async def test_an_agent_sees_one_good_answer_after_two_failures(
     ]
 
 
-@pytest.mark.row("S0.4", "S0.6", "S0.7", "C4")
+@pytest.mark.row("S0.4", "S0.6", "S0.7", "S1.11", "C4")
 @pytest.mark.parametrize(
     ("retry", "hint", "waited"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -72,8 +73,8 @@ def rests(kit: Kit, model: str, seconds: float, *, reason: str = "RateLimitModel
     kit.views.lanes.put({**made, "status": {"models": [cooled]}})
 
 
-async def call(kit: Kit, body: Mapping[str, Any] = CHAT) -> tuple[int, str]:
-    async with kit.post(PATH, body) as answer:
+async def call(kit: Kit, body: Mapping[str, Any] = CHAT, *, path: str = PATH) -> tuple[int, str]:
+    async with kit.post(path, body) as answer:
         return answer.status, await answer.text()
 
 
@@ -191,3 +192,99 @@ async def test_what_leads_to_the_next_step(tmp_path: Path, status: int, expected
         chained(kit, "lane/first", "lane/second")
         await call(kit)
     assert server.asked == expected
+
+
+# ---- a step that cannot take the call, whatever is tried
+
+GEMINI = "/v1beta/models/x:generateContent"
+CONTENTS: JsonObject = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+
+
+def speaks(kit: Kit, name: str, model: str, server: str, *, version: int = 5) -> None:
+    made = lane_object(kit.server_url, server=server, version=version, models=[{"name": model}])
+    made["metadata"] |= {"name": name, "uid": f"{name}-uid"}
+    kit.views.lanes.put(made)
+
+
+def links(*steps: str) -> list[JsonObject]:
+    return [{"lane": name, "namespace": "agents", "model": model} for name, model in (one.split("/") for one in steps)]
+
+
+async def test_a_step_that_does_not_speak_the_call_is_left_for_one_that_does(tmp_path: Path) -> None:
+    server = Server()
+    async with gateway(tmp_path, server.answer) as kit:
+        chained(kit, "lane/first", "other/second")
+        speaks(kit, "lane", "first", "Gemini")
+        asking = asyncio.ensure_future(call(kit))
+        await eventually(lambda: wish_of(kit) is not None)
+        wish = wish_of(kit)
+        grant(kit, links("other/second")[0], chain=links("lane/first", "other/second"), version=9)
+        assert (await asking)[0] == 200
+    assert wish is not None
+    assert (wish.cause, wish.api) == (Cause.WIRE_API_UNSUPPORTED, "ChatCompletions")
+    assert server.asked == ["second"]
+
+
+async def test_an_agent_that_only_tries_whether_its_step_speaks_more_stays_on_it(tmp_path: Path) -> None:
+    """Some clients ask for a newer API first in each call, and use the older one after a 404."""
+    server = Server()
+    async with gateway(tmp_path, server.answer) as kit:
+        chained(kit, "lane/first", "other/second")
+        speaks(kit, "lane", "first", "Other")
+        assert (await call(kit))[0] == 200
+        status, text = await call(kit, path="/v1/messages")
+        assert (status, wish_of(kit)) == (404, None)
+    assert "does not speak Messages" in text
+    assert "no step below" not in text
+    assert server.asked == ["first"]
+
+
+async def test_with_no_step_that_speaks_the_call_the_agent_is_told_in_its_own_dialect(tmp_path: Path) -> None:
+    server = Server()
+    async with gateway(tmp_path, server.answer) as kit:
+        chained(kit, "lane/first", "other/second")
+        status, text = await call(kit, CONTENTS, path=GEMINI)
+        told = kit.state.attempt_state(ATTEMPT).failure
+    error = json.loads(text)["error"]
+    assert (status, error["code"], error["status"]) == (404, 404, "NOT_FOUND")
+    assert "lane agents/lane does not speak GenerateContent; its server (vLLM) speaks" in error["message"]
+    assert "no step below it in the run's chain can take the call: agents/other/second (WireAPIUnsupported)" in text
+    assert told is not None
+    assert told.cause is Cause.WIRE_API_UNSUPPORTED
+    assert server.asked == []
+
+
+async def test_a_model_that_its_lane_lost_is_left_for_the_next_one(tmp_path: Path) -> None:
+    server = Server()
+    async with gateway(tmp_path, server.answer) as kit:
+        chained(kit, "lane/first", "lane/second")
+        speaks(kit, "lane", "second", "vLLM")
+        assert (await call(kit))[0] == 200
+    assert server.asked == ["second"]
+
+
+@pytest.mark.parametrize(
+    "comes_back",
+    [
+        pytest.param(False, id="a slot of another lane is granted"),
+        pytest.param(True, id="the lane is back first"),
+    ],
+)
+async def test_a_call_whose_lane_is_gone_asks_for_another_step_meanwhile(tmp_path: Path, *, comes_back: bool) -> None:
+    server = Server()
+    async with gateway(tmp_path, server.answer) as kit:
+        chained(kit, "lane/first", "other/second")
+        gone = lane_object(kit.server_url, version=3, models=[{"name": "first"}])
+        kit.views.lanes.on_event("DELETED", gone)
+        asking = asyncio.ensure_future(call(kit))
+        await eventually(lambda: wish_of(kit) is not None)
+        wish = wish_of(kit)
+        if comes_back:
+            kit.views.lanes.put({**gone, "metadata": {**gone["metadata"], "resourceVersion": "9"}})
+        else:
+            grant(kit, links("other/second")[0], chain=links("lane/first", "other/second"), version=9)
+        assert (await asking)[0] == 200
+        await eventually(lambda: wish_of(kit) is None)
+    assert wish is not None
+    assert (wish.step.lane, wish.cause) == ("lane", Cause.MODEL_NOT_FOUND)
+    assert server.asked == (["first"] if comes_back else ["second"])

@@ -10,6 +10,7 @@ import pytest
 from integration.agents import add_lane, call, reachable_server, start_both
 from integration.operators import Stage, condition
 from laneway.api import names
+from laneway.kube.resources import MODEL_LANES
 from modelserver import ModelServer, Step
 from support.standin import Part
 from support.witness import pods_of
@@ -73,3 +74,35 @@ async def test_a_call_waits_for_a_slot_of_a_full_lane_and_goes_on_when_it_is_fre
     [ended] = await stage.finished(run)
     assert condition(ended, "Finished")["reason"] == "Completed"
     assert len(ended["status"]["attempts"]) == 1
+
+
+@pytest.mark.row("S2.40")
+async def test_a_call_whose_lane_was_deleted_is_answered_by_the_next_lane_in_the_same_attempt(
+    stage: Stage, server: ModelServer
+) -> None:
+    await start_both(stage)
+    await add_lane(stage, server, name="first")
+    await add_lane(stage, server, name="second", models=[{"name": "big"}])
+    part = stage.node.play("hello", Part.held())
+    run = await stage.add_run(spec={"models": [{"lane": "first"}, {"lane": "second"}]})
+    pod = await stage.has_pod(run, phase="Running")
+    assert (await call(stage, pod))[0] == 200
+    await stage.kube.delete(MODEL_LANES, stage.namespace, "first")
+
+    async def next_model() -> str | None:
+        status, answer = await call(stage, pod)
+        assert status == 200, answer
+        return server.requests[-1].model
+
+    await stage.until(next_model, "big")
+    part.released.set()
+    [ended] = await stage.finished(run)
+    assert condition(ended, "Finished")["reason"] == "Completed"
+    [entry] = ended["status"]["fallbackHistory"]
+    assert (entry["to"]["lane"], entry["cause"], entry["live"]) == ("second", "ModelNotFound", True)
+    [attempt], usage = ended["status"]["attempts"], ended["status"]["usage"]
+    asked = [request.model for request in server.requests if request.model]
+    assert usage["byModel"] == attempt["usage"]["byModel"]
+    assert [(one["model"], one["inputTokens"], one["outputTokens"]) for one in usage["byModel"]] == [
+        (model, 12 * asked.count(model), 7 * asked.count(model)) for model in ("big", "smollm2")
+    ]

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from integration.operators import Stage, condition
-from laneway.api import names
-from laneway.kube.client import Kube, WatchEvent
+from laneway.kube.client import Kube
 from laneway.kube.resources import JsonObject
 from support.gatewaystandin import GatewayStandIn, gateway_stand_in
-from support.hall import is_at_work, label, open_attempt
+from support.hall import open_attempt
+from support.slots import live_moves, most_slots
 from support.standin import Part
 from support.witness import most_at_once, pods_of
 
@@ -84,40 +84,6 @@ class Agents:
         part.released.set()
 
 
-def most_slots(stage: Stage, lane: str) -> int:
-    """The most slots of a lane that were held after any event, by runs with an open attempt there and by pods with its label, each once."""
-    holders: dict[str, tuple[str, str]] = {}
-    most = 0
-    events = sorted((*stage.runs.events, *stage.pods.events), key=_version)
-    for event in events:
-        obj, uid = event.object, event.object["metadata"]["uid"]
-        slot = None if event.type == "DELETED" else _slot(obj, lane)
-        holders.pop(uid, None)
-        if slot is not None:
-            holders[uid] = slot
-        most = max(most, len(set(holders.values())))
-    return most
-
-
-def _slot(obj: JsonObject, lane: str) -> tuple[str, str] | None:
-    """Run and attempt, if a run or a pod holds a slot of a lane."""
-    if names.RUN_UID_LABEL in (obj["metadata"].get("labels") or {}):
-        there = is_at_work(obj) and label(obj, names.LANE_LABEL) == lane
-        return (label(obj, names.RUN_UID_LABEL), label(obj, names.ATTEMPT_LABEL)) if there else None
-    attempt = open_attempt(obj)
-    on_it = attempt is not None and attempt["step"]["lane"] == lane
-    return (obj["metadata"]["uid"], str(attempt["id"])) if attempt and on_it else None
-
-
-def _version(event: WatchEvent) -> int:
-    return int(event.object["metadata"]["resourceVersion"])
-
-
-def live_moves(run: JsonObject) -> list[tuple[str, str]]:
-    moves = run["status"].get("fallbackHistory") or ()
-    return [(one["from"]["lane"], one["to"]["lane"]) for one in moves if one.get("live")]
-
-
 @pytest.mark.row("S2.3", "S2.4", "S2.32")
 async def test_a_lane_of_fifty_fails_over_to_a_lane_of_two_and_never_more_than_two_runs_are_on_it(
     stage: Stage, gateway: GatewayStandIn
@@ -129,9 +95,9 @@ async def test_a_lane_of_fifty_fails_over_to_a_lane_of_two_and_never_more_than_t
     await agents.meet_refusals(held=dict.fromkeys(range(40, 50), 0.3))
     ended = await stage.finished(*agents.runs, seconds=180)
     assert {condition(run, "Finished")["reason"] for run in ended} == {"Completed"}
-    assert most_slots(stage, SMALL) == 2
+    assert most_slots(stage.runs, stage.pods, SMALL) == 2
     assert most_at_once(stage.pods, lane=SMALL) <= 2
-    assert most_slots(stage, BIG) == 50
+    assert most_slots(stage.runs, stage.pods, BIG) == 50
     assert len(agents.went_on) >= 10
     assert len(agents.gave_up) >= 5
     for run in ended:
@@ -160,5 +126,5 @@ async def test_an_operator_that_is_killed_while_attempts_move_loses_none_and_pas
     await moving
     assert {condition(run, "Finished")["reason"] for run in ended} == {"Completed"}
     assert len(agents.went_on) == 8
-    assert most_slots(stage, SMALL) <= 2
+    assert most_slots(stage.runs, stage.pods, SMALL) <= 2
     assert all(len(pods_of(stage.pods, run["metadata"]["uid"])) == 1 for run in ended)

@@ -26,6 +26,8 @@ from laneway.kube.resources import NODES, PODS, JsonObject
 _MERGE = "application/merge-patch+json"
 _STRATEGIC = "application/strategic-merge-patch+json"
 _TERMINATED = 143
+_PAUSE_SECONDS = 0.2
+"""Before it asks again an API server that is away."""
 
 
 @dataclass
@@ -75,8 +77,10 @@ class NodeStandIn:
         """Look after all pods of the namespace until cancelled."""
         try:
             while True:
-                with suppress(Gone, Unavailable):
+                try:
                     await self._follow()
+                except (Gone, Unavailable):
+                    await asyncio.sleep(_PAUSE_SECONDS)
         finally:
             tasks = (*self._lives.values(), *self._stops.values())
             for task in tasks:

@@ -72,6 +72,17 @@ class Totals(Model):
     """Calls that were answered, or cut, without usage."""
 
 
+class ModelTotals(Model):
+    """What the calls of one attempt used of one model, whichever lanes served it."""
+
+    model: str
+    input_tokens: int = 0
+    cache_read_tokens: int | None = None
+    """None: no server said anything of its cache."""
+    cache_write_tokens: int | None = None
+    output_tokens: int = 0
+
+
 class CallFailure(Model):
     """A call that failed."""
 
@@ -99,6 +110,8 @@ class ModelMove(Model):
     to: str
     cause: Annotated[Cause, BeforeValidator(known_cause)]
     time: Moment
+    api: Annotated[WireAPI | None, BeforeValidator(known_api)] = None
+    """What the call speaks that was moved. None: an older gateway does not say."""
 
 
 class ModelInUse(Model):
@@ -142,6 +155,8 @@ class AttemptState(Model):
     run_uid: str
     attempt: int
     totals: Totals = Totals()
+    models: tuple[ModelTotals, ...] = ()
+    """The same by model, as far as that is known: less in sum than ``totals`` after a ledger was lost, or from an older gateway."""
     calls: int = 0
     open_calls: int = 0
     last_activity_time: Time | None = None

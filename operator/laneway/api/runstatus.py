@@ -21,6 +21,8 @@ SUMMARY_LIMIT = 4096
 CHAIN_LIMIT = 32
 """Steps of a chain once the fallbacks of its lanes are in it."""
 HISTORY_KEPT = 20
+PASSED_LIMIT = 768
+"""Characters of one move; Events hold 1024."""
 MODELS_SHOWN = 16
 RESTORES_KEPT = 3
 RAW_LIMIT = 200
@@ -147,6 +149,11 @@ class Fallback(Model):
     to: NamedStep = Field(description="The step that was taken.")
     cause: Cause = Field(description="Why.")
     live: bool | None = Field(default=None, description="True: in the middle of an attempt.")
+    passed: str | None = Field(
+        default=None,
+        max_length=PASSED_LIMIT,
+        description="The steps between the two that were passed by, and why. Absent: there were none.",
+    )
 
 
 class Queue(Model):
@@ -167,7 +174,11 @@ class Queue(Model):
 class ModelUsage(Model):
     """Tokens of one model."""
 
-    model: str = Field(min_length=1, max_length=256, description="Name of the model, as the agent says it.")
+    model: str = Field(
+        min_length=1,
+        max_length=256,
+        description="Name of the model that served: as its lane has it, of a Direct lane as the agent says it.",
+    )
     input_tokens: Tokens = Field(description="Input tokens, cached ones included.")
     cache_read_tokens: Tokens | None = Field(default=None, description="Input tokens read from the provider's cache.")
     cache_write_tokens: Tokens | None = Field(default=None, description="Input tokens written to the provider's cache.")
@@ -191,7 +202,7 @@ class Usage(Model):
         default=None,
         max_length=MODELS_SHOWN,
         json_schema_extra=list_map("model"),
-        description="The same by model, of an attempt on a Direct lane whose log tells them apart. Whole or absent.",
+        description="The same by model, where all of it is known: from the gateway, or from the log on a Direct lane. Whole or absent.",
     )
     reserved_usd: MoneyText | None = Field(
         default=None, description="What open calls may cost at most, on top of costUSD. Absent when none is open."

@@ -34,7 +34,7 @@ def granted_status(grant: Grant, now: datetime) -> AgentRunStatus:
 
 def walked(walk: Walk, now: datetime) -> tuple[AgentRunStatus, PostEvent]:
     """The next status of a running attempt that gets a slot of another lane: it holds that one from now on; and the Event."""
-    run, event = moves.moved_live(walk.run, walk.step, walk.cause, now)
+    run, event = moves.moved_live(walk.run, walk.step, walk.cause, now, passed=walk.passed)
     lane = f"{walk.step.namespace}/{walk.step.lane}"
     said = status.active_conditions(Phase.RUNNING, "Running", "the agent is at work", lane=lane)
     changed = status.with_conditions(run, run.status, said, phase=Phase.RUNNING, reason="Running", now=now)

@@ -59,7 +59,7 @@ def decide_run(view: RunView, now: datetime) -> RunDecision:
     """The next step of a run."""
     if view.run.meta.deleting:
         return RunDecision(view.run.status)
-    view, told = livewalk.with_moves(activemodel.unsaid(view))
+    view, told = livewalk.with_moves(activemodel.unsaid(view), now)
     run = view.run
     chain = _FINISHED if run.finished else _ADMITTED if run.admitted else _WAITING
     spoken = (decision for check in chain if (decision := check(view, now)))

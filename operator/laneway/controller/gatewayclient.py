@@ -63,6 +63,8 @@ class GatewayClient:
         self._spends: dict[Key, dict[tuple[str, str], LaneSpend]] = {}
         self._spends_shown: dict[tuple[Key, tuple[str, str]], datetime] = {}
         """When a sum was last a change."""
+        self._spends_owed: set[tuple[Key, tuple[str, str]]] = set()
+        """Sums that have grown since."""
         self._started: datetime | None = None
         self.down_since: datetime | None = None
         self.known = False
@@ -124,9 +126,10 @@ class GatewayClient:
         for lane in state.lanes:
             self._lanes[lane.namespace, lane.name] = skew.moved_lane(lane, self._ahead)
         probed = [(lane.namespace, lane.name) for lane in state.lanes]
-        spent = [(one.namespace, one.lane) for one in state.spends if self._learn_spend(one)]
+        for spend in state.spends:
+            self._learn_spend(spend)
         told = [(one.namespace, one.lane) for one in state.evidence if self._learn_evidence(one)]
-        changes.lanes = list(dict.fromkeys(probed + told + spent))
+        changes.lanes = list(dict.fromkeys(probed + told + self._spends_due()))
         return changes
 
     async def close_attempt(self, run_uid: str, attempt: int) -> AttemptState:
@@ -172,17 +175,22 @@ class GatewayClient:
             return True
         return False
 
-    def _learn_spend(self, told: LaneSpend) -> bool:
-        """Keep a sum; whether its lane must look: a call was refused for it or no longer is, or it has grown for a while."""
+    def _learn_spend(self, told: LaneSpend) -> None:
+        """Keep a sum; that a call was refused for it, or no longer is, must not wait."""
         key, entry = (told.namespace, told.lane), (told.of, told.period)
         before = self._spends.setdefault(key, {}).get(entry)
         self._spends[key][entry] = told
-        now, shown = self._clock.now(), self._spends_shown.get((key, entry))
-        refused = before is None or before.refused_at_micro_usd != told.refused_at_micro_usd
-        if refused or shown is None or now - shown >= _SPEND_STEP:
-            self._spends_shown[key, entry] = now
-            return True
-        return False
+        if before is not None and before.refused_at_micro_usd != told.refused_at_micro_usd:
+            self._spends_shown.pop((key, entry), None)
+        self._spends_owed.add((key, entry))
+
+    def _spends_due(self) -> list[Key]:
+        """Lanes that must look at their sums: each is a change now and then only, and the last one, too, in the end."""
+        now, shown = self._clock.now(), self._spends_shown
+        due = {one for one in self._spends_owed if one not in shown or now - shown[one] >= _SPEND_STEP}
+        shown.update(dict.fromkeys(due, now))
+        self._spends_owed -= due
+        return sorted({key for key, _ in due})
 
     def _begin_anew(self, started: datetime) -> None:
         """Another process answers: what the last one told is no longer true."""
@@ -192,6 +200,7 @@ class GatewayClient:
         self._lanes.clear()
         self._spends.clear()
         self._spends_shown.clear()
+        self._spends_owed.clear()
         self._started = started + self._ahead
 
     def _measure(self, asked: datetime, answered: datetime) -> None:

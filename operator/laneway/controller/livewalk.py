@@ -12,22 +12,23 @@ from laneway.api.reasons import Cause
 from laneway.api.runstatus import Attempt, StepStatus
 from laneway.controller import moves
 from laneway.controller.effects import Effect
+from laneway.controller.passing import passed_by_live
 from laneway.controller.survey import Survey, survey
 from laneway.controller.views import RunView, Walk
 from laneway.rules.chain import Shut, below, least_busy, lists_full
 from laneway.rules.endpoint import spoken
 
 
-def with_moves(view: RunView) -> tuple[RunView, tuple[Effect, ...]]:
+def with_moves(view: RunView, now: datetime) -> tuple[RunView, tuple[Effect, ...]]:
     """The view with the run on the model that the gateway uses now, and the Events of the moves that were not recorded yet."""
     attempt, state = view.run.current, view.gateway.state
     used = state.model if state else None
     if attempt is None or used is None or not _is_further_down(view, attempt, used):
         return view, ()
-    run, told = view.run, []
+    run, told, seen = view.run, [], survey(view, now)
     for move in _unrecorded(attempt, used):
         to = used.step.model_copy(update={"model": move.to})
-        run, event = moves.moved_live(run, to, move.cause, move.time)
+        run, event = moves.moved_live(run, to, move.cause, move.time, passed=_passed(seen, used, move))
         told.append(event)
     return replace(view, run=run), tuple(told)
 
@@ -45,7 +46,8 @@ def find_walk(view: RunView, now: datetime) -> Walk | None:
     if link.model is None:
         raise ValueError("a step that is open names a model")
     step = StepStatus(namespace=link.namespace, lane=link.lane, model=link.model)
-    return Walk(view.run, step, wish.cause, wish.since_time)
+    passed = passed_by_live(seen, left=_number(seen, wish.step), to=target, cause=wish.cause, api=wish.api)
+    return Walk(view.run, step, wish.cause, wish.since_time, passed)
 
 
 def current_wish(view: RunView, now: datetime) -> Wish | None:
@@ -77,13 +79,23 @@ def _unrecorded(attempt: Attempt, used: ModelInUse) -> Iterator[ModelMove]:
         yield made[-1].model_copy(update={"from_": attempt.step.model})
 
 
+def _passed(seen: Survey, used: ModelInUse, move: ModelMove) -> str | None:
+    """What the gateway passed by on its way to another model of the lane."""
+    left, to = (_number(seen, used.step.model_copy(update={"model": model})) for model in (move.from_, move.to))
+    return None if to is None else passed_by_live(seen, left=left, to=to, cause=move.cause, api=move.api)
+
+
+def _number(seen: Survey, step: StepStatus) -> int | None:
+    return seen.chain.index(step.namespace, step.lane, step.model)
+
+
 def _target(view: RunView, seen: Survey, wish: Wish) -> int | None:
     """The first open step below on another lane; if that lane is full, one below it that lists Full and has room."""
-    failed = seen.chain.index(wish.step.namespace, wish.step.lane, wish.step.model)
-    if failed is None or view.lane is None or view.lane.direct:
+    failed = _number(seen, wish.step)
+    if failed is None or view.direct:
         return None
     shut = {**seen.shut, **dict(_not_live(seen, wish))}
-    because = Shut(wish.cause, view.lane.spec.advance_on_permanent)
+    because = Shut(wish.cause, view.lane is not None and view.lane.spec.advance_on_permanent)
     found = below(seen.links, shut, failed=failed, because=because)
     if view.run.spec.selection is Selection.LEAST_BUSY:
         return least_busy(seen.links, found, seen.runs())

@@ -19,6 +19,7 @@ from laneway.api.runstatus import (
 from laneway.controller import wording
 from laneway.controller.effects import Effect, EventType, PostEvent
 from laneway.controller.objects import Run
+from laneway.controller.passing import passed_by
 from laneway.controller.survey import Survey
 from laneway.rules.chain import Link
 
@@ -48,21 +49,28 @@ def moved(survey: Survey, to: int, cause: Cause, *, asked: bool = False) -> tupl
     status = run.status
     link = survey.links[to]
     before = status.step or NamedStep(**_names(survey.links[0]))
+    passed = passed_by(survey, left=survey.current, to=to, cause=cause)
     entry = Fallback(
         time=now,
         attempt=status.attempt or 0,
         from_=NamedStep(lane=before.lane, namespace=before.namespace, model=before.model),
         to=NamedStep(**_names(link)),
         cause=cause,
+        passed=passed,
     )
     step = CurrentStep(**_names(link), cause=cause if to else None, time=now, asked=asked or None)
     history = (*status.fallback_history, entry)[-HISTORY_KEPT:]
     changed = status.model_copy(update={"step": step, "fallback_history": history})
-    return replace(run, status=changed), (_told(survey, before, to, cause),)
+    return replace(run, status=changed), (_told(survey, before, to, cause, passed),)
 
 
-def moved_live(run: Run, to: StepStatus, cause: Cause, time: datetime) -> tuple[Run, PostEvent]:
-    """The run whose attempt has gone on to another step in the middle; and the Event. Only ever down the chain (S4.2)."""
+def moved_live(
+    run: Run, to: StepStatus, cause: Cause, time: datetime, *, passed: str | None = None
+) -> tuple[Run, PostEvent]:
+    """The run whose attempt has gone on to another step in the middle; and the Event. Only ever down the chain (S4.2).
+
+    ``passed``: the steps that were passed by, and why.
+    """
     status, attempt = run.status, run.current
     if attempt is None:
         raise ValueError("only an attempt that holds a slot moves live")
@@ -74,6 +82,7 @@ def moved_live(run: Run, to: StepStatus, cause: Cause, time: datetime) -> tuple[
         to=NamedStep(**names),
         cause=cause,
         live=True,
+        passed=passed,
     )
     changed = status.model_copy(
         update={
@@ -84,7 +93,9 @@ def moved_live(run: Run, to: StepStatus, cause: Cause, time: datetime) -> tuple[
     )
     home = run.meta.namespace
     before, after = (wording.step_name(one.namespace, one.lane, one.model, home=home) for one in (left, to))
-    message = f"moved from {before} to {after} ({wording.CAUSES[cause]}); attempt {attempt.id} goes on"
+    message = (
+        f"moved from {before} to {after} ({wording.CAUSES[cause]}); attempt {attempt.id} goes on{_skipped(passed)}"
+    )
     event = PostEvent(EventReason.STEPPED_DOWN, message, key=f"moved-live-{attempt.id}-{after}")
     return replace(run, status=changed), event
 
@@ -104,15 +115,19 @@ def unknown_models(survey: Survey) -> tuple[Effect, ...]:
     )
 
 
-def _told(survey: Survey, step: NamedStep, to: int, cause: Cause) -> PostEvent:
+def _told(survey: Survey, step: NamedStep, to: int, cause: Cause, passed: str | None) -> PostEvent:
     current = survey.current
     up = current is not None and to < current
     before = step.namespace, step.lane, step.model
     by_itself = up and cause is not Cause.MANUAL
     why = ", which can be used again" if by_itself else f" ({wording.CAUSES[cause]})"
-    message = f"moved from {wording.step_name(*before, home=survey.run.meta.namespace)} to {survey.name(to)}{why}"
+    message = f"moved from {wording.step_name(*before, home=survey.run.meta.namespace)} to {survey.name(to)}{why}{_skipped(passed)}"
     reason = EventReason.STEPPED_UP if up else EventReason.STEPPED_DOWN
     return PostEvent(reason, message, key=f"moved-{survey.now.timestamp():.0f}-{to}")
+
+
+def _skipped(passed: str | None) -> str:
+    return f"; passed by {passed}" if passed else ""
 
 
 def _names(link: Link) -> dict[str, str | None]:

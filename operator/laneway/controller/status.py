@@ -11,12 +11,12 @@ from laneway.api.base import Condition
 from laneway.api.gatewaystate import AttemptState
 from laneway.api.limits import LimitName, Limits, OnReached
 from laneway.api.reasons import Admitted, End, Phase, RunCondition, Waiting
-from laneway.api.runstatus import MODELS_SHOWN, AgentRunStatus, CostSource, ModelUsage, Usage, UsageSource
+from laneway.api.runstatus import AgentRunStatus, CostSource, ModelUsage, Usage, UsageSource
+from laneway.controller import modelusage
 from laneway.controller.objects import Run
 from laneway.rules.money import format_usd, parse_usd
 
 _MESSAGE_LIMIT = 4096
-_MODEL_NAME_LIMIT = 256
 
 LIMIT_ENDS = {
     LimitName.COST: End.BUDGET_REACHED,
@@ -134,6 +134,7 @@ def gateway_usage(state: AttemptState, *, complete: bool | None) -> Usage:
         total_tokens=totals.input_tokens + totals.output_tokens,
         cost_usd=None if totals.cost_micro_usd is None else format_usd(totals.cost_micro_usd),
         cost_source=None if totals.cost_micro_usd is None else CostSource.PRICED,
+        by_model=modelusage.of_gateway(state),
         reserved_usd=None if state.closed or state.reserved_micro_usd is None else format_usd(state.reserved_micro_usd),
         source=UsageSource.GATEWAY,
         complete=complete if complete is None else complete and totals.unmetered_calls == 0,
@@ -163,19 +164,20 @@ def envelope_usage(envelope: EnvelopeSummary | None, *, priced_micro_usd: int | 
 
 
 def _by_model(envelope: EnvelopeSummary) -> tuple[ModelUsage, ...] | None:
-    """Whole, or not at all: more models than are shown, or names that cannot be, leave it out."""
-    names = envelope.usage_by_model
-    if not 0 < len(names) <= MODELS_SHOWN or not all(0 < len(name) <= _MODEL_NAME_LIMIT for name in names):
-        return None
-    return tuple(
-        ModelUsage(
+    """As the log has it; a name may be anything."""
+    total = envelope.usage
+    models = (
+        ModelUsage.model_construct(
             model=name,
             input_tokens=used.input_tokens,
             cache_read_tokens=used.cache_read_tokens,
             cache_write_tokens=used.cache_write_tokens,
             output_tokens=used.output_tokens,
         )
-        for name, used in sorted(envelope.usage_by_model.items())
+        for name, used in envelope.usage_by_model.items()
+    )
+    return modelusage.whole(
+        models, given=total.input_tokens if total else None, got=total.output_tokens if total else None
     )
 
 
@@ -199,6 +201,9 @@ def add_usage(total: Usage | None, *, before: Usage | None, after: Usage) -> Usa
         old_cost = parse_usd(total.cost_usd) if total and total.cost_usd else 0
         update["cost_usd"] = format_usd(old_cost + max(0, spent))
         update["cost_source"] = after.cost_source
+    update["by_model"] = modelusage.grown(
+        total, before=before, after=after, given=update["input_tokens"], got=update["output_tokens"]
+    )
     update["reserved_usd"] = after.reserved_usd
     update["source"] = after.source or (total.source if total else None)
     broken = total is not None and total.complete is False and (before is None or before.complete is not False)

@@ -43,6 +43,8 @@ class Walk:
     cause: Cause
     """Why its own step failed."""
     since: datetime
+    passed: str | None = None
+    """The steps between the two, and why they are passed by."""
 
     @property
     def meta(self) -> Meta:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from laneway.api.gatewaystate import AttemptState, CallFailure, LimitRefusal, Totals, known_cause
+from laneway.api.gatewaystate import AttemptState, CallFailure, LimitRefusal, ModelTotals, Totals, known_cause
 from laneway.api.reasons import ResetSource
 from laneway.gateway.ledger import CallEnd
 from laneway.gateway.ledgersql import Past
@@ -37,6 +37,7 @@ class Attempt:
 
     id: AttemptId
     totals: Totals = field(default_factory=Totals)
+    models: dict[str, ModelTotals] = field(default_factory=dict)
     unpriced: bool = False
     calls: int = 0
     open: set[OpenCall] = field(default_factory=set)
@@ -56,11 +57,13 @@ class Attempt:
         """Nothing is worth keeping: no call was counted, failed, or is open."""
         return not (self.calls or self.open or self.closed or self.failure or self.refusal or self.spent_out)
 
-    def count(self, end: CallEnd) -> None:
-        """Add what a call has used."""
+    def count(self, end: CallEnd, model: str) -> None:
+        """Add what a call has used of a model."""
         self.calls += 1
         self.unpriced = self.unpriced or (end.prices is None and _worked(end))
         self.totals = _add(self.totals, end, unpriced=self.unpriced)
+        if _worked(end):
+            self.models[model] = _add_model(self.models.get(model) or ModelTotals(model=model), end)
 
     def state(self) -> AttemptState:
         """As the operator gets it."""
@@ -68,6 +71,7 @@ class Attempt:
             run_uid=self.id.run_uid,
             attempt=self.id.attempt,
             totals=self.totals,
+            models=tuple(self.models.values()),
             calls=self.calls,
             open_calls=len(self.open),
             last_activity_time=self.last_activity,
@@ -97,6 +101,7 @@ def from_ledger(past: Past, *, version: int, touched: datetime) -> Attempt:
             cost_micro_usd=None if unpriced or not past.priced_calls else past.cost_micro_usd,
             unmetered_calls=past.unmetered_calls,
         ),
+        models={one.model: one for one in past.models},
         unpriced=unpriced,
         calls=past.calls,
         touched=touched,
@@ -137,6 +142,17 @@ def _add(totals: Totals, end: CallEnd, *, unpriced: bool) -> Totals:
         output_tokens=totals.output_tokens + (usage.output_tokens or 0),
         cost_micro_usd=cost,
         unmetered_calls=totals.unmetered_calls + int(not end.metered),
+    )
+
+
+def _add_model(totals: ModelTotals, end: CallEnd) -> ModelTotals:
+    usage = end.usage
+    return ModelTotals(
+        model=totals.model,
+        input_tokens=totals.input_tokens + (usage.input_tokens or 0),
+        cache_read_tokens=_known_sum(totals.cache_read_tokens, usage.cache_read_tokens),
+        cache_write_tokens=_known_sum(totals.cache_write_tokens, usage.cache_write_tokens),
+        output_tokens=totals.output_tokens + (usage.output_tokens or 0),
     )
 
 

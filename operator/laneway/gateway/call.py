@@ -22,7 +22,7 @@ from laneway.gateway.hold import Hold
 from laneway.gateway.objects import LaneKey, Run
 from laneway.gateway.refused import Refused
 from laneway.gateway.reply import Reply
-from laneway.gateway.target import LaneGone, Target, choose
+from laneway.gateway.target import LaneGone, StepRefused, Target, choose
 from laneway.gateway.tokens import Caller
 from laneway.gateway.tools import Operation, Tools
 from laneway.gateway.views import Views
@@ -105,18 +105,35 @@ class Call:
             await self._tools.sleep(wait / _MILLISECONDS)
 
     async def _ready(self) -> tuple[Target, Reservation | None]:
-        """A target with the money for a try and a place; a lane that is gone is waited for. Raises Refused."""
+        """A target with the money for a try and a place; for a lane that is gone, or a step that cannot take the call, another is looked for. Raises Refused."""
         while True:
             try:
                 return await self._enter()
-            except LaneGone as gone:
+            except StepRefused as refused:
                 if self._prepared is None:  # it tells whether the client can be kept waiting
                     model = self._run().model or ""
                     self._prepared = self._operation.wire.prepare(self._body, model=model, server=Server.OTHER)
-                await self._passage.wait_for_lane(gone)
+                await self._leave_step(refused)
+
+    async def _leave_step(self, refused: StepRefused) -> None:
+        """Return when there may be another step, or the lane that was gone. Raises what it was given when there is none."""
+        run, failure = self._run(), refusal_failure(refused, self._tools.clock())
+        failed = self._walker.step(run)
+        if failure is None or failed is None:
+            raise refused
+        if isinstance(refused, LaneGone):
+            await self._passage.wait_for_lane(refused, lambda seconds: self._ask_elsewhere(failed, failure, seconds))
+        elif not self._operation.makes_a_turn:
+            raise refused
+        elif not await self._walk(failed, failure):
+            raise self._walker.with_chain(refused, run, failed)
+
+    async def _ask_elsewhere(self, failed: StepStatus, failure: CallFailure, seconds: float) -> None:
+        if self._operation.makes_a_turn:
+            await self._walker.go_on(failed, failure, hold_seconds=seconds)
 
     async def _enter(self) -> tuple[Target, Reservation | None]:
-        """Money comes first: who waits in line has it set aside (design section 7). Raises LaneGone and Refused."""
+        """Money comes first: who waits in line has it set aside (design section 7). Raises StepRefused and Refused."""
         while True:
             target = self._aim()
             try:
@@ -140,7 +157,7 @@ class Call:
         if not self._operation.generates:
             return None
         caller = Caller(self._caller.attempt, self._run())
-        seconds = self._hold.left(target.timeouts.hold_seconds)
+        seconds = self._hold.left(target.lane.timeouts.hold_seconds)
         demand = demand_of(
             caller, target=target, prepared=self._request(), wire=self._operation.wire, hold_seconds=seconds
         )
@@ -174,13 +191,19 @@ class Call:
                 self._tools.purse.release(reservation)
 
     async def _go_on(self, target: Target, failure: CallFailure) -> bool:
-        """Whether the call goes to another step of its run's chain. It holds no place while it waits for a slot of another lane."""
+        """Whether the call goes to another step of its run's chain."""
         if not self._operation.makes_a_turn:
             return False
-        self._passage.leave()
         lane = target.lane
-        seconds = self._hold.left(target.timeouts.hold_seconds)
-        failed = StepStatus(namespace=lane.namespace, lane=lane.name, model=target.model)
+        return await self._walk(StepStatus(namespace=lane.namespace, lane=lane.name, model=target.model), failure)
+
+    async def _walk(self, failed: StepStatus, failure: CallFailure) -> bool:
+        """Whether there is another step. The call holds no place while it waits for a slot of another lane."""
+        self._passage.leave()
+        lane = self._views.lanes.get((failed.namespace, failed.lane))
+        if lane is None:
+            return False
+        seconds = self._hold.left(lane.timeouts.hold_seconds)
         going = asyncio.ensure_future(self._walker.go_on(failed, failure, hold_seconds=seconds))
         try:
             await self._hold.wait(going, seconds + _LAST_LOOK_SECONDS)
@@ -201,7 +224,7 @@ class Call:
         return await self._reply.give(failed.answer)
 
     def _aim(self) -> Target:
-        """The lane and model of the run's step as they are now: edits apply to the next try. Raises LaneGone, Refused and jsontext.NotAnObject."""
+        """The lane and model of the run's step as they are now: edits apply to the next try. Raises StepRefused, Refused and jsontext.NotAnObject."""
         target = choose(self._walker.on_its_step(self._run()), self._views, self._operation.wire.api)
         server = target.lane.spec.endpoint.server
         if self._prepared is None or self._prepared_for != (target.model, server):
@@ -230,7 +253,7 @@ class Call:
 
     def _deadline(self, target: Target) -> float:
         """When all tries with this model have to be over, by the loop's clock."""
-        seconds = target.timeouts.call_seconds
+        seconds = target.lane.timeouts.call_seconds
         return _FOREVER if seconds is None else self._loop.time() + seconds
 
     # What an exchange tells

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import time
@@ -14,6 +15,12 @@ from laneway.gateway.objects import Lane
 from laneway.rules.endpoint import auth_of
 
 _KEEP_SECONDS = 60.0
+_AGAIN_SECONDS = 10.0
+"""Who asks while an old key is being read again gets the old one for so long; so does everybody after a read that failed."""
+_WAIT_SECONDS = 2.0
+"""A call waits no longer than this for a Secret whose key is known: an API server that hangs must not hold every call."""
+_FIRST_WAIT_SECONDS = 10.0
+"""The same where no key is known yet."""
 _LONGEST_KEY = 4096
 
 ReadSecret: TypeAlias = Callable[[str, str], Awaitable[Mapping[str, Any] | None]]
@@ -31,15 +38,19 @@ class Credentials:
         self._read = read
         self._monotonic = monotonic
         self._kept: dict[tuple[str, str, str], tuple[str, float]] = {}
+        """Each key, and until when it is used without a look at its Secret."""
 
     async def key_of(self, lane: Lane) -> str | None:
         """The lane's key; None if it needs none. An old key is used on while the API server is away. Raises CredentialMissing."""
         place = _place(lane)
         if place is None:
             return None
-        kept = self._kept.get(place)
-        if kept is not None and self._monotonic() - kept[1] < _KEEP_SECONDS:
+        kept, now = self._kept.get(place), self._monotonic()
+        if kept is None:
+            return await self.read_again(lane)
+        if now < kept[1]:
             return kept[0]
+        self._kept[place] = kept[0], now + _AGAIN_SECONDS
         return await self.read_again(lane)
 
     def last_key(self, lane: Lane) -> str | None:
@@ -62,14 +73,15 @@ class Credentials:
             return None
         namespace, name, entry = place
         try:
-            secret = await self._read(namespace, name)
-        except OSError as error:
+            async with asyncio.timeout(_WAIT_SECONDS if place in self._kept else _FIRST_WAIT_SECONDS):
+                secret = await self._read(namespace, name)
+        except OSError as error:  # a time-out is one too
             if place in self._kept:
                 return self._kept[place][0]
-            raise CredentialMissing(f"Secret {name} cannot be read now: {error}") from error
+            raise CredentialMissing(f"Secret {name} cannot be read now: {str(error) or 'no answer in time'}") from error
         self._kept.pop(place, None)
         key = _key_in(secret, name=name, entry=entry)
-        self._kept[place] = (key, self._monotonic())
+        self._kept[place] = key, self._monotonic() + _KEEP_SECONDS
         return key
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from laneway.api.gatewaystate import CallFailure
 from laneway.api.lanecalls import LaneTimeouts, StreamSlot
@@ -61,6 +62,8 @@ def open_doors(views: Views, state: State, clock: Clock) -> Doors:
 
 GoOn = Callable[[Target, CallFailure], Awaitable[bool]]
 """Whether a call that cannot use a target goes on to another one."""
+AskElsewhere = Callable[[float], Coroutine[Any, Any, object]]
+"""Asks for another step, for so many seconds; a grant shows in the run."""
 
 
 class Passage:
@@ -98,8 +101,8 @@ class Passage:
                 self._entered = lane.key, model
                 return target
 
-    async def wait_for_lane(self, gone: LaneGone) -> None:
-        """A lane of the same name may come back, or the run go on to another one. Raises what it was given when the time is up."""
+    async def wait_for_lane(self, gone: LaneGone, ask_elsewhere: AskElsewhere) -> None:
+        """A lane of the same name may come back, or the run go on to another one: whichever is first. Raises what it was given when the time is up."""
         self.leave()
         views, (namespace, name) = self._doors.views, gone.lane
         before = views.lane_before(gone.lane)
@@ -109,11 +112,13 @@ class Passage:
             raise gone
         metrics.HOLDS.labels(name, namespace, Kind.NOT_FOUND.value).inc()
         moved = asyncio.ensure_future(views.change_of_run(self._run.uid).wait())
+        asking = asyncio.ensure_future(ask_elsewhere(left))
         back = self._doors.gate.waker(gone.lane)
         either = asyncio.ensure_future(asyncio.wait((back, moved), return_when=asyncio.FIRST_COMPLETED))
         try:
             await self._hold.wait(either, left)
         finally:
+            asking.cancel()
             moved.cancel()
             either.cancel()
 
@@ -161,7 +166,7 @@ class Passage:
         await self._hold.wait(self._doors.gate.waker(target.lane.key), min(left, shut.seconds or left))
 
     def _left(self, target: Target) -> float:
-        return self._hold.left(target.timeouts.hold_seconds)
+        return self._hold.left(target.lane.timeouts.hold_seconds)
 
     def _busy(self, message: str) -> Refused:
         """An agent that gives up after this has not failed at its task: its run comes back soon, and no model is blamed for long."""

@@ -88,7 +88,7 @@ class Exchange:
         self._prepared = prepared
         self._watcher = watcher
         self._seconds_left = seconds_left
-        self._limits = target.timeouts
+        self._limits = target.lane.timeouts
         self._started = tools.clock()
         self._reservation = reservation
         self._start = _call_start(operation, caller, target, self._started, reservation)

@@ -6,6 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
+from laneway.api.gatewaystate import ModelTotals
 from laneway.rules.token import AttemptId
 
 SCHEMA_VERSION = 3
@@ -118,6 +119,11 @@ _TOTAL_NAMES = (
 _RECENT = "c.attempt > 0 AND (c.run_uid, c.attempt) IN (SELECT run_uid, attempt FROM calls WHERE started_ms > :since)"
 _RUN = "c.run_uid = :run_uid"
 _ONE = "c.run_uid = :run_uid AND c.attempt = :attempt"
+_MODELS = """
+SELECT model, coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), sum(cache_read_tokens), sum(cache_write_tokens) FROM calls
+WHERE run_uid = ? AND attempt = ? AND state IN ('settled', 'lost') GROUP BY model
+"""
+"""Not of seeded rows: a status that has no models tells no more than the one that the attempt was on last."""
 _LAST = """
 SELECT class, status, started_ms, ended_ms, finish_reason, reset_ms, reset_source, cut FROM calls
 WHERE run_uid = ? AND attempt = ? AND state = 'settled' AND (turn = 1 OR class IS NOT NULL) ORDER BY ended_ms DESC, rowid DESC LIMIT 1
@@ -136,6 +142,8 @@ class Past:
     cache_read_tokens: int | None = None
     """None: no server said anything of its cache."""
     cache_write_tokens: int | None = None
+    models: tuple[ModelTotals, ...] = ()
+    """By model, as far as rows of calls tell."""
     unmetered_calls: int = 0
     cost_micro_usd: int = 0
     unpriced_calls: int = 0
@@ -217,9 +225,11 @@ def _past(connection: sqlite3.Connection, row: tuple[object, ...]) -> Past:
     attempt = AttemptId(run_uid=str(row[0]), attempt=numbers[0])
     last = connection.execute(_LAST, (attempt.run_uid, attempt.attempt)).fetchone()
     cause, status, started, ended, finish, reset, source, cut = last or (None,) * 8
+    by_model = connection.execute(_MODELS, (attempt.run_uid, attempt.attempt)).fetchall()
     return Past(
         attempt=attempt,
         **dict(zip(_TOTAL_NAMES, numbers[1:12], strict=True)),
+        models=tuple(_of_model(*one) for one in by_model),
         closed=bool(numbers[12]),
         last_cause=cause,
         last_status=status,
@@ -229,4 +239,10 @@ def _past(connection: sqlite3.Connection, row: tuple[object, ...]) -> Past:
         last_reset_source=source,
         last_cut=bool(cut),
         finish_reason=finish,
+    )
+
+
+def _of_model(model: str, given: int, got: int, read: int | None, written: int | None) -> ModelTotals:
+    return ModelTotals(
+        model=model, input_tokens=given, output_tokens=got, cache_read_tokens=read, cache_write_tokens=written
     )

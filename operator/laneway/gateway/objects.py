@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from laneway.api.agentrun import OnTransientError
 from laneway.api.gatewaystate import known_cause
+from laneway.api.lanecalls import EffectiveTimeouts
 from laneway.api.limits import Limits
 from laneway.api.modellane import AllowedFrom, ModelLaneSpec, ModelLaneStatus
 from laneway.api.names import ATTEMPT_LABEL, RUN_LABEL, RUN_UID_LABEL
@@ -20,6 +21,7 @@ from laneway.gateway.spent import Spent, spent_of
 from laneway.rules.chain import Link
 from laneway.rules.cooldown import Health
 from laneway.rules.records import account_record, model_record
+from laneway.rules.timeouts import effective
 from laneway.rules.token import AttemptId
 
 log = logging.getLogger(__name__)
@@ -80,6 +82,11 @@ class Lane:
     def key(self) -> LaneKey:
         """Namespace and name."""
         return self.namespace, self.name
+
+    @property
+    def timeouts(self) -> EffectiveTimeouts:
+        """The time limits of its calls, with all defaults filled in."""
+        return effective(self.spec.endpoint.server, self.spec.timeouts)
 
     def allows(self, namespace: str) -> bool:
         """Whether runs of a namespace may use the lane."""

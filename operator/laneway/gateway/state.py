@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from itertools import takewhile
 
+from laneway.api.endpoint import WireAPI
 from laneway.api.gatewaystate import (
     AttemptState,
     CallFailure,
@@ -106,7 +107,7 @@ class State:
     ) -> None:
         """Count a call that has ended, for its attempt and for its model."""
         entry = self._entry(attempt)
-        entry.count(end)
+        entry.count(end, model.model)
         step = StepStatus(namespace=model.namespace, lane=model.lane, model=model.model)
         if failure is not None:
             entry.failure = failure.model_copy(update={"step": step})
@@ -134,10 +135,10 @@ class State:
         entry = self._attempts.get(attempt)
         return frozenset(entry.where.answered) if entry else frozenset()
 
-    def move(self, attempt: AttemptId, left: StepStatus, to: str, cause: Cause) -> None:
+    def move(self, attempt: AttemptId, left: StepStatus, to: str, cause: Cause, api: WireAPI | None = None) -> None:
         """The attempt's calls go to another model of their lane from now on. Of parallel calls the first one moves it."""
         entry = self._entry(attempt)
-        if entry.where.move(left, to, cause, self._clock()):
+        if entry.where.move(left, to, cause, self._clock(), api):
             self._touch(entry)
 
     def ask(self, attempt: AttemptId, call: object, wish: Wish) -> None:

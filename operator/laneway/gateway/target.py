@@ -8,7 +8,6 @@ from urllib.parse import quote
 from yarl import URL
 
 from laneway.api.endpoint import WireAPI
-from laneway.api.lanecalls import EffectiveTimeouts
 from laneway.api.modellane import Access, LaneModel
 from laneway.api.reasons import Cause
 from laneway.gateway.objects import Lane, LaneKey, Run
@@ -17,7 +16,6 @@ from laneway.gateway.views import Views
 from laneway.gateway.wire.base import Kind
 from laneway.rules.endpoint import path_of, root_url, spoken
 from laneway.rules.pricing import Prices, prices_of
-from laneway.rules.timeouts import effective
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +26,6 @@ class Target:
     api: WireAPI
     model: str
     prices: Prices | None
-
-    @property
-    def timeouts(self) -> EffectiveTimeouts:
-        """The time limits of its calls, with all defaults filled in."""
-        return effective(self.lane.spec.endpoint.server, self.lane.spec.timeouts)
 
     def url(self, path: str, query: str) -> URL:
         """The address of an operation on the lane's server; the query is passed on byte for byte.
@@ -45,7 +38,11 @@ class Target:
         return URL(root + path + (f"?{query}" if query else ""), encoded=True)
 
 
-class LaneGone(Refused):
+class StepRefused(Refused):
+    """The step that a run is on cannot take the call, however often it is tried; another one may."""
+
+
+class LaneGone(StepRefused):
     """The lane of a run's step does not exist. One of the same name may come back."""
 
     def __init__(self, lane: LaneKey) -> None:
@@ -54,7 +51,7 @@ class LaneGone(Refused):
 
 
 def lane_of(run: Run, views: Views) -> Lane:
-    """The lane of a run's step. Raises LaneGone and Refused."""
+    """The lane of a run's step. Raises LaneGone, StepRefused and Refused."""
     if run.lane is None:
         raise Refused(Kind.UNAVAILABLE, "the run has no lane yet", retry_after_seconds=1)
     lane = views.lanes.get(run.lane)
@@ -63,7 +60,7 @@ def lane_of(run: Run, views: Views) -> Lane:
         raise LaneGone(run.lane)
     if lane.spec.access is not Access.GATEWAY:
         message = f"lane {name} is not carried by the gateway"
-        raise Refused(Kind.NOT_FOUND, message, cause=Cause.MODEL_NOT_FOUND)
+        raise StepRefused(Kind.NOT_FOUND, message, cause=Cause.MODEL_NOT_FOUND)
     if not lane.allows(run.namespace):
         message = f"lane {name} does not allow runs of namespace {run.namespace}"
         raise Refused(Kind.FORBIDDEN, message, cause=Cause.AUTH_FAILED)
@@ -71,7 +68,7 @@ def lane_of(run: Run, views: Views) -> Lane:
 
 
 def choose(run: Run, views: Views, api: WireAPI) -> Target:
-    """The target of a run's call. Raises LaneGone and Refused."""
+    """The target of a run's call. Raises LaneGone, StepRefused and Refused."""
     lane = lane_of(run, views)
     apis = spoken(lane.spec.endpoint)
     if api not in apis:
@@ -79,15 +76,15 @@ def choose(run: Run, views: Views, api: WireAPI) -> Target:
         message = (
             f"lane {'/'.join(lane.key)} does not speak {api}; its server ({lane.spec.endpoint.server}) speaks {these}"
         )
-        raise Refused(Kind.NOT_FOUND, message, cause=Cause.WIRE_API_UNSUPPORTED)
+        raise StepRefused(Kind.NOT_FOUND, message, cause=Cause.WIRE_API_UNSUPPORTED)
     model = model_of(run, lane)
     return Target(lane=lane, api=api, model=model.name, prices=prices_of(model.pricing))
 
 
 def model_of(run: Run, lane: Lane) -> LaneModel:
-    """The model of a run's step on its lane. Raises Refused."""
+    """The model of a run's step on its lane. Raises StepRefused."""
     for model in lane.spec.models:
         if model.name == run.model:
             return model
     message = f"lane {'/'.join(lane.key)} has no model {run.model!r} any more"
-    raise Refused(Kind.NOT_FOUND, message, cause=Cause.MODEL_NOT_FOUND)
+    raise StepRefused(Kind.NOT_FOUND, message, cause=Cause.MODEL_NOT_FOUND)

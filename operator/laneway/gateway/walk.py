@@ -18,6 +18,7 @@ from laneway.api.modellane import Access
 from laneway.api.reasons import Cause, ResetSource
 from laneway.api.runstatus import StepStatus
 from laneway.gateway.objects import Lane, LaneKey, Run
+from laneway.gateway.refused import Refused
 from laneway.gateway.state import State
 from laneway.gateway.views import Views
 from laneway.rules.chain import Chain, Link, Shut, walk
@@ -126,9 +127,13 @@ class Walker:
         self._api = api
         self._cools = cools
 
+    def step(self, run: Run) -> StepStatus | None:
+        """The step that the attempt's calls go to now."""
+        return step_of(run, self._state, self._attempt)
+
     def on_its_step(self, run: Run) -> Run:
         """The run with the lane and model that the attempt's calls go to now: what ``target.choose`` judges."""
-        step = step_of(run, self._state, self._attempt)
+        step = self.step(run)
         return (
             run
             if step is None or _is_on(run, step)
@@ -141,20 +146,34 @@ class Walker:
         To be asked when the tries with one model are used up, before the first byte. False: it is answered with its failure.
         """
         run, lane = self._views.run(self._attempt.run_uid), self._views.lanes.get((failed.namespace, failed.lane))
-        if run is None or lane is None or back_soon(failure, lane):
+        if run is None or (lane is not None and back_soon(failure, lane)):
             return False
-        if step_of(run, self._state, self._attempt) != failed:
+        if self.step(run) != failed:
             return True  # another call of the attempt was quicker
         cause = self._cause(failed, failure)
+        if cause is Cause.WIRE_API_UNSUPPORTED and failed in self._state.answered_steps(self._attempt):
+            return False  # the agent speaks what the step does, and only tries whether it speaks more
         shut = shut_steps(run, self._views, self._api, self._cools)
-        found = where_next(run, failed, Shut(cause, lane.spec.advance_on_permanent), shut)
+        advances = lane is not None and lane.spec.advance_on_permanent
+        found = where_next(run, failed, Shut(cause, advances), shut)
         if found is None or found.link.model is None:
             return False
         if not found.needs_slot:
-            self._state.move(self._attempt, failed, found.link.model, cause)
+            self._state.move(self._attempt, failed, found.link.model, cause, self._api)
             return True
         held = Held(self._attempt, failed, cause, self._api, failure.seen_time, hold_seconds)
         return await granted(held, self._state, self._views) is not None
+
+    def with_chain(self, refused: Refused, run: Run, failed: StepStatus) -> Refused:
+        """A refusal that also says why no step below takes the call; as it is where there is none, and where one could but gave no slot."""
+        number, shut = _index(run, failed), shut_steps(run, self._views, self._api, self._cools)
+        below = range(len(run.chain) if number is None else number + 1, len(run.chain))
+        if not below or any(one not in shut for one in below):
+            return refused
+        links = ((run.chain[one], shut[one].cause) for one in below)
+        words = ", ".join(f"{link.namespace}/{link.lane}/{link.model} ({cause})" for link, cause in links)
+        message = f"{refused}; no step below it in the run's chain can take the call: {words}"
+        return Refused(refused.refusal.kind, message, verdict=refused.verdict)
 
     def _cause(self, failed: StepStatus, failure: CallFailure) -> Cause:
         """A 400 or 422 is the step's own fault if another one has answered this attempt and this one never has (design section 6)."""

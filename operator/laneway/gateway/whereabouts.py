@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from laneway.api.endpoint import WireAPI
 from laneway.api.gatewaystate import MOVES_KEPT, ModelInUse, ModelMove, Wish
 from laneway.api.reasons import Cause
 from laneway.api.runstatus import StepStatus
@@ -35,14 +36,14 @@ class Whereabouts:
         elif known.step == step and not known.served:
             self.model = known.model_copy(update={"served": True})
 
-    def move(self, left: StepStatus, to: str, cause: Cause, now: datetime) -> bool:
+    def move(self, left: StepStatus, to: str, cause: Cause, now: datetime, api: WireAPI | None = None) -> bool:
         """Calls go to another model of the lane from now on. False: another call of the attempt has left that step before."""
         known = self.model
         here = known is not None and _same_lane(known.step, left)
         if known is not None and here and known.step != left:
             return False
         before = known.moves if known is not None and here else ()
-        made = ModelMove(from_=left.model, to=to, cause=cause, time=now)
+        made = ModelMove(from_=left.model, to=to, cause=cause, time=now, api=api)
         step = left.model_copy(update={"model": to})
         self.model = ModelInUse(step=step, moves=(*before, made)[-MOVES_KEPT:])
         return True

@@ -80,11 +80,11 @@ class Chain:
     """It would have been deeper than 8, or longer than its limit."""
 
     def index(self, namespace: str, lane: str, model: str | None) -> int | None:
-        """Where a step stands; without a model the first of its lane."""
-        for number, link in enumerate(self.links):
-            if link.key == (namespace, lane) and model in (None, link.model):
-                return number
-        return None
+        """Where a step stands; without a model the first of its lane. A link that has no model, as its lane is gone, stands for any."""
+        here = [number for number, link in enumerate(self.links) if link.key == (namespace, lane)]
+        exact = (number for number in here if model in (None, self.links[number].model))
+        unnamed = (number for number in here if self.links[number].model is None)
+        return next(exact, next(unnamed, None))
 
 
 @dataclass(frozen=True)

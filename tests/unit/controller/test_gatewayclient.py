@@ -157,6 +157,17 @@ async def test_a_lane_looks_at_its_money_now_and_then_and_at_a_refusal_at_once(
     assert client.spends(("team-a", "local")) == ()
 
 
+async def test_the_last_sum_is_looked_at_too_although_it_came_soon_after_another(
+    gateway: Gateway, client: GatewayClient, clock: StillClock
+) -> None:
+    looks = []
+    for seconds, spends in ((0, (spend(1),)), (5, (spend(2),)), (5, ()), (6, ()), (60, ())):
+        clock.move(seconds)
+        gateway.tells(spends=spends, version=len(looks) + 1)
+        looks.append(bool((await client.poll()).lanes))
+    assert looks == [True, False, False, True, False]
+
+
 async def test_away_and_back_are_told_once_each(gateway: Gateway, client: GatewayClient, clock: StillClock) -> None:
     gateway.tells(metered())
     await client.poll()

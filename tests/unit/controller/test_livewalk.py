@@ -36,6 +36,13 @@ def wish(**changes: Any) -> Wish:
     return plain.model_copy(update=changes)
 
 
+SPEAKS_GEMINI = "its server (Gemini) speaks GenerateContent; the call speaks ChatCompletions"
+
+
+def gemini(name: str) -> Lane:
+    return hosted(name, endpoint={"url": "https://x.example", "server": "Gemini"})
+
+
 def asking(
     *lanes: Lane, asks: Wish | None = None, pod: Any = None, state: dict[str, Any] | None = None, **changes: Any
 ) -> RunView:
@@ -104,6 +111,33 @@ def test_a_refused_key_leads_on_only_where_the_lane_says_so() -> None:
     asks = wish(cause=Cause.AUTH_FAILED)
     assert asked_lane(asking(hosted(A), hosted(B), asks=asks)) is None
     assert asked_lane(asking(hosted(A, advanceOnPermanent=True), hosted(B), asks=asks)) == B
+
+
+def test_an_attempt_whose_lane_is_gone_asks_the_next_one() -> None:
+    """The gone lane cannot name the model of a step that names none."""
+    gone = wish(cause=Cause.MODEL_NOT_FOUND)
+    assert asked_lane(asking(hosted(B), run=chained(A, B, status=at_work()), asks=gone)) == B
+
+
+def test_a_move_of_the_gateway_past_a_lane_of_another_protocol_says_so() -> None:
+    models = [{"lane": A, "model": "m"}, {"lane": B}, {"lane": A, "model": "n"}]
+    move = ModelMove(from_="m", to="n", cause=Cause.RATE_LIMIT_MODEL, time=at(5), api=WireAPI.CHAT_COMPLETIONS)
+    told = {"model": ModelInUse(step=step(A, "n"), moves=(move,)), "wish": None}
+    view = asking(hosted(A, "m", "n"), gemini(B), spec={"models": models}, run=None, state=told)
+    after, [event] = with_moves(view, at(9))
+    [entry] = after.run.status.fallback_history
+    assert entry.passed == f"b/m ({SPEAKS_GEMINI})"
+    assert isinstance(event, PostEvent)
+    assert event.message == f"moved from a/m to a/n (rate limit); attempt 1 goes on; passed by b/m ({SPEAKS_GEMINI})"
+
+
+@pytest.mark.row("S2.27")
+def test_a_walk_that_is_granted_names_the_steps_that_were_passed_by() -> None:
+    asked = find_walk(asking(hosted(A), gemini(B), hosted(C)), at(6))
+    assert asked is not None
+    status, event = walked(asked, at(6))
+    assert status.fallback_history[-1].passed == f"b/m ({SPEAKS_GEMINI})"
+    assert event.message.endswith(f"; passed by b/m ({SPEAKS_GEMINI})")
 
 
 @pytest.mark.row("S4.2")
@@ -341,19 +375,19 @@ def test_moves_of_the_gateway_are_recorded_with_their_time_and_told_once() -> No
 )
 def test_what_is_no_move(told: dict[str, Any]) -> None:
     view = within(**told)
-    assert with_moves(view) == (view, ())
+    assert with_moves(view, at(9)) == (view, ())
 
 
 @pytest.mark.row("S4.2")
 def test_what_the_gateway_used_before_the_recorded_step_moves_nothing_up() -> None:
     view = within(status=at_work(model="o"), **in_use("m", "n"))
-    assert with_moves(view) == (view, ())
+    assert with_moves(view, at(9)) == (view, ())
 
 
 def test_a_move_whose_beginning_was_forgotten_is_one_move() -> None:
     told = in_use("m", "n", "o")["model"]
     view = within(model=told.model_copy(update={"moves": told.moves[1:]}))
-    after, _ = with_moves(view)
+    after, _ = with_moves(view, at(9))
     [entry] = after.run.status.fallback_history
     assert (entry.from_.model, entry.to.model) == ("m", "o")
 

@@ -246,7 +246,7 @@ def test_the_words_for_people_stand_beside_the_conditions() -> None:
 )
 def test_usage_by_model_is_shown_whole_or_not_at_all(names: list[str], shown: list[str]) -> None:
     by_model = {name: EnvelopeUsage(10, 5, 4) for name in names}
-    usage = EnvelopeUsage(10, 5, 4)
+    usage = EnvelopeUsage(10 * len(names), 5 * len(names), 4 * len(names))
     summary = EnvelopeSummary(finished=True, usage=usage, usage_is_total=True, usage_by_model=by_model)
     found = envelope_usage(summary).by_model or ()
     assert [one.model for one in found] == shown

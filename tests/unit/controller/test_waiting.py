@@ -116,6 +116,16 @@ def test_a_run_that_asks_for_a_cooled_model_begins_on_the_next() -> None:
     assert any(isinstance(effect, PatchActiveModel) for effect in decision.effects)
 
 
+@pytest.mark.row("S2.27")
+def test_a_step_that_is_passed_by_is_named_with_the_move_and_told_once() -> None:
+    lanes = [cooled(hosted(A), 300), hosted(B, suspend=True), hosted(C)]
+    decision = decide_run(run_view(chained(A, B, C), lanes=lanes), NOW)
+    [event] = [effect for effect in decision.effects if isinstance(effect, PostEvent)]
+    assert event.message == "moved from a/m to c/m (rate limit); passed by b/m (lane team-a/b is suspended)"
+    assert decision.status.fallback_history[-1].passed == "b/m (lane team-a/b is suspended)"
+    assert events(decide_run(run_view(chained(A, B, C, status=decision.status), lanes=lanes), NOW)) == []
+
+
 @pytest.mark.row("S2.28")
 def test_an_edit_of_a_lanes_fallback_counts_for_what_begins_later() -> None:
     first = look(run_view(chained(A), lanes=[cooled(hosted(A), 300)]))

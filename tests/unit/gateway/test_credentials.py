@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from laneway.gateway.credentials import CredentialMissing, Credentials, lane_headers
@@ -20,11 +22,12 @@ async def make_lane(**endpoint: object) -> Lane:
 
 
 class Secrets:
-    """A Secret that can change, vanish, or be out of reach."""
+    """A Secret that can change, vanish, be out of reach, or never come."""
 
     def __init__(self, answer: JsonObject | None) -> None:
         self.answer: JsonObject | None = answer
         self.away = False
+        self.hangs = False
         self.reads = 0
 
     async def __call__(self, namespace: str, name: str) -> JsonObject | None:
@@ -32,6 +35,8 @@ class Secrets:
         self.reads += 1
         if self.away:
             raise OSError("no API server")
+        if self.hangs:
+            await asyncio.Event().wait()
         return self.answer
 
 
@@ -71,7 +76,7 @@ async def test_an_old_key_is_used_on_while_the_api_server_is_away_and_dies_with_
     assert await credentials.key_of(lane) == "a"
     now[0], secrets.away = 100.0, True
     assert await credentials.key_of(lane) == "a"
-    secrets.away, secrets.answer = False, None
+    now[0], secrets.away, secrets.answer = 111.0, False, None
     with pytest.raises(CredentialMissing, match="does not exist"):
         await credentials.key_of(lane)
     secrets.away = True
@@ -106,3 +111,19 @@ async def test_what_is_missing_is_said_and_the_key_is_not(secret: JsonObject | N
 
 async def test_a_key_may_end_in_a_line_end_as_files_do() -> None:
     assert await Credentials(Secrets(secret_object("sk-1\r\n"))).key_of(await make_lane(**REF)) == "sk-1"
+
+
+async def test_an_api_server_that_hangs_holds_one_call_for_a_moment_and_the_others_not_at_all() -> None:
+    now, secrets, lane = [0.0], Secrets(secret_object("a")), await make_lane(**REF)
+    credentials = Credentials(secrets, monotonic=lambda: now[0])
+    assert await credentials.key_of(lane) == "a"
+    now[0], secrets.hangs = 61.0, True
+    reading = asyncio.create_task(credentials.key_of(lane))
+    await asyncio.sleep(0)
+    for _ in range(3):
+        assert await credentials.key_of(lane) == "a"
+    assert (secrets.reads, reading.done()) == (2, False)
+    assert await asyncio.wait_for(reading, 30) == "a"
+    assert secrets.reads == 2
+    now[0], secrets.hangs, secrets.answer = 72.0, False, secret_object("b")
+    assert await credentials.key_of(lane) == "b"

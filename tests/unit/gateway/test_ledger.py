@@ -54,6 +54,25 @@ async def test_totals_of_an_attempt_are_rebuilt(tmp_path: Path) -> None:
     assert (found.last_cause, found.last_status, found.last_activity_ms) == ("APITransient", 503, NOW + 9)
 
 
+@pytest.mark.row("S2.40")
+async def test_what_an_attempt_used_of_each_model_is_rebuilt(tmp_path: Path) -> None:
+    ledger, _ = open_ledger(tmp_path / "l.sqlite", now_ms=NOW)
+    for call, model in (("a", "big"), ("b", "small"), ("c", "big"), ("d", "open")):
+        start = call_start(call, reserved=(50, 60, None)) if call == "d" else call_start(call)
+        await ledger.begin(replace(start, model=model))
+    ledger.settle("a", call_end(usage=Usage(120, 30, 100, 10)))
+    ledger.settle("b", call_end(usage=Usage(1, 2)))
+    ledger.settle("c", call_end(usage=Usage(3, 4)))
+    await ledger.close()
+    (found,) = await reopen(tmp_path / "l.sqlite")
+    assert [(one.model, one.input_tokens, one.output_tokens, one.cache_read_tokens) for one in found.models] == [
+        ("big", 123, 34, 100),
+        ("open", 50, 60, None),
+        ("small", 1, 2, None),
+    ]
+    assert (found.input_tokens, found.output_tokens) == (174, 96)
+
+
 async def test_a_call_is_settled_once(opened: tuple[Ledger, Path]) -> None:
     ledger, path = opened
     await ledger.begin(call_start("a"))

@@ -145,6 +145,11 @@ def test_where_a_step_stands(where: tuple[str, str, str | None], expected: int |
     assert Chain(links(3)).index(*where) == expected
 
 
+def test_a_step_whose_lane_is_gone_and_that_names_no_model_stands_for_any_but_not_before_one_that_names_it() -> None:
+    chain = Chain((Link("n", "a", None), Link("n", "a", "m")))
+    assert (chain.index("n", "a", "m"), chain.index("n", "a", "other"), chain.index("n", "b", "m")) == (1, 0, None)
+
+
 @pytest.mark.row("S2.33", "S2.34", "C10", "C22")
 @pytest.mark.parametrize(
     ("causes", "shut", "expected"),

@@ -122,6 +122,7 @@ def test_what_lasts_is_not_tried_again_whatever_its_status() -> None:
     assert waits(Failure(status=429, retry_after_seconds=1, lasting=True)) == []
 
 
+@pytest.mark.row("S1.11", "C4")
 @pytest.mark.parametrize(
     ("hint", "wait"),
     [
