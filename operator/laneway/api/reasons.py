@@ -45,6 +45,8 @@ class Waiting(StrEnum):
     PRICE_UNKNOWN = "PriceUnknown"
     LIMIT_PAUSED = "LimitPaused"
     SPEND_REACHED = "SpendReached"
+    WAITING_FOR_RETRY = "WaitingForRetry"
+    WAITING_FOR_ROUND = "WaitingForRound"
 
 
 class Admitted(StrEnum):
@@ -160,6 +162,8 @@ class EventReason(StrEnum):
     ATTEMPT_ENDED = "AttemptEnded"
     NO_OUTPUT = "NoOutput"
     POD_LOST = "PodLost"
+    RETRY_PLANNED = "RetryPlanned"
+    ROUND_ENDED = "RoundEnded"
     RUN_FINISHED = "RunFinished"
     UNKNOWN_MODEL = "UnknownModel"
     STEPPED_DOWN = "SteppedDown"

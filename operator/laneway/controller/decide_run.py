@@ -22,6 +22,8 @@ from laneway.controller import (
     livewalk,
     moves,
     pods,
+    repeats,
+    rounds,
     status,
     waiting,
     wording,
@@ -65,7 +67,9 @@ def decide_run(view: RunView, now: datetime) -> RunDecision:
     spoken = (decision for check in chain if (decision := check(view, now)))
     decision = limitwatch.attend(view, next(spoken, RunDecision(run.status)), now)
     decision = activemodel.attend(view, decision, now)
-    return replace(decision, effects=(*_counted_anew(view), *decision.effects, *told, *_leftovers(view)))
+    return replace(
+        decision, effects=(*_counted_anew(view), *decision.effects, *told, *_leftovers(view), *repeats.outlived(view))
+    )
 
 
 def _counted_anew(view: RunView) -> tuple[Effect, ...]:
@@ -205,7 +209,7 @@ def _ended(view: RunView, now: datetime) -> RunDecision | None:
         return limitends.begin_again(view, now)
     if verdict.failure is not None:
         return aftermath.follow(view, now, verdict, verdict.failure)
-    return endings.end_attempt(view, now, verdict)
+    return rounds.follow(view, now, verdict)
 
 
 def _node_lost(view: RunView, now: datetime) -> RunDecision | None:
