@@ -39,21 +39,24 @@ def pause_after(run: Run, now: datetime) -> Pause | None:
     begins = wording.clock(last.again_time, now)
     if last.outcome is Outcome.SUCCEEDED:
         number = run.status.round or 1
-        words = f"round {number} of at most {run.spec.rounds.max} is over; the next begins {begins}"
+        words = f"round {number} of at most {run.spec.rounds.max} is over; the next begins not before {begins}"
         return Pause(Waiting.WAITING_FOR_ROUND, words, last.again_time)
     number = (run.status.retries or 0) + 1
-    words = (
-        f"attempt {last.id} failed ({last.message}); try {number} of {run.spec.retry.max_retries} again begins {begins}"
-    )
+    tries = f"retry {number} of {run.spec.retry.max_retries}"
+    words = f"attempt {last.id} failed ({last.message}); {tries} begins not before {begins}"
     return Pause(Waiting.WAITING_FOR_RETRY, words, last.again_time)
+
+
+def is_planned(run: Run) -> bool:
+    """Whether the time of the next attempt is that of a retry or a round, and no model is waited for."""
+    last, planned = _last(run.status.attempts), run.status.next_attempt_time
+    return last is not None and planned is not None and planned == last.again_time
 
 
 def rested(run: Run, now: datetime) -> Run:
     """A failed task whose wait is over goes on where it is. After a round that went well the chain is looked at from its top."""
-    last, planned = _last(run.status.attempts), run.status.next_attempt_time
-    if last is None or last.outcome is not Outcome.FAILED or planned is None:
-        return run
-    if planned != last.again_time or now < planned:
+    last = _last(run.status.attempts)
+    if last is None or last.outcome is not Outcome.FAILED or not is_planned(run) or find_pause(run, now):
         return run
     return replace(run, status=run.status.model_copy(update={"next_attempt_time": None}))
 

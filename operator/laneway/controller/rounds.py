@@ -17,7 +17,7 @@ from laneway.controller.decision import RunDecision
 from laneway.controller.effects import PostEvent
 from laneway.controller.endings import Closed, Verdict
 from laneway.controller.repeats import Pause
-from laneway.controller.results import result_of
+from laneway.controller.results import result_of, with_earlier_words
 from laneway.controller.views import RunView
 from laneway.rules.backoff import retry_delay
 from laneway.rules.cooldown import ceil_second
@@ -61,7 +61,8 @@ def _after_round(view: RunView, now: datetime, verdict: Verdict) -> RunDecision:
     delay = timedelta(seconds=run.spec.rounds.delay_seconds)
     decision = _again(view, now, verdict, closed, delay)
     said = result_of(view, has_words=True, exit_code=verdict.exit_code)
-    return replace(decision, status=decision.status.model_copy(update={"result": said}))
+    kept = with_earlier_words(said, run.status.result)
+    return replace(decision, status=decision.status.model_copy(update={"result": kept}))
 
 
 def _after_failure(view: RunView, now: datetime, verdict: Verdict) -> RunDecision:

@@ -128,7 +128,9 @@ def test_the_wait_for_a_retry_begins_with_the_agent_s_end_and_is_known_from_the_
 def test_the_message_of_a_wait_says_why_how_often_and_when_and_it_is_told_once() -> None:
     decision = ends(RETRIES, first(RETRIES), 3, NOW, message="no compiler")
     said = next(c.message for c in decision.status.conditions if c.type == "Admitted")
-    assert said.startswith("attempt 1 failed (the agent exited with 3: no compiler); try 1 of 2 again begins 12:00:")
+    assert said.startswith(
+        "attempt 1 failed (the agent exited with 3: no compiler); retry 1 of 2 begins not before 12:00:"
+    )
     assert told(decision) == [EventReason.ATTEMPT_ENDED, EventReason.RETRY_PLANNED]
     later = decide_run(run_view(run(spec=RETRIES, status=decision.status)), at(5))
     assert (later.status, later.due, later.effects) == (decision.status, decision.status.next_attempt_time, ())
@@ -145,6 +147,7 @@ def test_no_slot_is_granted_before_the_time_and_one_is_right_then() -> None:
     assert again is not None
     early = lane_at(RETRIES, waits, at(6))
     assert (early.grants, early.due) == ((), again)
+    assert early.status.backing_off_runs == 0, "it waits for no model"
     assert len(lane_at(RETRIES, waits, again).grants) == 1
     forgotten = waits.model_copy(update={"next_attempt_time": None})
     assert lane_at(RETRIES, forgotten, at(6)).grants == (), "the attempt itself says when the next one may begin"
@@ -268,7 +271,9 @@ def test_a_failed_round_is_tried_again_as_the_same_round_and_retries_count_over_
 
 
 def test_the_words_of_the_last_good_round_are_kept() -> None:
-    *_, failed = lived(ROUNDS, [0, 1], messages=(SUMMARY, "half an answer"))
+    silent, failed = lived(ROUNDS, [0, 0, 1], messages=(SUMMARY, "", "half an answer"))[1:]
+    assert silent.result is not None
+    assert silent.result.summary == SUMMARY
     assert failed.result is not None
     assert (failed.reason, failed.result.summary, failed.result.exit_code) == (End.FAILED, SUMMARY, 1)
 
