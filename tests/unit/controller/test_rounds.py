@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from laneway.agent.envelope import EnvelopeSummary
-from laneway.api.gatewaystate import Totals
+from laneway.api.gatewaystate import AttemptState, Totals
 from laneway.api.reasons import Cause, End, EventReason, Outcome, Phase, Waiting
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller import endings, rounds
@@ -308,6 +310,45 @@ def test_pods_of_attempts_that_status_no_longer_lists_go() -> None:
     pods = tuple(exited(number, 0) for number in (1, 2, 3, 12))
     effects = decide_run(run_view(run(spec=spec, status=status), pods=pods), NOW).effects
     assert [effect.uid for effect in effects if isinstance(effect, DeletePod)] == ["pod-1", "pod-2"]
+
+
+def test_a_round_that_did_nothing_is_warned_of_and_another_follows() -> None:
+    idle = AttemptState(run_uid="hello-0123456789", attempt=1, closed=True)
+    decision = ends(ROUNDS, first(ROUNDS), 0, NOW, gateway=gateway(idle), log_blank=True)
+    assert decision.status.reason == Waiting.WAITING_FOR_ROUND
+    assert told(decision) == [EventReason.ATTEMPT_ENDED, EventReason.NO_OUTPUT, EventReason.ROUND_ENDED]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    most=st.integers(1, 5),
+    retries=st.integers(0, 3),
+    fates=st.lists(st.sampled_from(["good", "fails", "evicted", "taken back"]), max_size=20),
+)
+def test_no_life_passes_its_bounds_and_every_life_ends(most: int, retries: int, fates: list[str]) -> None:
+    policy = {"policy": "Same", "maxRetries": retries} if retries else {}
+    spec = {"rounds": {"max": most}, "retry": {**policy, "maxDisruptions": 1000}}
+    status, now, good, failed, broken = AgentRunStatus(), NOW, 0, 0, 0
+    for fate in [*fates, *["good"] * most]:
+        status = granted(spec, status, now)
+        number = status.attempt or 0
+        if fate == "taken back":
+            view = run_view(run(spec=spec, status=status))
+            status = endings.take_back(view, now, Waiting.WAITING_FOR_SLOT, "no room").status
+            continue
+        pod = exited(number, 0 if fate == "good" else 1, when=now)
+        pods = (replace(pod, reason="Evicted"),) if fate == "evicted" else (pod,)
+        status = ends(spec, status, 0, now, pods=pods).status
+        good, failed, broken = good + (fate == "good"), failed + (fate == "fails"), broken + (fate == "evicted")
+        assert number == good + failed + broken, "an attempt's number is used once"
+        assert (status.retries or 0) == failed - (fate == "fails"), "what has begun is counted"
+        if status.completion_time:
+            break
+        now = (status.next_attempt_time or now) + timedelta(hours=1)
+    assert status.completion_time is not None
+    assert good <= most
+    assert failed <= retries + 1
+    assert (status.reason == End.COMPLETED) is (good == most)
 
 
 # ---- limits hold over all attempts
