@@ -162,6 +162,13 @@ class RunTimeouts(Model):
         le=86400,
         description="From the pod's creation until the agent runs; then the run ends, with what kept it.",
     )
+    attempt_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=31_536_000,
+        description="How long the agent of one attempt may run, whatever it does; then it is stopped, and its task has failed."
+        " Absent: no limit.",
+    )
     lost_seconds: int = Field(
         default=120,
         ge=1,

@@ -65,6 +65,7 @@ class End(StrEnum):
     AUTH_FAILED = "AuthFailed"
     PERMANENT_MODEL_ERROR = "PermanentModelError"
     START_TIMEOUT = "StartTimeout"
+    ATTEMPT_TIMEOUT = "AttemptTimeout"
     IMAGE_UNAVAILABLE = "ImageUnavailable"
     OUT_OF_MEMORY = "OutOfMemory"
     POD_REJECTED = "PodRejected"

@@ -15,6 +15,9 @@ from laneway.controller.effects import DeletePod
 from laneway.controller.objects import Run
 from laneway.controller.views import RunView
 
+TASK_FAILED = frozenset({Outcome.FAILED, Outcome.TIMED_OUT})
+"""How an attempt ends whose agent did not do its work: it gave up, or it took too long."""
+
 
 @dataclass(frozen=True)
 class Pause:
@@ -56,7 +59,7 @@ def is_planned(run: Run) -> bool:
 def rested(run: Run, now: datetime) -> Run:
     """A failed task whose wait is over goes on where it is. After a round that went well the chain is looked at from its top."""
     last = _last(run.status.attempts)
-    if last is None or last.outcome is not Outcome.FAILED or not is_planned(run) or find_pause(run, now):
+    if last is None or last.outcome not in TASK_FAILED or not is_planned(run) or find_pause(run, now):
         return run
     return replace(run, status=run.status.model_copy(update={"next_attempt_time": None}))
 
@@ -88,7 +91,7 @@ def _counters(run: Run, before: Attempt | None, *, by: int) -> dict[str, object]
     if before is None or before.outcome is Outcome.SUCCEEDED:
         several = run.spec.rounds.max > 1
         return {"round": ((status.round or 0) + by or None) if several else None}
-    if before.outcome is Outcome.FAILED:
+    if before.outcome in TASK_FAILED:
         return {"retries": (status.retries or 0) + by or None}
     return {}
 

@@ -32,7 +32,7 @@ def follow(view: RunView, now: datetime, verdict: Verdict) -> RunDecision:
     """What follows a verdict that is not about a model."""
     if verdict.outcome is Outcome.SUCCEEDED and view.run.spec.rounds.max > 1:
         return _after_round(view, now, verdict)
-    if verdict.outcome is Outcome.FAILED:
+    if verdict.outcome in repeats.TASK_FAILED:
         return _after_failure(view, now, verdict)
     return endings.end_attempt(view, now, verdict)
 

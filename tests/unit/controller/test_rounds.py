@@ -23,7 +23,20 @@ from laneway.controller.effects import DeletePod, PostEvent
 from laneway.controller.objects import Lane
 from laneway.controller.podfacts import PodFacts, Termination
 from laneway.rules.backoff import retry_delay
-from support.builders import NOW, at, call_failure, ended, gateway, lane, lane_view, metered, run, run_view, running
+from support.builders import (
+    NOW,
+    at,
+    call_failure,
+    ended,
+    gateway,
+    lane,
+    lane_view,
+    metered,
+    pod,
+    run,
+    run_view,
+    running,
+)
 
 RETRIES = {"retry": {"policy": "Same", "maxRetries": 2}}
 ROUNDS = {"rounds": {"max": 3}}
@@ -161,7 +174,7 @@ def test_no_slot_is_granted_before_the_time_and_one_is_right_then() -> None:
         pytest.param(Outcome.FAILED, End.FAILED, True, id="an exit code"),
         pytest.param(Outcome.FAILED, End.NO_OUTPUT, True, id="no result"),
         pytest.param(Outcome.FAILED, End.OUT_OF_MEMORY, True, id="too much memory"),
-        pytest.param(Outcome.TIMED_OUT, End.START_TIMEOUT, False, id="not a pod that did not start"),
+        pytest.param(Outcome.TIMED_OUT, End.ATTEMPT_TIMEOUT, True, id="too much time"),
         pytest.param(Outcome.CANCELLED, End.CANCELLED, False, id="not a run that was cancelled"),
     ],
 )
@@ -170,6 +183,12 @@ def test_what_counts_as_a_task_that_failed(outcome: Outcome, end: End, *, again:
     status = rounds.follow(view, NOW, endings.Verdict(outcome, end, "said")).status
     assert (status.reason == Waiting.WAITING_FOR_RETRY) is again
     assert (status.completion_time is None) is again
+
+
+def test_a_pod_that_did_not_start_is_no_failure_of_the_task() -> None:
+    stuck = pod(unschedulable="no room", scheduled=None)
+    view = run_view(run(spec=RETRIES, status=first(RETRIES)), pods=(stuck,), gateway=gateway(metered(turns=0)))
+    assert decide_run(view, at(700)).status.reason == End.START_TIMEOUT
 
 
 def test_trouble_of_the_model_is_no_failure_of_the_task() -> None:
