@@ -21,6 +21,7 @@ from laneway.controller.decide_run import decide_run
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import DeletePod, PostEvent
 from laneway.controller.objects import Lane
+from laneway.controller.place import Place
 from laneway.controller.podfacts import PodFacts, Termination
 from laneway.rules.backoff import retry_delay
 from support.builders import (
@@ -168,6 +169,17 @@ def test_no_slot_is_granted_before_the_time_and_one_is_right_then() -> None:
     assert lane_at(RETRIES, forgotten, at(6)).grants == (), "the attempt itself says when the next one may begin"
 
 
+@pytest.mark.parametrize("name", ["a-run", "z-run"], ids=["before it", "behind it"])
+def test_a_run_that_waits_keeps_no_other_from_its_slot(name: str) -> None:
+    [waits] = lived(RETRIES, [1])
+    forgotten = run(spec=RETRIES, status=waits.model_copy(update={"next_attempt_time": None}))
+    other = run(name, spec={"models": [{"lane": "local", "model": "smollm2"}]})
+    assert other.wish == forgotten.wish
+    for runs in ((forgotten, other), (other, forgotten)):
+        grants = decide_lane(lane_view(*runs), at(6)).grants
+        assert [grant.run.meta.name for grant in grants] == [name]
+
+
 @pytest.mark.parametrize(
     ("outcome", "end", "again"),
     [
@@ -276,6 +288,14 @@ def test_the_next_round_begins_after_its_delay(delay: int) -> None:
     assert told(decision) == [EventReason.ATTEMPT_ENDED, EventReason.ROUND_ENDED]
     assert len(lane_at(spec, decision.status, at(delay)).grants) == 1
     assert delay == 0 or lane_at(spec, decision.status, at(delay - 1)).grants == ()
+
+
+def test_a_place_from_before_the_attempt_is_not_told_again() -> None:
+    spec = {"rounds": {"max": 3, "delaySeconds": 0}}
+    status = ends(spec, first(spec), 0, NOW, place=Place(7, 4, 4)).status
+    said = next(c.message for c in status.conditions if c.type == "Admitted")
+    assert (status.reason, status.queue) == (Waiting.WAITING_FOR_SLOT, None)
+    assert said == "lane team-a/local: its turn is being worked out"
 
 
 def test_one_round_ends_as_it_always_did() -> None:
