@@ -34,6 +34,7 @@ PARAMETERS = "parameters are for the built-in agent (preset laneway) only"
 SELF = "a run cannot depend on itself"
 GENERIC = "preset generic needs an image"
 SIZE = "size must be over 0, for example 10Gi"
+RETRIES = "policy Same goes with maxRetries of 1 or more, policy None with none"
 OWN_ENV = "names that begin with LANEWAY_ are Laneway's own"
 OWN_KEYS = "keys that begin with laneway.dev/ and app.kubernetes.io/managed-by are Laneway's own"
 OWN_VOLUMES = "volume names that begin with laneway- are Laneway's own"
@@ -143,6 +144,8 @@ REFUSED = [
     pytest.param("spec", run({"prompt": None}), PROMPT, id="no prompt", marks=pytest.mark.row("S0.22")),
     pytest.param("spec", run({"prompt": "é" * 49153}), PROMPT_SIZE, id="a prompt of few characters with too many bytes"),
     pytest.param("spec.agent", agent(preset="generic", image="i", parameters={"stream": True}), PARAMETERS, id="parameters for an agent that is not ours"),
+    pytest.param("spec.retry", run({"retry": {"policy": "Same"}}), RETRIES, id="a policy without a number of retries", marks=pytest.mark.row("S4.42")),
+    pytest.param("spec.retry", run({"retry": {"maxRetries": 2}}), RETRIES, id="retries without a policy", marks=pytest.mark.row("S4.42")),
     pytest.param("spec.agent", agent(preset="generic"), GENERIC, id="any image without an image"),
     pytest.param(WORKSPACE, workspace("0.0Gi"), SIZE, id="a workspace without room"),
     pytest.param(WORKSPACE, workspace(0), SIZE, id="a workspace without room and without quotes"),
@@ -203,6 +206,9 @@ ACCEPTED = [
     pytest.param("spec", run({"prompt": "é" * 49152}), PROMPT_SIZE, id="a prompt of exactly 96 KiB"),
     pytest.param("spec.agent", agent(parameters={"temperature": "0.7"}), PARAMETERS, id="parameters for the built-in agent, which is the default"),
     pytest.param("spec.agent", agent(preset="generic", image="busybox"), GENERIC, id="any image"),
+    pytest.param("spec.retry", run({"retry": {"policy": "Same", "maxRetries": 2}}), RETRIES, id="two retries", marks=pytest.mark.row("S4.42")),
+    pytest.param("spec.retry", run({"retry": {"policy": "None"}}), RETRIES, id="no retries, said aloud"),
+    pytest.param("spec.retry", run({"retry": {"maxDisruptions": 3}}), RETRIES, id="a bound on disruptions alone"),
     pytest.param(WORKSPACE, workspace("0.5Gi"), SIZE, id="a workspace of half a gibibyte"),
     pytest.param(WORKSPACE, workspace(1073741824), SIZE, id="a workspace in bytes, without quotes"),
     pytest.param(ENV, agent(env=[variable(value="x"), {"name": "MY_LANEWAY_NAME"}]), OWN_ENV, id="variables with names of their own"),

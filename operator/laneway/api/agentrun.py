@@ -10,6 +10,7 @@ from pydantic import Field
 from laneway.api.base import ATOMIC_LIST, Model, Rule, Time, int_or_string, list_map
 from laneway.api.limits import Limits
 from laneway.api.podoptions import OWN_ENV, EnvVar, KeyRef, PodOptions, Resources, Text, ruled
+from laneway.api.retry import Rounds, RunRetry
 from laneway.api.runstatus import AgentRunStatus
 from laneway.api.steps import STEPS_LIMIT, ActiveModel, Step
 from laneway.api.workspace import Workspace
@@ -23,6 +24,7 @@ FROZEN = (
     "dependsOn",
     "notBeforeTime",
     "retry",
+    "rounds",
     "result",
     "selection",
     "onTransientError",
@@ -160,22 +162,18 @@ class RunTimeouts(Model):
         le=86400,
         description="From the pod's creation until the agent runs; then the run ends, with what kept it.",
     )
+    attempt_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=31_536_000,
+        description="How long the agent of one attempt may run, whatever it does; then it is stopped, and its task has failed."
+        " Absent: no limit.",
+    )
     lost_seconds: int = Field(
         default=120,
         ge=1,
         le=86400,
         description="How long the pod's node may be away before the attempt counts as lost.",
-    )
-
-
-class RunRetry(Model):
-    """What is tried again."""
-
-    max_disruptions: int = Field(
-        default=10,
-        ge=0,
-        le=1000,
-        description="Attempts that the cluster broke (a lost pod, an eviction, a gateway restart) and that are begun again; at most 3 in 30 minutes.",
     )
 
 
@@ -252,6 +250,7 @@ class AgentRunSpec(Model):
     )
     timeouts: RunTimeouts = Field(default=RunTimeouts(), description="Limits of waiting and of an attempt.")
     retry: RunRetry = Field(default=RunRetry(), description="What is tried again.")
+    rounds: Rounds = Field(default=Rounds(), description="How often the agent is run until it says that it is done.")
     result: ResultOptions = Field(default=ResultOptions(), description="What counts as a result.")
     suspend: bool = Field(default=False, description="Begin no new attempt; a running one goes on to its end.")
     cancel: bool = Field(

@@ -10,6 +10,7 @@ ATTEMPT_LABEL = f"{GROUP}/attempt"
 LANE_LABEL = f"{GROUP}/lane"
 LANE_NAMESPACE_LABEL = f"{GROUP}/lane-namespace"
 CREDENTIAL_LABEL = f"{GROUP}/credential"
+LAST_ERROR_ANNOTATION = f"{GROUP}/last-error"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "laneway"
 

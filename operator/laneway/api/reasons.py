@@ -45,6 +45,8 @@ class Waiting(StrEnum):
     PRICE_UNKNOWN = "PriceUnknown"
     LIMIT_PAUSED = "LimitPaused"
     SPEND_REACHED = "SpendReached"
+    WAITING_FOR_RETRY = "WaitingForRetry"
+    WAITING_FOR_ROUND = "WaitingForRound"
 
 
 class Admitted(StrEnum):
@@ -63,6 +65,7 @@ class End(StrEnum):
     AUTH_FAILED = "AuthFailed"
     PERMANENT_MODEL_ERROR = "PermanentModelError"
     START_TIMEOUT = "StartTimeout"
+    ATTEMPT_TIMEOUT = "AttemptTimeout"
     IMAGE_UNAVAILABLE = "ImageUnavailable"
     OUT_OF_MEMORY = "OutOfMemory"
     POD_REJECTED = "PodRejected"
@@ -160,6 +163,8 @@ class EventReason(StrEnum):
     ATTEMPT_ENDED = "AttemptEnded"
     NO_OUTPUT = "NoOutput"
     POD_LOST = "PodLost"
+    RETRY_PLANNED = "RetryPlanned"
+    ROUND_ENDED = "RoundEnded"
     RUN_FINISHED = "RunFinished"
     UNKNOWN_MODEL = "UnknownModel"
     STEPPED_DOWN = "SteppedDown"

@@ -233,6 +233,10 @@ class Attempt(Model):
     cause: Cause | None = Field(default=None, alias="class", description="Class of the failure that ended it.")
     message: str | None = Field(default=None, max_length=1024, description="How it ended, in a sentence.")
     trouble: Trouble | None = Field(default=None, description="The failed call, if trouble of the model ended it.")
+    again_time: Time | None = Field(
+        default=None,
+        description="When the one after it may begin. Set when its task is tried again, or when another round follows.",
+    )
     usage: Usage | None = Field(default=None, description="What its calls used.")
 
     @property
@@ -296,6 +300,12 @@ class AgentRunStatus(Model):
     queue: Queue | None = Field(default=None, description="Place in the lane's queue, while it waits.")
     attempt: int | None = Field(
         default=None, ge=0, le=1_000_000, description="Number of the latest attempt; absent before the first."
+    )
+    round: int | None = Field(
+        default=None, ge=1, le=1000, description="Number of the round, from 1. Absent while the run has only one."
+    )
+    retries: int | None = Field(
+        default=None, ge=0, le=1000, description="How often a failed task was tried again; absent if never."
     )
     attempts: tuple[Attempt, ...] = Field(
         default=(),

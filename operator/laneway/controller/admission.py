@@ -6,7 +6,7 @@ from datetime import datetime
 
 from laneway.api.reasons import EventReason, Phase
 from laneway.api.runstatus import ATTEMPTS_KEPT, AgentRunStatus, CurrentStep
-from laneway.controller import limitends, moves, status, wording
+from laneway.controller import limitends, moves, repeats, status, wording
 from laneway.controller.decide_lane import Grant
 from laneway.controller.effects import PostEvent
 from laneway.controller.endings import shown
@@ -25,6 +25,7 @@ def granted_status(grant: Grant, now: datetime) -> AgentRunStatus:
             "backoff": None,
             "next_attempt_time": None,
             "limit_reached": None,
+            **repeats.counted(run),
         }
     )
     lane, message = wording.held_lane(attempt), "its pod is being made"

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from laneway.controller.eligibility import Blocker, Question, find_blocker
 from laneway.controller.objects import Run, Wish
+from laneway.controller.repeats import is_planned
 from laneway.controller.trial import Gate, wanted_model
 from laneway.controller.views import LaneView, Walk
 
@@ -37,10 +38,10 @@ def find_candidates(view: LaneView, gates: Mapping[str, Gate], now: datetime) ->
     for run in _waiting_here(view):
         planned = run.next_attempt
         if planned is not None and now < planned:
-            backing_off += 1
+            backing_off += not is_planned(run)
             moments.append(planned)
         elif planned is not None and _looks_first(run):
-            backing_off += 1
+            backing_off += not is_planned(run)
         elif blocker := judge.blocker(run):
             moments += [blocker.until] if blocker.until else []
         elif shut and (model := wanted_model(run, view)) in shut and gates[model].shut_for(run):

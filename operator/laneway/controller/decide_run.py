@@ -21,7 +21,10 @@ from laneway.controller import (
     limitwatch,
     livewalk,
     moves,
+    overtime,
     pods,
+    repeats,
+    rounds,
     status,
     waiting,
     wording,
@@ -40,7 +43,7 @@ from laneway.controller.effects import (
 )
 from laneway.controller.objects import Run
 from laneway.controller.podfacts import PodFacts
-from laneway.controller.views import RunView, Walk
+from laneway.controller.views import RunView
 
 STOP_GRACE_SECONDS = 15
 """What an agent has to leave on SIGTERM (design section 5)."""
@@ -48,9 +51,6 @@ LIVE_USAGE_EVERY = timedelta(seconds=15)
 """Usage of a running attempt is written at most this often: every write wakes all watchers."""
 RECORDED_AFTER = timedelta(seconds=2)
 """A pod that starts sooner is recorded together with its start: one write less for each run. One that is lost before has done nothing."""
-
-WALK_TOLD_AFTER = timedelta(seconds=2)
-"""A slot of another lane that is granted sooner is not said to be waited for: two writes less."""
 
 Check = Callable[[RunView, datetime], RunDecision | None]
 
@@ -65,7 +65,9 @@ def decide_run(view: RunView, now: datetime) -> RunDecision:
     spoken = (decision for check in chain if (decision := check(view, now)))
     decision = limitwatch.attend(view, next(spoken, RunDecision(run.status)), now)
     decision = activemodel.attend(view, decision, now)
-    return replace(decision, effects=(*_counted_anew(view), *decision.effects, *told, *_leftovers(view)))
+    return replace(
+        decision, effects=(*_counted_anew(view), *decision.effects, *told, *_leftovers(view), *repeats.outlived(view))
+    )
 
 
 def _counted_anew(view: RunView) -> tuple[Effect, ...]:
@@ -141,6 +143,13 @@ def _limit_reached(view: RunView, now: datetime) -> RunDecision | None:
     return None
 
 
+def _overtime(view: RunView, now: datetime) -> RunDecision | None:
+    """The agent has run for as long as one attempt may."""
+    if not overtime.is_over(view, now):
+        return None
+    return _stop_first(view, now) or rounds.follow(view, now, overtime.verdict(view))
+
+
 def _refused(view: RunView, now: datetime) -> RunDecision | None:
     """The API server would not have the pod: a quota may free up, a policy will not change its mind."""
     refusal = view.refusal
@@ -205,7 +214,7 @@ def _ended(view: RunView, now: datetime) -> RunDecision | None:
         return limitends.begin_again(view, now)
     if verdict.failure is not None:
         return aftermath.follow(view, now, verdict, verdict.failure)
-    return endings.end_attempt(view, now, verdict)
+    return rounds.follow(view, now, verdict)
 
 
 def _node_lost(view: RunView, now: datetime) -> RunDecision | None:
@@ -268,31 +277,14 @@ def _running(view: RunView, now: datetime) -> RunDecision | None:
     if pod is None:
         return None
     walk = livewalk.find_walk(view, now)
-    message = f"{_at_work(view, walk, now)}{limitwatch.unwatched(view)}"
+    message = f"{livewalk.at_work(view, walk, now)}{limitwatch.unwatched(view)}"
     next_status = _active(view, now, Phase.RUNNING, "Running", message)
     state = view.gateway.state
     if state and _usage_is_due(view, state):
         next_status = endings.live_usage(view, next_status, state)
-    return RunDecision(next_status, _started_event(view, pod), due=_walk_due(view, walk, now), walk=walk)
-
-
-def _at_work(view: RunView, walk: Walk | None, now: datetime) -> str:
-    """What a running attempt does; if a call of it is held for a slot of another lane, that."""
-    if walk is None or now < walk.since + WALK_TOLD_AFTER:
-        return "the agent is at work"
-    step = walk.run.status.attempts[-1].step
-    failed = wording.step_name(step.namespace, step.lane, step.model, home=view.run.meta.namespace)
-    lane = "/".join(walk.lane_key)
-    return f"a call waits for a slot of lane {lane}: {failed} failed ({wording.CAUSES[walk.cause]})"
-
-
-def _walk_due(view: RunView, walk: Walk | None, now: datetime) -> datetime | None:
-    """When what is said of a held call changes by itself."""
-    wish = livewalk.current_wish(view, now)
-    if wish is None or walk is None:
-        return None
-    told = walk.since + WALK_TOLD_AFTER
-    return told if now < told else wish.until_time
+    moments = (livewalk.told_next(view, walk, now), overtime.due_at(view))
+    due = min((moment for moment in moments if moment), default=None)
+    return RunDecision(next_status, _started_event(view, pod), due=due, walk=walk)
 
 
 def _usage_is_due(view: RunView, state: AttemptState) -> bool:
@@ -363,6 +355,7 @@ _FINISHED: tuple[Check, ...] = (_late_usage, _pods_expired)
 _ADMITTED: tuple[Check, ...] = (
     _cancelled,
     _limit_reached,
+    _overtime,
     _refused,
     _no_pod,
     _ended,

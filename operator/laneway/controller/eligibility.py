@@ -13,6 +13,7 @@ from laneway.controller import wording
 from laneway.controller.lanespend import reached
 from laneway.controller.objects import Lane, Run
 from laneway.controller.presets import Preset
+from laneway.controller.repeats import find_pause
 from laneway.controller.views import DependencyState, DependencyView
 from laneway.rules import limits
 from laneway.rules.chain import Link
@@ -202,6 +203,12 @@ def _not_before(q: Question) -> Blocker | None:
     return Blocker(Waiting.NOT_BEFORE, f"it begins at {format_time(moment)} (spec.notBeforeTime)", moment)
 
 
+def _again(q: Question) -> Blocker | None:
+    """A failed task is tried again after a while, and so the next round begins."""
+    pause = find_pause(q.run, q.now)
+    return Blocker(pause.reason, pause.message, pause.until) if pause else None
+
+
 def _lane_suspended(q: Question) -> Blocker | None:
     if q.lane and q.lane.spec.suspend:
         return Blocker(Waiting.LANE_SUSPENDED, f"lane {_shown(q.lane)} is suspended", cause=Cause.MANUAL)
@@ -258,7 +265,7 @@ def _shown(lane: Lane) -> str:
 
 _RUN_WRONG: tuple[Check, ...] = (_suspended, _limit, _preset)
 _STEP_WRONG: tuple[Check, ...] = (_lane_found, _namespace_allowed, _model_found, _price_known, _wire_api)
-_START: tuple[Check, ...] = (_dependencies, _not_before)
+_START: tuple[Check, ...] = (_dependencies, _not_before, _again)
 _STEP_WAITS: tuple[Check, ...] = (_lane_suspended, _lane_ready, _spend_left, _model_served)
 _REFUSED: tuple[Check, ...] = (_pod_refused,)
 _STEP: tuple[Check, ...] = (*_STEP_WRONG, *_STEP_WAITS)

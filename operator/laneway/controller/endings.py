@@ -17,7 +17,8 @@ from laneway.controller.effects import Effect, EventType, PostEvent
 from laneway.controller.logresult import corrected
 from laneway.controller.logtrouble import trouble_of
 from laneway.controller.podfacts import PodFacts
-from laneway.controller.results import result_of
+from laneway.controller.repeats import uncounted
+from laneway.controller.results import result_of, with_earlier_words
 from laneway.controller.views import RunView
 
 GATEWAY_AWAY_FOR = timedelta(seconds=60)
@@ -170,9 +171,9 @@ def end_run(view: RunView, now: datetime, verdict: Verdict, update: dict[str, ob
     if run.current is not None:
         closed = close_books(view, now, verdict)
         number = closed.attempts[-1].id
-        result = result_of(view, has_words=verdict.outcome in _HAVE_WORDS, exit_code=verdict.exit_code)
-        changes |= {**closed.update, "result": result}
-        effects = (ended_event(number, verdict), *_doubt(number, verdict))
+        said = result_of(view, has_words=verdict.outcome in _HAVE_WORDS, exit_code=verdict.exit_code)
+        changes |= {**closed.update, "result": with_earlier_words(said, run.status.result)}
+        effects = (ended_event(number, verdict), *doubt(number, verdict))
     good = status.is_good(verdict.end, run.spec.limits)
     next_status = status.with_conditions(
         run,
@@ -191,7 +192,7 @@ def take_back(view: RunView, now: datetime, reason: Waiting, message: str) -> Ru
     """Give back a slot whose pod was never made; the attempt's number is free again."""
     run = view.run
     number = (run.status.attempt or 1) - 1
-    update = {"attempts": run.status.attempts[:-1], "attempt": number or None, "queue": None}
+    update = {"attempts": run.status.attempts[:-1], "attempt": number or None, "queue": None, **uncounted(run)}
     phase = Phase.SUSPENDED if reason is Waiting.SUSPENDED else Phase.PENDING
     next_status = status.with_conditions(
         run,
@@ -236,7 +237,7 @@ def ended_event(number: int, verdict: Verdict) -> PostEvent:
     return PostEvent(EventReason.ATTEMPT_ENDED, f"attempt {number}: {verdict.message}", key=f"ended-{number}")
 
 
-def _doubt(number: int, verdict: Verdict) -> tuple[PostEvent, ...]:
+def doubt(number: int, verdict: Verdict) -> tuple[PostEvent, ...]:
     """A success that shows no deed is a warning of its own; a failure says it itself."""
     if not verdict.empty or verdict.outcome is not Outcome.SUCCEEDED:
         return ()

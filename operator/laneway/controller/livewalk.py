@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from laneway.api.agentrun import Selection
 from laneway.api.gatewaystate import ModelInUse, ModelMove, Wish
 from laneway.api.reasons import Cause
 from laneway.api.runstatus import Attempt, StepStatus
-from laneway.controller import moves
+from laneway.controller import moves, wording
 from laneway.controller.effects import Effect
 from laneway.controller.passing import passed_by_live
 from laneway.controller.survey import Survey, survey
 from laneway.controller.views import RunView, Walk
 from laneway.rules.chain import Shut, below, least_busy, lists_full
 from laneway.rules.endpoint import spoken
+
+WALK_TOLD_AFTER = timedelta(seconds=2)
+"""A slot of another lane that is granted sooner is not said to be waited for: two writes less."""
 
 
 def with_moves(view: RunView, now: datetime) -> tuple[RunView, tuple[Effect, ...]]:
@@ -87,6 +90,25 @@ def _passed(seen: Survey, used: ModelInUse, move: ModelMove) -> str | None:
 
 def _number(seen: Survey, step: StepStatus) -> int | None:
     return seen.chain.index(step.namespace, step.lane, step.model)
+
+
+def at_work(view: RunView, walk: Walk | None, now: datetime) -> str:
+    """What a running attempt does; if a call of it is held for a slot of another lane, that."""
+    if walk is None or now < walk.since + WALK_TOLD_AFTER:
+        return "the agent is at work"
+    step = walk.run.status.attempts[-1].step
+    failed = wording.step_name(step.namespace, step.lane, step.model, home=view.run.meta.namespace)
+    lane = "/".join(walk.lane_key)
+    return f"a call waits for a slot of lane {lane}: {failed} failed ({wording.CAUSES[walk.cause]})"
+
+
+def told_next(view: RunView, walk: Walk | None, now: datetime) -> datetime | None:
+    """When what is said of a held call changes by itself."""
+    wish = current_wish(view, now)
+    if wish is None or walk is None:
+        return None
+    told = walk.since + WALK_TOLD_AFTER
+    return told if now < told else wish.until_time
 
 
 def _target(view: RunView, seen: Survey, wish: Wish) -> int | None:

@@ -124,7 +124,15 @@ class Run:
     @cached_property
     def unhindered(self) -> bool:
         """Whether it waits for nothing by itself but its start time: only for what its wish needs."""
-        return not (self.spec.suspend or self.spec.depends_on or self.refused or self.limit_reached)
+        return not (
+            self.spec.suspend or self.spec.depends_on or self.refused or self.limit_reached or self._comes_again
+        )
+
+    @property
+    def _comes_again(self) -> bool:
+        """Whether its last attempt says when the one after it may begin."""
+        attempts = self.status.attempts
+        return bool(attempts) and attempts[-1].again_time is not None
 
     @cached_property
     def limit_reached(self) -> LimitName | None:

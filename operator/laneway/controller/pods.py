@@ -12,6 +12,7 @@ from laneway.api.podoptions import PodOptions
 from laneway.api.runstatus import Attempt
 from laneway.controller.access import is_direct
 from laneway.controller.children import PROMPT_KEY, claim_name, owner_reference, prompt_name, run_labels
+from laneway.controller.lasterror import last_error
 from laneway.controller.objects import Lane, Run
 from laneway.controller.presets import Preset
 from laneway.controller.views import Surroundings
@@ -19,6 +20,7 @@ from laneway.rules import endpoint
 
 PROMPT_FOLDER = "/laneway"
 PROMPT_FILE = f"{PROMPT_FOLDER}/prompt"
+LAST_ERROR_KEY = "last-error"
 WORKSPACE = "/workspace"
 _GRACE_SECONDS = 15
 _DEFAULT_USER = 65532
@@ -38,6 +40,7 @@ class Plan:
 def build_pod(plan: Plan) -> dict[str, Any]:
     """The pod of an attempt: Pod Security restricted, no API token, our keys over the user's."""
     run, options = plan.run, plan.run.spec.agent.pod or PodOptions()
+    error = last_error(run, plan.attempt)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -48,6 +51,7 @@ def build_pod(plan: Plan) -> dict[str, Any]:
             "annotations": {
                 **(options.annotations or {}),
                 "kubectl.kubernetes.io/default-container": names.AGENT_CONTAINER,
+                **({names.LAST_ERROR_ANNOTATION: error} if error else {}),
             },
             "ownerReferences": [owner_reference(run)],
         },
@@ -87,7 +91,7 @@ def _pod_spec(plan: Plan, options: PodOptions) -> dict[str, Any]:
         "securityContext": _pod_security(plan.run, options),
         "initContainers": [_restricted(container) for container in _as_list(wire.get("initContainers"))],
         "containers": [_agent_container(plan, wire)],
-        "volumes": [*_own_volumes(plan.run), *_as_list(wire.get("volumes"))],
+        "volumes": [*_own_volumes(plan), *_as_list(wire.get("volumes"))],
     }
 
 
@@ -143,20 +147,29 @@ def _restricted(container: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _own_volumes(run: Run) -> list[dict[str, Any]]:
+def _own_volumes(plan: Plan) -> list[dict[str, Any]]:
+    claim = claim_name(plan.run)
+    workspace: dict[str, Any] = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
+    return [
+        {"name": "laneway-prompt", **_prompt_volume(plan)},
+        {"name": "laneway-workspace", **workspace},
+        {"name": "laneway-tmp", "emptyDir": {}},
+    ]
+
+
+def _prompt_volume(plan: Plan) -> dict[str, Any]:
+    """The prompt, and beside it how the attempt before failed, if it did."""
+    run = plan.run
     if run.spec.prompt_from is not None:
         ref = run.spec.prompt_from.config_map_key_ref
         name, key = ref.name, ref.key
     else:
         name, key = prompt_name(run), PROMPT_KEY
-    prompt = {"name": name, "defaultMode": 0o444, "items": [{"key": key, "path": PROMPT_KEY}]}
-    claim = claim_name(run)
-    workspace: dict[str, Any] = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
-    return [
-        {"name": "laneway-prompt", "configMap": prompt},
-        {"name": "laneway-workspace", **workspace},
-        {"name": "laneway-tmp", "emptyDir": {}},
-    ]
+    prompt: dict[str, Any] = {"name": name, "items": [{"key": key, "path": PROMPT_KEY}]}
+    if last_error(run, plan.attempt) is None:
+        return {"configMap": {**prompt, "defaultMode": 0o444}}
+    said = {"path": LAST_ERROR_KEY, "fieldRef": {"fieldPath": f"metadata.annotations['{names.LAST_ERROR_ANNOTATION}']"}}
+    return {"projected": {"defaultMode": 0o444, "sources": [{"configMap": prompt}, {"downwardAPI": {"items": [said]}}]}}
 
 
 def _environment(plan: Plan) -> list[dict[str, Any]]:
@@ -166,12 +179,15 @@ def _environment(plan: Plan) -> list[dict[str, Any]]:
         "LANEWAY_RUN": run.meta.name,
         "LANEWAY_NAMESPACE": run.meta.namespace,
         "LANEWAY_ATTEMPT": str(plan.attempt.id),
+        "LANEWAY_ROUND": str(run.status.round or 1),
         "LANEWAY_PROMPT_FILE": PROMPT_FILE,
         "LANEWAY_WORKSPACE": WORKSPACE,
         "LANEWAY_MODEL": plan.attempt.step.model,
         "LANEWAY_MAX_TURNS": str(run.spec.limits.turns),
         "LANEWAY_PARAMETERS": _parameters(run),
     }
+    if last_error(run, plan.attempt):
+        ours["LANEWAY_LAST_ERROR_FILE"] = f"{PROMPT_FOLDER}/{LAST_ERROR_KEY}"
     if not is_direct(plan.attempt, plan.lane.spec):
         ours |= {"LANEWAY_GATEWAY_URL": plan.surroundings.gateway_url, "LANEWAY_TOKEN": plan.surroundings.token}
     entries: dict[str, dict[str, Any]] = {}

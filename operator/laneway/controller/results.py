@@ -25,3 +25,10 @@ def result_of(view: RunView, *, has_words: bool, exit_code: int | None) -> Resul
         exit_code=exit_code,
         finish_reason=told,
     )
+
+
+def with_earlier_words(result: Result, before: Result | None) -> Result:
+    """The result of a run of several rounds: without a summary of its last attempt that of the round before."""
+    if result.summary is not None or before is None:
+        return result
+    return result.model_copy(update={"summary": before.summary, "truncated": before.truncated})

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from laneway.api.reasons import Cause, End, Outcome, Phase, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, BackoffStatus, Queue
-from laneway.controller import activemodel, endings, limitends, moves, status, wording
+from laneway.controller import activemodel, endings, limitends, moves, repeats, status, wording
 from laneway.controller.choice import came_early, choose, holds_its_place
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import Effect
@@ -30,6 +30,7 @@ _PHASES = {
     Waiting.SUSPENDED: Phase.SUSPENDED,
     Waiting.LIMIT_PAUSED: Phase.PAUSED,
     Waiting.SPEND_REACHED: Phase.BACKING_OFF,
+    Waiting.WAITING_FOR_RETRY: Phase.BACKING_OFF,
     Waiting.BACKING_OFF: Phase.BACKING_OFF,
     Waiting.ALL_MODELS_COOLING: Phase.BACKING_OFF,
 }
@@ -53,7 +54,7 @@ def dependency_failed(view: RunView, now: datetime) -> RunDecision | None:
 
 def waits(view: RunView, now: datetime) -> RunDecision:
     """What the run waits for. In the same pass it moves to the step that it should be on, and that step's wait is told."""
-    run, gone_on = limitends.resumed(view.run)
+    run, gone_on = limitends.resumed(repeats.rested(view.run, now))
     seen = survey(view, now, run)
     seen = replace(seen, run=replace(run, status=moves.with_chain(seen)))
     before, told = seen.run, (*gone_on, *moves.unknown_models(seen))

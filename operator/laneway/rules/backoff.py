@@ -1,4 +1,4 @@
-"""How long a model that failed is left alone by our own estimate, and how long a run waits (S3.13 to S3.21, C3, C15, C17)."""
+"""How long a model that failed is left alone by our own estimate, and how long a run waits (S3.13 to S3.21, S4.42, C3, C15, C17)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from laneway.api.reasons import Cause
 
 _MOST_DOUBLINGS = 5
 _JITTER_SECONDS = (5.0, 30.0)
+_FIRST_RETRY, _LONGEST_RETRY = timedelta(seconds=30), timedelta(minutes=10)
+_RETRY_SPREAD = 0.3
 ATTEMPT_SPACING = timedelta(seconds=6)
 """At least this long lies between a failure and the next attempt (S3.26)."""
 
@@ -68,10 +70,22 @@ def estimate(policy: Policy, cause: Cause, *, failures: int) -> Estimate:
 
 def jitter(run_uid: str, attempt: int) -> timedelta:
     """5 to 30 s, evenly spread over runs and attempts, and the same each time it is asked: a restart changes no wait."""
-    digest = hashlib.sha256(f"{run_uid}/{attempt}".encode()).digest()
-    share = int.from_bytes(digest[:8]) / 2**64
     low, high = _JITTER_SECONDS
-    return timedelta(seconds=low + share * (high - low))
+    return timedelta(seconds=low + _share(run_uid, attempt) * (high - low))
+
+
+def retry_delay(retries: int, run_uid: str, attempt: int) -> timedelta:
+    """The wait before a failed task is tried again (S4.42); ``retries`` counts those before this one.
+
+    ``min(30 s * 2 ** retries, 600 s)``, and up to 30 % less or more, by run and attempt: 21 to 39 s the first time.
+    """
+    length: timedelta = min(_FIRST_RETRY * 2 ** min(retries, _MOST_DOUBLINGS), _LONGEST_RETRY)
+    return length + length * _RETRY_SPREAD * (2 * _share(run_uid, attempt) - 1)
+
+
+def _share(run_uid: str, attempt: int) -> float:
+    digest = hashlib.sha256(f"{run_uid}/{attempt}".encode()).digest()
+    return int.from_bytes(digest[:8]) / 2**64
 
 
 def next_attempt(

@@ -188,6 +188,7 @@ def test_columns_and_selectable_fields_name_fields_that_exist(kind: crds.Kind) -
                 "limits",
                 "timeouts",
                 "retry",
+                "rounds",
                 "result",
                 "suspend",
                 "cancel",

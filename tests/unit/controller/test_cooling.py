@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laneway.api.gatewaystate import ModelEvidence
@@ -333,6 +333,7 @@ def histories(draw: st.DrawFn) -> list[tuple[float, ModelEvidence]]:
 
 
 @pytest.mark.row("S3.18", "S4.5", "B7", "B21", "C5")
+@settings(deadline=None)
 @given(histories(), st.floats(0, 5000))
 def test_a_restart_changes_nothing(history: list[tuple[float, ModelEvidence]], later: float) -> None:
     """The decision from what is in memory, and that from the status as the API server keeps it, are the same at any later moment."""

@@ -205,6 +205,15 @@ STARTING = {
     "a grant without a pod is taken back by suspend": Case(
         run_view(run(spec={"suspend": True}, status=admitted())), "Suspended", "Suspended"
     ),
+    "a grant without a pod is ended by cancel, and no pod is made": Case(
+        cancelled(admitted()), "Cancelled", "Failed", ("AttemptEnded", "RunFinished")
+    ),
+    "a pod that has not started is closed and stopped by cancel": Case(
+        replace(cancelled(admitted(pod_uid="pod-uid")), pods=(pod(),)),
+        "Closing",
+        "Running",
+        ("CloseAttempt", "DeletePod"),
+    ),
     "a pod that a quota refuses gives its slot back and waits": Case(
         run_view(run(status=admitted()), refusal=PodRefusal(Waiting.QUOTA_EXCEEDED, "exceeded quota: pods")),
         "QuotaExceeded",

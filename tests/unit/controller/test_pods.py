@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from laneway.api.reasons import Cause, Outcome
+from laneway.api.runstatus import AgentRunStatus, Attempt
 from laneway.controller.children import build_prompt
 from laneway.controller.objects import Lane
 from laneway.controller.pods import Plan, build_pod
@@ -130,6 +132,73 @@ def test_the_prompt_is_a_file_outside_the_workspace_and_nowhere_else() -> None:
     assert prompt["data"] == {"prompt": "What is the capital of France?"}
     assert prompt["immutable"] is True
     assert prompt["metadata"]["ownerReferences"][0]["uid"] == "hello-0123456789"
+
+
+def after(*earlier: Attempt, number: int = 2, **status: Any) -> dict[str, Any]:
+    """The pod of an attempt that others came before."""
+    current = attempt(number)
+    the_run = run(status=AgentRunStatus(attempt=number, attempts=(*earlier, current), **status))
+    plan = Plan(run=the_run, lane=lane(), preset=PRESETS["laneway"], attempt=current, surroundings=SURROUNDINGS)
+    return build_pod(plan)
+
+
+@pytest.mark.row("S4.42")
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        pytest.param(
+            {"outcome": Outcome.FAILED, "cause": Cause.TASK_FAILURE, "message": 'exited with 2: "é"'},
+            {"attempt": 1, "outcome": "Failed", "class": "TaskFailure", "message": 'exited with 2: "é"'},
+            id="a task that failed",
+        ),
+        pytest.param(
+            {"outcome": Outcome.DISRUPTED, "message": "the pod was evicted"},
+            {"attempt": 1, "outcome": "Disrupted", "message": "the pod was evicted"},
+            id="a disruption has no class",
+        ),
+    ],
+)
+def test_an_attempt_finds_how_the_one_before_it_failed(before: dict[str, Any], said: dict[str, Any]) -> None:
+    pod = after(attempt(1, **before))
+    [volume] = [one for one in pod["spec"]["volumes"] if one["name"] == "laneway-prompt"]
+    prompt, error = volume["projected"]["sources"]
+    assert prompt["configMap"]["items"] == [{"key": "prompt", "path": "prompt"}]
+    [item] = error["downwardAPI"]["items"]
+    assert environment(pod)["LANEWAY_LAST_ERROR_FILE"] == f"/laneway/{item['path']}"
+    key = item["fieldRef"]["fieldPath"].removeprefix("metadata.annotations['").removesuffix("']")
+    assert json.loads(pod["metadata"]["annotations"][key]) == said
+    assert volume["projected"]["defaultMode"] == 0o444
+
+
+@pytest.mark.parametrize(
+    "earlier",
+    [
+        pytest.param([], id="a first attempt"),
+        pytest.param([attempt(1, outcome=Outcome.SUCCEEDED)], id="after a good round"),
+    ],
+)
+def test_without_an_error_before_it_an_attempt_finds_none(earlier: list[Attempt]) -> None:
+    pod = after(*earlier)
+    assert "LANEWAY_LAST_ERROR_FILE" not in environment(pod)
+    assert "last-error" not in json.dumps(pod)
+
+
+def test_an_error_older_than_the_attempt_before_is_not_told() -> None:
+    failed = attempt(1, outcome=Outcome.FAILED, message="old")
+    pod = after(failed, attempt(2, outcome=Outcome.SUCCEEDED), number=3)
+    assert "LANEWAY_LAST_ERROR_FILE" not in environment(pod)
+
+
+def test_the_longest_error_leaves_room_for_other_annotations() -> None:
+    longest = attempt(1, outcome=Outcome.FAILED, message="\x01" * 1024)
+    annotations = after(longest)["metadata"]["annotations"]
+    assert max(len(value.encode()) for value in annotations.values()) < 8 * 1024
+
+
+@pytest.mark.row("S3.29")
+@pytest.mark.parametrize(("number", "shown"), [(None, "1"), (4, "4")], ids=["the only round", "the fourth"])
+def test_an_agent_is_told_its_round(number: int | None, shown: str) -> None:
+    assert environment(after(round=number))["LANEWAY_ROUND"] == shown
 
 
 def test_a_prompt_kept_elsewhere_is_mounted_from_there() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from laneway.api.reasons import Cause
-from laneway.rules.backoff import CURVE_CAUSES, Policy, estimate, jitter, next_attempt
+from laneway.rules.backoff import CURVE_CAUSES, Policy, estimate, jitter, next_attempt, retry_delay
 from support.builders import NOW, at, lane
 
 POLICY = Policy.of(lane().spec)
@@ -118,3 +118,16 @@ def test_a_wait_is_worked_out_from_the_failure_and_not_from_when_somebody_looks(
         for late in (0, 3, 50)
     ]
     assert set(looks) == {at(69)}
+
+
+@pytest.mark.row("S4.42")
+@pytest.mark.parametrize(
+    ("retries", "middle"),
+    [(0, 30), (1, 60), (2, 120), (3, 240), (4, 480), (5, 600), (6, 600), (999, 600)],
+)
+def test_the_wait_for_a_retry_doubles_up_to_ten_minutes_and_is_spread_by_30_percent(retries: int, middle: int) -> None:
+    waits = [seconds(retry_delay(retries, f"uid-{number}", retries + 1)) for number in range(200)]
+    assert all(0.7 * middle <= wait <= 1.3 * middle for wait in waits)
+    assert min(waits) < 0.75 * middle
+    assert max(waits) > 1.25 * middle
+    assert waits == [seconds(retry_delay(retries, f"uid-{number}", retries + 1)) for number in range(200)]
