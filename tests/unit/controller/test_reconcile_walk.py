@@ -221,7 +221,7 @@ async def act(hall: Hall, action: tuple[Any, ...]) -> None:
 
 
 @pytest.mark.row("S2.3", "S2.4", "S4.2")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 3), st.integers(1, 2), st.integers(1, 5), st.lists(ACTIONS, max_size=20))
 def test_neither_lane_is_ever_over_its_bound_and_no_run_is_lost_whatever_dies(
     big: int, small: int, runs: int, actions: list[tuple[Any, ...]]

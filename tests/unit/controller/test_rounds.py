@@ -358,7 +358,7 @@ def test_a_round_that_did_nothing_is_warned_of_and_another_follows() -> None:
     assert told(decision) == [EventReason.ATTEMPT_ENDED, EventReason.NO_OUTPUT, EventReason.ROUND_ENDED]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     most=st.integers(1, 5),
     retries=st.integers(0, 3),

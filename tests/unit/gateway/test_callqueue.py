@@ -149,7 +149,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.row("S2.3", "S2.4", "S2.5", "S2.10")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(first=st.integers(1, 4), steps=STEPS)
 async def test_whatever_happens_the_bound_holds_nobody_starves_and_no_place_is_lost(
     first: int, steps: list[tuple[str, int | None]]
@@ -185,7 +185,7 @@ async def test_whatever_happens_the_bound_holds_nobody_starves_and_no_place_is_l
 
 
 @pytest.mark.row("S2.5")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(calls=st.lists(st.integers(1, 12), min_size=2, max_size=6))
 async def test_callers_take_turns_however_many_calls_each_has(calls: list[int]) -> None:
     lane = Lane(1)

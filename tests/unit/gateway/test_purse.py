@@ -445,7 +445,7 @@ class Bench:
 
 
 @pytest.mark.row("S1.15", "C12")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(),
     cost=st.none() | st.integers(1, 200_000),

@@ -157,7 +157,7 @@ ALL = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(which=st.sampled_from(range(len(ALL))), places=st.lists(st.integers(0, 7000), max_size=40))
 def test_any_chunking_gives_the_same_bytes_and_the_same_reading(which: int, places: list[int]) -> None:
     wire, data = ALL[which]
@@ -167,7 +167,7 @@ def test_any_chunking_gives_the_same_bytes_and_the_same_reading(which: int, plac
         assert feed(wire.stream_reader(prepared), [data[a:b] for a, b in itertools.pairwise(marks)]) == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     wire=st.sampled_from([wire for wire, _ in ALL]),
     data=st.lists(
