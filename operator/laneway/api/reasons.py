@@ -63,6 +63,7 @@ class End(StrEnum):
     AUTH_FAILED = "AuthFailed"
     PERMANENT_MODEL_ERROR = "PermanentModelError"
     START_TIMEOUT = "StartTimeout"
+    IDLE_TIMEOUT = "IdleTimeout"
     IMAGE_UNAVAILABLE = "ImageUnavailable"
     OUT_OF_MEMORY = "OutOfMemory"
     POD_REJECTED = "PodRejected"
@@ -90,6 +91,21 @@ class Outcome(StrEnum):
     LIMIT = "Limit"
     CANCELLED = "Cancelled"
     TIMED_OUT = "TimedOut"
+
+
+class StopReason(StrEnum):
+    """Why a running attempt was stopped although nobody asked for it and no limit was reached."""
+
+    STUCK = "Stuck"  # its calls have only failed
+    IDLE = "Idle"  # no call and no output
+    LINGERED = "Lingered"  # it said its result and did not leave
+
+
+class HealthKind(StrEnum):
+    """What is noticed of a running attempt before anything is done about it."""
+
+    STALLED = "Stalled"  # no call and no output for a while
+    LONG_RUNNING = "LongRunning"  # it runs for an hour
 
 
 class Cause(StrEnum):
@@ -160,6 +176,11 @@ class EventReason(StrEnum):
     ATTEMPT_ENDED = "AttemptEnded"
     NO_OUTPUT = "NoOutput"
     POD_LOST = "PodLost"
+    RUN_STUCK = "RunStuck"
+    RUN_IDLE = "RunIdle"
+    GRACE_KILL = "GraceKill"
+    RUN_STALLED = "RunStalled"
+    LONG_RUNNING = "LongRunning"
     RUN_FINISHED = "RunFinished"
     UNKNOWN_MODEL = "UnknownModel"
     STEPPED_DOWN = "SteppedDown"

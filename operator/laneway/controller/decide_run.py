@@ -17,6 +17,7 @@ from laneway.controller import (
     aftermath,
     children,
     endings,
+    healthwatch,
     limitends,
     limitwatch,
     livewalk,
@@ -24,6 +25,7 @@ from laneway.controller import (
     pods,
     status,
     waiting,
+    watchends,
     wording,
 )
 from laneway.controller.decision import RunDecision
@@ -64,6 +66,7 @@ def decide_run(view: RunView, now: datetime) -> RunDecision:
     chain = _FINISHED if run.finished else _ADMITTED if run.admitted else _WAITING
     spoken = (decision for check in chain if (decision := check(view, now)))
     decision = limitwatch.attend(view, next(spoken, RunDecision(run.status)), now)
+    decision = healthwatch.attend(view, decision, now)
     decision = activemodel.attend(view, decision, now)
     return replace(decision, effects=(*_counted_anew(view), *decision.effects, *told, *_leftovers(view)))
 
@@ -139,6 +142,11 @@ def _limit_reached(view: RunView, now: datetime) -> RunDecision | None:
     if limitwatch.is_spent_out(view, now):
         return _stop_first(view, now) or limitends.leave_lane(view, now)
     return None
+
+
+def _watchdog(view: RunView, now: datetime) -> RunDecision | None:
+    """The agent gets nowhere, or does not leave."""
+    return watchends.attend(view, now, stop=_stop_first)
 
 
 def _refused(view: RunView, now: datetime) -> RunDecision | None:
@@ -363,6 +371,7 @@ _FINISHED: tuple[Check, ...] = (_late_usage, _pods_expired)
 _ADMITTED: tuple[Check, ...] = (
     _cancelled,
     _limit_reached,
+    _watchdog,
     _refused,
     _no_pod,
     _ended,
