@@ -19,6 +19,9 @@ from laneway.controller.views import RunView
 LONG_AFTER = timedelta(minutes=60)
 """Row S4.22."""
 
+_SILENT_AFTER = timedelta(seconds=60)
+"""An agent that was heard of less long ago is looked at again then."""
+
 _EVENTS = {HealthKind.STALLED: EventReason.RUN_STALLED, HealthKind.LONG_RUNNING: EventReason.LONG_RUNNING}
 
 
@@ -33,8 +36,9 @@ def attend(view: RunView, decision: RunDecision, now: datetime) -> RunDecision:
     if health != decision.status.health:
         decision = replace(decision, status=decision.status.model_copy(update={"health": health}))
     goes_on = replace(view.run, status=decision.status).admitted
-    dues = (decision.due, _next_look(view, now) if goes_on else None)
-    due = min((moment for moment in dues if moment is not None), default=None)
+    own = _next_look(view, now) if goes_on else None
+    sooner = decision.due is not None and (own is None or decision.due <= own)
+    due = decision.due if sooner else _soon(view, own, now)
     return replace(decision, effects=(*decision.effects, *events), due=due)
 
 
@@ -59,10 +63,21 @@ def _is_stalled(view: RunView, quiet: datetime | None, now: datetime) -> bool:
 
 
 def _next_look(view: RunView, now: datetime) -> datetime | None:
+    """When something is due. While a call is open its end is told, and everything is looked at then."""
     pod = view.pod
-    long = pod.started + LONG_AFTER if pod is not None and pod.started is not None else None
-    moments = (watchdogs.next_look(view, now), long if watchdogs.is_watched(view) else None)
+    if not watchdogs.is_watched(view) or pod is None or pod.started is None:
+        return None
+    long = pod.started + LONG_AFTER if watchdogs.heard_last(view) is not None else None
+    moments = (watchdogs.next_look(view, now), long)
     return min((moment for moment in moments if moment is not None and moment > now), default=None)
+
+
+def _soon(view: RunView, due: datetime | None, now: datetime) -> datetime | None:
+    """A far time is not set while an agent is busy: it would leave one behind for each of its calls."""
+    heard = watchdogs.heard_last(view)
+    if due is None or heard is None or not now < heard + _SILENT_AFTER < due:
+        return due
+    return heard + _SILENT_AFTER
 
 
 def _event(view: RunView, one: HealthWarning) -> PostEvent:

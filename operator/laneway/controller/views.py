@@ -166,7 +166,7 @@ class RunView:
     log_blank: bool | None = None
     """Whether that log was empty; None: it was not read."""
     live_log: LiveLog | None = None
-    """The log of an agent that runs and is suspected of nothing good; None: it was not read, or could not be."""
+    """The log of an agent that runs, where a watchdog wanted to know; None: it was not read, or could not be."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
     refusal: PodRefusal | None = None
     lost_nodes: Mapping[str, datetime] = field(default_factory=dict)

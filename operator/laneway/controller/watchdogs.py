@@ -39,10 +39,10 @@ def next_look(view: RunView, now: datetime) -> datetime | None:
     """When to look again although nothing happens."""
     if not is_watched(view):
         return None
-    quiet, signed, grace = quiet_since(view), _signed(view), _grace(view)
+    quiet, heard, grace = quiet_since(view), heard_last(view), _grace(view)
     moments = [stuck_at(view), _after(quiet, stalls_after(view)), _after(quiet, idles_after(view)), _lingers_at(view)]
-    if grace is not None and signed is not None and _said(view) is None:
-        first = signed + grace
+    if grace is not None and heard is not None and _said(view) is None:
+        first = heard + grace
         moments.append(first if first > now else now + max(grace, _RESULT_LOOK_EVERY))
     if wants_log(view, now) and view.live_log is None:
         moments.append(now + _LOOK_EVERY)
@@ -51,10 +51,10 @@ def next_look(view: RunView, now: datetime) -> datetime | None:
 
 def wants_log(view: RunView, now: datetime) -> bool:
     """Whether the log of a running agent has to be looked at: it has been quiet for long, or may have said its result."""
-    signed, grace = _signed(view), _grace(view)
-    if not is_watched(view) or signed is None:
+    heard, grace = heard_last(view), _grace(view)
+    if not is_watched(view) or heard is None:
         return False
-    return now >= signed + stalls_after(view) or (grace is not None and now >= signed + grace)
+    return now >= heard + stalls_after(view) or (grace is not None and now >= heard + grace)
 
 
 def wants_result(view: RunView) -> bool:
@@ -76,10 +76,10 @@ def is_blind(view: RunView) -> bool:
 
 def quiet_since(view: RunView) -> datetime | None:
     """Since when nothing was heard of the agent, neither by the gateway nor in its log; None: a call is open, or nobody knows."""
-    signed, log = _signed(view), view.live_log
-    if signed is None or log is None or log.last_output is None:
-        return signed
-    return max(signed, log.last_output)
+    heard, log = heard_last(view), view.live_log
+    if heard is None or log is None or log.last_output is None:
+        return heard
+    return max(heard, log.last_output)
 
 
 def stalls_after(view: RunView) -> timedelta:
@@ -135,7 +135,7 @@ def _lingering(view: RunView, now: datetime) -> Stopped | None:
 
 def _lingers_at(view: RunView) -> datetime | None:
     """When an agent that said its result should be gone. One with an open call has not ended."""
-    return _after(_said(view), _grace(view)) if _signed(view) is not None else None
+    return _after(_said(view), _grace(view)) if heard_last(view) is not None else None
 
 
 def _said(view: RunView) -> datetime | None:
@@ -156,7 +156,7 @@ def _stuck_after(timeouts: RunTimeouts) -> timedelta | None:
     return timedelta(seconds=seconds) if seconds else None
 
 
-def _signed(view: RunView) -> datetime | None:
+def heard_last(view: RunView) -> datetime | None:
     """When the gateway last heard of the agent. On Direct lanes that is its start; None: a call is open, or the gateway is away."""
     pod: PodFacts | None = view.pod
     if pod is None or pod.started is None:
@@ -167,8 +167,8 @@ def _signed(view: RunView) -> datetime | None:
     if is_blind(view) or (gateway.state and gateway.state.open_calls):
         return None
     # Calls that were open when the gateway began anew were lost with it.
-    heard = (gateway.state.last_activity_time if gateway.state else None, gateway.started)
-    return max([pod.started, *(moment for moment in heard if moment)])
+    told = (gateway.state.last_activity_time if gateway.state else None, gateway.started)
+    return max([pod.started, *(moment for moment in told if moment)])
 
 
 def _gateway_state(view: RunView) -> AttemptState | None:

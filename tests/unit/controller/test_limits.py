@@ -94,7 +94,7 @@ WARNED = [
     pytest.param({"costUSD": "1.00"}, metered(closed=False, cost_micro_usd=799_999), None, id="money just under 80 %"),
     pytest.param({"costUSD": "1.00"}, metered(closed=False, cost_micro_usd=800_000), EventReason.BUDGET_WARNING, id="money at 80 %", marks=pytest.mark.row("S4.28")),
     pytest.param({"turns": 10}, metered(closed=False, turns=7), None, id="turns just under 80 %"),
-    pytest.param({"turns": 10}, metered(closed=False, turns=8), EventReason.TURNS_WARNING, id="turns at 80 %", marks=pytest.mark.row("S4.27", "C12")),
+    pytest.param({"turns": 10}, metered(closed=False, turns=8), EventReason.TURNS_WARNING, id="turns at 80 %", marks=pytest.mark.row("S4.22", "S4.27", "C12")),
     pytest.param({}, metered(closed=False, turns=800), EventReason.TURNS_WARNING, id="turns at 80 % of 1000, which nobody set", marks=pytest.mark.row("S4.26")),
     pytest.param({"tokens": 23}, metered(closed=False), EventReason.TOKENS_WARNING, id="tokens at 80 %"),
     pytest.param({"activeSeconds": 35}, metered(closed=False), EventReason.TIME_WARNING, id="time at 80 %", marks=pytest.mark.row("S4.29")),

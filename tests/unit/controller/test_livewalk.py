@@ -12,7 +12,6 @@ from laneway.api.endpoint import WireAPI
 from laneway.api.gatewaystate import AttemptState, ModelInUse, ModelMove, Wish
 from laneway.api.reasons import Cause, EventReason
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller import watchdogs
 from laneway.controller.admission import walked
 from laneway.controller.decide_lane import LaneDecision, decide_lane
 from laneway.controller.decide_run import decide_run
@@ -153,9 +152,8 @@ def test_a_run_that_asks_says_so_after_two_seconds_and_stays_running() -> None:
 
 
 def test_a_run_that_asks_nothing_is_not_looked_at_again_for_it() -> None:
-    view = asking(hosted(A), cooled(hosted(B), 60))
-    decision = decide_run(view, at(6))
-    assert (decision.walk, decision.due) == (None, watchdogs.next_look(view, at(6)))
+    decision = decide_run(asking(hosted(A), cooled(hosted(B), 60)), at(6))
+    assert (decision.walk, decision.due) == (None, at(69)), "a minute after it was last heard of"
 
 
 def test_a_run_whose_lane_was_quicker_than_its_first_look_shows_its_chain_while_it_runs() -> None:

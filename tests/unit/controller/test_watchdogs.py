@@ -106,7 +106,9 @@ def test_an_attempt_is_stuck_when_its_calls_have_only_failed(view: RunView, now:
 
 @pytest.mark.row("S4.13")
 def test_the_operator_looks_again_when_the_time_has_come() -> None:
-    assert decide_run(at_work(failing(10, 100)), at(101)).due == at(190)
+    view = at_work(failing(10, 100))
+    assert decide_run(view, at(101)).due == at(160)
+    assert decide_run(view, at(160)).due == at(190)
 
 
 @pytest.mark.row("S4.14", "S4.13")
@@ -288,7 +290,9 @@ LOOKS = [
     pytest.param(at_work(quiet(100)), at(700), True, at(760), id="at ten minutes, and if it cannot be read a minute later"),
     pytest.param(at_work(quiet(100), live_log=SILENT), at(700), True, at(1300), id="read and silent: when it would be idle"),
     pytest.param(at_work(quiet(100), live_log=LiveLog(at(400))), at(700), True, at(1000), id="read and not silent: ten minutes after the last line"),
-    pytest.param(at_work(quiet(100, open_calls=1)), at(700), False, at(3602), id="not while a call is open"),
+    pytest.param(at_work(quiet(100, open_calls=1)), at(700), False, None, id="not while a call is open"),
+    pytest.param(at_work(quiet(100)), at(101), False, at(160), id="of an agent that calls: a minute after each call"),
+    pytest.param(at_work(quiet(100)), at(160), False, at(700), id="of one that is silent then: at its time"),
     pytest.param(at_work(quiet(100), timeouts={"idleSeconds": 60}), at(130), True, at(160), id="at half of idleSeconds"),
     pytest.param(at_work(quiet(100), **GRACE), at(129), False, at(130), id="for a result not before the grace is over since the last call"),
     pytest.param(at_work(quiet(100), live_log=LiveLog(at(110)), **GRACE), at(130), True, at(160), id="for a result again and again"),
