@@ -14,6 +14,7 @@ from laneway.api.reasons import End, EventReason, Outcome, Phase, Waiting
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller import (
     activemodel,
+    afterend,
     aftermath,
     children,
     endings,
@@ -90,36 +91,6 @@ def _leftovers(view: RunView) -> tuple[Effect, ...]:
         for pod in over
         if not pod.deleting or pod.uid in lost
     )
-
-
-# ---- finished: pods go after their time, usage that the gateway still owes is fetched
-
-
-def _late_usage(view: RunView, now: datetime) -> RunDecision | None:
-    """The gateway was away when the run ended; its totals are entered once it is back."""
-    attempts = view.run.status.attempts
-    owed = bool(attempts) and attempts[-1].usage is not None and attempts[-1].usage.source is None
-    if not owed or view.direct or view.gateway.down_since or not view.gateway.known:
-        return None
-    state = view.gateway.state
-    if state is None or not state.closed:
-        return RunDecision(view.run.status, (CloseAttempt(view.run.meta.uid, attempts[-1].id),))
-    return RunDecision(endings.correct_usage(view, state), due=_pods_due(view))
-
-
-def _pods_expired(view: RunView, now: datetime) -> RunDecision | None:
-    due = _pods_due(view)
-    if due is None or now < due:
-        return RunDecision(view.run.status, due=due)
-    gone = tuple(_delete(pod) for pod in view.pods if pod.finished and not pod.deleting)
-    return RunDecision(view.run.status, gone)
-
-
-def _pods_due(view: RunView) -> datetime | None:
-    completed = view.run.status.completion_time
-    if completed is None or not view.pods:
-        return None
-    return completed + timedelta(seconds=view.run.spec.pod_ttl_seconds)
 
 
 # ---- holding a slot
@@ -367,7 +338,7 @@ def _delete(pod: PodFacts, *, grace: int | None = None) -> DeletePod:
     return DeletePod(pod.namespace, pod.name, pod.uid, grace)
 
 
-_FINISHED: tuple[Check, ...] = (_late_usage, _pods_expired)
+_FINISHED: tuple[Check, ...] = (afterend.late_usage, afterend.pods_expired)
 _ADMITTED: tuple[Check, ...] = (
     _cancelled,
     _limit_reached,
