@@ -16,6 +16,7 @@ from laneway.controller import watchdogs
 from laneway.controller.decide_run import decide_run
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import CloseAttempt, DeletePod, PostEvent
+from laneway.controller.objects import Lane
 from laneway.controller.podfacts import PodFacts
 from laneway.controller.views import LiveLog, RunView
 from support.builders import admitted, at, call_failure, ended, gateway, lane, metered, run, run_view, running
@@ -139,6 +140,21 @@ def test_a_stuck_run_without_a_next_step_waits_without_pod_and_slot() -> None:
     assert (second.status.reason, second.status.phase) == ("BackingOff", "BackingOff")
     assert second.status.next_attempt_time is not None
     assert not replace(view.run, status=second.status).admitted
+
+
+@pytest.mark.parametrize(
+    ("cause", "the_lane", "end"),
+    [
+        pytest.param(Cause.AUTH_FAILED, lane(), End.AUTH_FAILED, id="a key that is refused"),
+        pytest.param(Cause.MODEL_NOT_FOUND, lane(), End.PERMANENT_MODEL_ERROR, id="a model that is not there"),
+        pytest.param(Cause.MODEL_NOT_FOUND, None, End.PERMANENT_MODEL_ERROR, id="a lane that is gone"),
+    ],
+)
+def test_calls_that_fail_for_good_and_go_on_end_the_run(cause: Cause, the_lane: Lane | None, end: End) -> None:
+    view = at_work(failing(10, 190, cause=cause), lane=the_lane)
+    first = decide_run(view, at(191))
+    status = decide_run(later(view, first), at(192)).status
+    assert (status.reason, status.phase) == (end, "Failed")
 
 
 def test_a_call_that_is_answered_while_a_stuck_attempt_is_closed_lets_it_begin_again() -> None:
