@@ -32,6 +32,7 @@ PROMPT = "exactly one of prompt and promptFrom must be set"
 PROMPT_SIZE = "prompt must be at most 96 KiB; use promptFrom and a volume for more"
 PARAMETERS = "parameters are for the built-in agent (preset laneway) only"
 SELF = "a run cannot depend on itself"
+STUCK = "stuckSeconds must be less than idleSeconds"
 GENERIC = "preset generic needs an image"
 SIZE = "size must be over 0, for example 10Gi"
 RETRIES = "policy Same goes with maxRetries of 1 or more, policy None with none"
@@ -122,6 +123,7 @@ REFUSED = [
     pytest.param(ENDPOINT, endpoint(url="http://a.svc", auth="XGoogApiKey"), AUTH, id="Gemini's way without a key"),
     pytest.param(HEADER, headed("X-Api-Key"), NO_KEY, id="a key as a header of the lane"),
     pytest.param(HEADER, headed("Content-length"), OWN_HEADERS, id="a header of the body"),
+    pytest.param("spec.timeouts.stuckSeconds", run({"timeouts": {"stuckSeconds": 1200}}), STUCK, id="stuck no sooner than idle"),
     pytest.param("spec.dependsOn", run({"dependsOn": [{"name": "other"}, {"name": "me"}]}, name="me"), SELF, id="a run that depends on itself"),
     pytest.param("spec", lane({"access": "Direct", "endpoint": {"credentialRef": {"name": "key"}}}), DIRECT, id="a Direct lane with a key"),
     pytest.param("spec", lane({"access": "Direct", "capacity": {"calls": 2}}), DIRECT_CALLS, id="a Direct lane with places for calls"),
@@ -201,6 +203,8 @@ ACCEPTED = [
     pytest.param("spec.limits.costUSD", run({"limits": {"costUSD": "0.000001"}}), NO_LIMIT, id="a limit of a millionth of a dollar"),
     pytest.param("spec.limits.costUSD", run({"limits": {"costUSD": 5}}), NO_LIMIT, id="a limit of whole dollars without quotes"),
     pytest.param("metadata.name", run(name="a" * 52), RUN_NAME, id="a run whose name has 52 characters"),
+    pytest.param("spec.timeouts.stuckSeconds", run({"timeouts": {"stuckSeconds": 1199}}), STUCK, id="stuck a second before idle"),
+    pytest.param("spec.timeouts.stuckSeconds", run({"timeouts": {"stuckSeconds": 1200, "idleSeconds": 0}}), STUCK, id="stuck without an idle time"),
     pytest.param("spec.dependsOn", run({"dependsOn": [{"name": "other"}]}, name="me"), SELF, id="a run that depends on another"),
     pytest.param("spec", run({"prompt": None, "promptFrom": {"configMapKeyRef": REF}}), PROMPT, id="a prompt from a ConfigMap"),
     pytest.param("spec", run({"prompt": "é" * 49152}), PROMPT_SIZE, id="a prompt of exactly 96 KiB"),

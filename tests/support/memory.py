@@ -27,6 +27,8 @@ class MemoryKube:
         self.fails: dict[Resource, KubeError] = {}
         """Raised by writes of a resource, after they were done if ``lands``."""
         self.lands = False
+        self.logs: dict[str, str] = {}
+        """What containers wrote, by pod."""
         self._version = 1000
 
     def add(self, resource: Resource, obj: JsonObject) -> JsonObject:
@@ -97,6 +99,8 @@ class MemoryKube:
         return self.objects.pop((resource, namespace, name), None) is not None
 
     async def read_log(self, namespace: str, pod: str, **_: Any) -> str:
+        if pod in self.logs:
+            return self.logs[pod]
         raise self.fails.get(PODS) or NotFound("there is no log", status=404)
 
     async def _wait(self, resource: Resource) -> None:

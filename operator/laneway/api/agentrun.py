@@ -150,6 +150,14 @@ class Dependency(Model):
 class RunTimeouts(Model):
     """Limits of waiting and of an attempt, in seconds."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.stuckSeconds) || self.idleSeconds == 0 || self.stuckSeconds < self.idleSeconds",
+            "stuckSeconds must be less than idleSeconds",
+            field=".stuckSeconds",
+        ),
+    )
+
     queue_seconds: int | None = Field(
         default=None,
         ge=1,
@@ -174,6 +182,27 @@ class RunTimeouts(Model):
         ge=1,
         le=86400,
         description="How long the pod's node may be away before the attempt counts as lost.",
+    )
+    idle_seconds: int = Field(
+        default=1200,
+        ge=0,
+        le=86400,
+        description="How long an agent may be without an open call and without output; then the attempt ends as IdleTimeout."
+        " 0: as long as it likes.",
+    )
+    stuck_seconds: int | None = Field(
+        default=None,
+        ge=0,
+        le=86400,
+        description="How long model calls may only fail; then the attempt ends as trouble of its model."
+        " Default: 180, or half of idleSeconds if that is less. 0: as long as the agent tries.",
+    )
+    grace_after_result_seconds: int | None = Field(
+        default=None,
+        ge=0,
+        le=86400,
+        description="How long an agent may live after the result line in its log; then it is stopped, and its result counts."
+        " Absent or 0: as long as it likes.",
     )
 
 

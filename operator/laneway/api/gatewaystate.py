@@ -163,6 +163,8 @@ class AttemptState(Model):
     finish_reason: str | None = None
     failure: CallFailure | None = None
     """The last call that failed, if no call after it succeeded."""
+    failing_since_time: Moment | None = None
+    """When the first call failed after which nothing but failures came: no answer, and no part of one. None: there is no such call."""
     model: ModelInUse | None = None
     """None: no call has succeeded, and the gateway has moved nowhere."""
     wish: Wish | None = None

@@ -66,6 +66,7 @@ class End(StrEnum):
     PERMANENT_MODEL_ERROR = "PermanentModelError"
     START_TIMEOUT = "StartTimeout"
     ATTEMPT_TIMEOUT = "AttemptTimeout"
+    IDLE_TIMEOUT = "IdleTimeout"
     IMAGE_UNAVAILABLE = "ImageUnavailable"
     OUT_OF_MEMORY = "OutOfMemory"
     POD_REJECTED = "PodRejected"
@@ -93,6 +94,21 @@ class Outcome(StrEnum):
     LIMIT = "Limit"
     CANCELLED = "Cancelled"
     TIMED_OUT = "TimedOut"
+
+
+class StopReason(StrEnum):
+    """Why a running attempt was stopped although nobody asked for it and no limit was reached."""
+
+    STUCK = "Stuck"  # its calls have only failed
+    IDLE = "Idle"  # no call and no output
+    LINGERED = "Lingered"  # it said its result and did not leave
+
+
+class HealthKind(StrEnum):
+    """What is noticed of a running attempt before anything is done about it."""
+
+    STALLED = "Stalled"  # no call and no output for a while
+    LONG_RUNNING = "LongRunning"  # it runs for an hour
 
 
 class Cause(StrEnum):
@@ -165,6 +181,11 @@ class EventReason(StrEnum):
     POD_LOST = "PodLost"
     RETRY_PLANNED = "RetryPlanned"
     ROUND_ENDED = "RoundEnded"
+    RUN_STUCK = "RunStuck"
+    RUN_IDLE = "RunIdle"
+    GRACE_KILL = "GraceKill"
+    RUN_STALLED = "RunStalled"
+    LONG_RUNNING = "LongRunning"
     RUN_FINISHED = "RunFinished"
     UNKNOWN_MODEL = "UnknownModel"
     STEPPED_DOWN = "SteppedDown"

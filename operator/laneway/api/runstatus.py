@@ -9,9 +9,10 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from laneway.api.base import ATOMIC_LIST, Condition, Generation, Model, Time, list_map
+from laneway.api.health import HealthWarning, Stopped
 from laneway.api.limits import LimitName, LimitReached, Warned
 from laneway.api.modellane import Access
-from laneway.api.reasons import Cause, Outcome, Phase, ResetSource
+from laneway.api.reasons import Cause, HealthKind, Outcome, Phase, ResetSource
 
 Tokens = Annotated[int, Field(ge=0, le=9_000_000_000_000_000)]
 MoneyText = Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,6})?$", max_length=20)]
@@ -237,6 +238,9 @@ class Attempt(Model):
         default=None,
         description="When the one after it may begin. Set when its task is tried again, or when another round follows.",
     )
+    stopped: Stopped | None = Field(
+        default=None, description="That it was stopped because it was stuck, idle, or did not leave after its result."
+    )
     usage: Usage | None = Field(default=None, description="What its calls used.")
 
     @property
@@ -334,6 +338,12 @@ class AgentRunStatus(Model):
         max_length=len(LimitName),
         json_schema_extra=list_map("limit"),
         description="Limits that are nearly used up.",
+    )
+    health: tuple[HealthWarning, ...] = Field(
+        default=(),
+        max_length=len(HealthKind),
+        json_schema_extra=list_map("kind"),
+        description="What is noticed of the running attempt.",
     )
     limit_reached: LimitReached | None = Field(
         default=None, description="The limit for which the run waits; absent when it does not."

@@ -14,9 +14,11 @@ from laneway.api.reasons import End, EventReason, Outcome, Phase, Waiting
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller import (
     activemodel,
+    afterend,
     aftermath,
     children,
     endings,
+    healthwatch,
     limitends,
     limitwatch,
     livewalk,
@@ -27,6 +29,7 @@ from laneway.controller import (
     rounds,
     status,
     waiting,
+    watchends,
     wording,
 )
 from laneway.controller.decision import RunDecision
@@ -64,6 +67,7 @@ def decide_run(view: RunView, now: datetime) -> RunDecision:
     chain = _FINISHED if run.finished else _ADMITTED if run.admitted else _WAITING
     spoken = (decision for check in chain if (decision := check(view, now)))
     decision = limitwatch.attend(view, next(spoken, RunDecision(run.status)), now)
+    decision = healthwatch.attend(view, decision, now)
     decision = activemodel.attend(view, decision, now)
     return replace(
         decision, effects=(*_counted_anew(view), *decision.effects, *told, *_leftovers(view), *repeats.outlived(view))
@@ -89,36 +93,6 @@ def _leftovers(view: RunView) -> tuple[Effect, ...]:
         for pod in over
         if not pod.deleting or pod.uid in lost
     )
-
-
-# ---- finished: pods go after their time, usage that the gateway still owes is fetched
-
-
-def _late_usage(view: RunView, now: datetime) -> RunDecision | None:
-    """The gateway was away when the run ended; its totals are entered once it is back."""
-    attempts = view.run.status.attempts
-    owed = bool(attempts) and attempts[-1].usage is not None and attempts[-1].usage.source is None
-    if not owed or view.direct or view.gateway.down_since or not view.gateway.known:
-        return None
-    state = view.gateway.state
-    if state is None or not state.closed:
-        return RunDecision(view.run.status, (CloseAttempt(view.run.meta.uid, attempts[-1].id),))
-    return RunDecision(endings.correct_usage(view, state), due=_pods_due(view))
-
-
-def _pods_expired(view: RunView, now: datetime) -> RunDecision | None:
-    due = _pods_due(view)
-    if due is None or now < due:
-        return RunDecision(view.run.status, due=due)
-    gone = tuple(_delete(pod) for pod in view.pods if pod.finished and not pod.deleting)
-    return RunDecision(view.run.status, gone)
-
-
-def _pods_due(view: RunView) -> datetime | None:
-    completed = view.run.status.completion_time
-    if completed is None or not view.pods:
-        return None
-    return completed + timedelta(seconds=view.run.spec.pod_ttl_seconds)
 
 
 # ---- holding a slot
@@ -148,6 +122,11 @@ def _overtime(view: RunView, now: datetime) -> RunDecision | None:
     if not overtime.is_over(view, now):
         return None
     return _stop_first(view, now) or rounds.follow(view, now, overtime.verdict(view))
+
+
+def _watchdog(view: RunView, now: datetime) -> RunDecision | None:
+    """The agent gets nowhere, or does not leave."""
+    return watchends.attend(view, now, stop=_stop_first)
 
 
 def _refused(view: RunView, now: datetime) -> RunDecision | None:
@@ -351,11 +330,12 @@ def _delete(pod: PodFacts, *, grace: int | None = None) -> DeletePod:
     return DeletePod(pod.namespace, pod.name, pod.uid, grace)
 
 
-_FINISHED: tuple[Check, ...] = (_late_usage, _pods_expired)
+_FINISHED: tuple[Check, ...] = (afterend.late_usage, afterend.pods_expired)
 _ADMITTED: tuple[Check, ...] = (
     _cancelled,
     _limit_reached,
     _overtime,
+    _watchdog,
     _refused,
     _no_pod,
     _ended,

@@ -55,7 +55,9 @@ def judge(view: RunView, pod: PodFacts) -> Verdict:
 
     A result line in the agent's log may say better than the exit code how it ended: see ``logresult``.
     """
-    diagnosed = diagnose(pod, stopped_by_us=view.run.spec.cancel)
+    attempt = view.run.current
+    stopped = attempt is not None and attempt.stopped is not None
+    diagnosed = diagnose(pod, stopped_by_us=view.run.spec.cancel or stopped)
     ending = corrected(diagnosed, pod, view.envelope, direct=view.direct)
     verdict = Verdict(ending.outcome, ending.end, ending.message, exit_code=ending.exit_code)
     if ending.outcome is Outcome.SUCCEEDED and nooutput.did_nothing(view, pod):
@@ -68,7 +70,7 @@ def judge(view: RunView, pod: PodFacts) -> Verdict:
         return Verdict(Outcome.DISRUPTED, End.GATEWAY_UNAVAILABLE, message, exit_code=ending.exit_code)
     failure = _told_by_log(view, pod) if view.direct else state.failure if state else None
     if failure is not None:
-        return _model_trouble(verdict, failure)
+        return model_trouble(verdict, failure)
     return Verdict(ending.outcome, ending.end, ending.message, Cause.TASK_FAILURE, ending.exit_code)
 
 
@@ -96,7 +98,8 @@ def _told_by_log(view: RunView, pod: PodFacts) -> CallFailure | None:
     return trouble_of(view.envelope, sent=sent, seen=seen) if view.envelope and seen else None
 
 
-def _model_trouble(verdict: Verdict, failure: CallFailure) -> Verdict:
+def model_trouble(verdict: Verdict, failure: CallFailure) -> Verdict:
+    """The verdict on an attempt whose last model call failed, and that ended with that."""
     end = End.AUTH_FAILED if failure.cause is Cause.AUTH_FAILED else End.FAILED
     end = End.PERMANENT_MODEL_ERROR if failure.cause in _PERMANENT else end
     said = f"{failure.status or 'no answer'} {failure.message}".strip()

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from laneway.api import names
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller import endings, metrics
+from laneway.controller import endings, livelog, metrics
 from laneway.controller.admission import granted_events, granted_status, walked
 from laneway.controller.apply import Applied, Applier
 from laneway.controller.clock import Clock
@@ -103,7 +103,7 @@ class Reconciler:
             self._note_walk(key, None)
             self._gatherer.untouched.pop(key, None)
             return
-        view = await self._gatherer.run_view(run, refusal)
+        view = await livelog.looked(self._kube, await self._gatherer.run_view(run, refusal), self._clock.now())
         decision = decide_run(view, self._clock.now())
         applied = await self._prepare(run, decision.effects)
         if applied.refusal and refusal is None:

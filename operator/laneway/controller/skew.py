@@ -41,6 +41,7 @@ def moved_attempt(
         "last_activity_time": moved(told.last_activity_time, ahead),
         "answered_time": None,
         "failure": failure,
+        "failing_since_time": moved(told.failing_since_time, ahead),
         "model": told.model and _moved_model(told.model, ahead),
         "wish": told.wish and _moved_wish(told.wish, ahead),
     }

@@ -113,6 +113,18 @@ class GatewayView:
 
 
 @dataclass(frozen=True)
+class LiveLog:
+    """What the log of a running agent told. None: nothing yet."""
+
+    last_output: datetime | None = None
+    """When its last line was written."""
+    result: datetime | None = None
+    """When it said its result, if nothing but chatter followed; looked for only if the run wants that."""
+    succeeded: bool = False
+    """Whether that result is a good one."""
+
+
+@dataclass(frozen=True)
 class PodRefusal:
     """Why the API server would not have the pod."""
 
@@ -155,6 +167,8 @@ class RunView:
     """The end of the agent's log, read once the pod has ended if it can tell what nothing else does. Its usage counts on Direct lanes only."""
     log_blank: bool | None = None
     """Whether that log was empty; None: it was not read."""
+    live_log: LiveLog | None = None
+    """The log of an agent that runs, where a watchdog wanted to know; None: it was not read, or could not be."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
     refusal: PodRefusal | None = None
     lost_nodes: Mapping[str, datetime] = field(default_factory=dict)

@@ -45,6 +45,7 @@ class Attempt:
     last_activity: datetime | None = None
     finish_reason: str | None = None
     failure: CallFailure | None = None
+    failing_since: datetime | None = None
     where: Whereabouts = field(default_factory=Whereabouts)
     refusal: LimitRefusal | None = None
     spent_out: bool = False
@@ -65,6 +66,16 @@ class Attempt:
         if _worked(end):
             self.models[model] = _add_model(self.models.get(model) or ModelTotals(model=model), end)
 
+    def failed(self, failure: CallFailure) -> None:
+        """A call has failed, or was refused."""
+        self.failure = failure
+        self.failing_since = self.failing_since or failure.seen_time
+
+    def served(self, finish_reason: str | None) -> None:
+        """A call was answered: what went wrong before is over."""
+        self.failure, self.failing_since, self.refusal, self.spent_out = None, None, None, False
+        self.finish_reason = finish_reason
+
     def state(self) -> AttemptState:
         """As the operator gets it."""
         return AttemptState(
@@ -77,6 +88,7 @@ class Attempt:
             last_activity_time=self.last_activity,
             finish_reason=self.finish_reason,
             failure=self.failure,
+            failing_since_time=self.failing_since,
             model=self.where.model,
             wish=self.where.wish,
             refusal=self.refusal,
@@ -90,6 +102,7 @@ class Attempt:
 def from_ledger(past: Past, *, version: int, touched: datetime) -> Attempt:
     """An attempt as the ledger knows it."""
     unpriced = past.unpriced_calls > 0
+    failure = _past_failure(past)
     return Attempt(
         id=past.attempt,
         totals=Totals(
@@ -107,7 +120,8 @@ def from_ledger(past: Past, *, version: int, touched: datetime) -> Attempt:
         touched=touched,
         last_activity=_moment(past.last_activity_ms),
         finish_reason=past.finish_reason,
-        failure=_past_failure(past),
+        failure=failure,
+        failing_since=failure.seen_time if failure else None,
         closed=past.closed,
         version=version,
     )

@@ -99,7 +99,8 @@ class State:
         """Bytes of an answer came. A new version only now and then: a stream would make one for every token."""
         entry, now = self._entry(attempt), self._clock()
         entry.last_activity = now
-        if entry.touched is None or now - entry.touched >= _ACTIVITY_STEP:
+        was_failing, entry.failing_since = entry.failing_since is not None, None
+        if was_failing or entry.touched is None or now - entry.touched >= _ACTIVITY_STEP:
             self._touch(entry)
 
     def settle(
@@ -110,11 +111,11 @@ class State:
         entry.count(end, model.model)
         step = StepStatus(namespace=model.namespace, lane=model.lane, model=model.model)
         if failure is not None:
-            entry.failure = failure.model_copy(update={"step": step})
-            self._evidence.failed(model, entry.failure, run_uid=attempt.run_uid)
+            told = failure.model_copy(update={"step": step})
+            entry.failed(told)
+            self._evidence.failed(model, told, run_uid=attempt.run_uid)
         elif end.turn:
-            entry.failure, entry.refusal, entry.spent_out = None, None, False
-            entry.finish_reason = end.finish_reason
+            entry.served(end.finish_reason)
             entry.where.served(step)
             self._evidence.succeeded(model, sent=sent)
         self._touch(entry)
@@ -122,7 +123,7 @@ class State:
     def fail(self, attempt: AttemptId, failure: CallFailure) -> None:
         """The gateway itself refused a call of the attempt: no model has failed."""
         entry = self._entry(attempt)
-        entry.failure = failure
+        entry.failed(failure)
         self._touch(entry)
 
     def model_in_use(self, attempt: AttemptId) -> ModelInUse | None:

@@ -156,9 +156,19 @@ class Kube:
                 return
             query["continue"] = meta["continue"]
 
-    async def read_log(self, namespace: str, pod: str, *, container: str, tail_lines: int, limit_bytes: int) -> str:
-        """The last lines of a container's log, cut after ``limit_bytes``; bytes that are not UTF-8 are replaced."""
-        query: Query = {"container": container, "tailLines": tail_lines, "limitBytes": limit_bytes}
+    async def read_log(
+        self, namespace: str, pod: str, *, container: str, tail_lines: int, limit_bytes: int, timestamps: bool = False
+    ) -> str:
+        """The last lines of a container's log, cut after ``limit_bytes``; bytes that are not UTF-8 are replaced.
+
+        ``timestamps``: each line begins with when it was written, in RFC 3339, and a space.
+        """
+        query: Query = {
+            "container": container,
+            "tailLines": tail_lines,
+            "limitBytes": limit_bytes,
+            "timestamps": "true" if timestamps else None,
+        }
         call = _Call("log", PODS, PODS.path(namespace, pod, "log"), query, accept="*/*")
         return (await self._retrying(call)).decode("utf-8", "replace")
 

@@ -326,7 +326,7 @@ async def test_a_wrong_clock_of_the_gateway_changes_no_time(
         return _shifted(state, ahead)
 
     known = evidence(last_failure=LIMITED, last_success_time=at(1))
-    state = metered(closed=False).model_copy(update={"failure": LIMITED})
+    state = metered(closed=False).model_copy(update={"failure": LIMITED, "failing_since_time": at(3)})
     gateway.tells(state, evidence=(known,), lanes=(probe(),))
     clock.move(10)
     gateway.state = by_its_clock(gateway.state.model_copy(update={"answered_time": at(10)}))
@@ -388,7 +388,8 @@ def _shifted_attempt(state: AttemptState, ahead: float) -> AttemptState:
     by = timedelta(seconds=ahead)
     failure = state.failure and _shifted_failure(state.failure, by)
     active = state.last_activity_time and state.last_activity_time + by
-    return state.model_copy(update={"failure": failure, "last_activity_time": active})
+    failing = state.failing_since_time and state.failing_since_time + by
+    return state.model_copy(update={"failure": failure, "failing_since_time": failing, "last_activity_time": active})
 
 
 def _shifted_evidence(one: ModelEvidence, by: timedelta) -> ModelEvidence:

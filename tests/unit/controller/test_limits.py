@@ -16,6 +16,7 @@ from laneway.controller.decide_lane import decide_lane
 from laneway.controller.decide_run import decide_run
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, EventType, PostEvent
+from laneway.controller.limitwatch import next_look
 from laneway.controller.objects import Run
 from laneway.controller.pods import Plan, build_pod
 from laneway.controller.views import RunView
@@ -93,7 +94,7 @@ WARNED = [
     pytest.param({"costUSD": "1.00"}, metered(closed=False, cost_micro_usd=799_999), None, id="money just under 80 %"),
     pytest.param({"costUSD": "1.00"}, metered(closed=False, cost_micro_usd=800_000), EventReason.BUDGET_WARNING, id="money at 80 %", marks=pytest.mark.row("S4.28")),
     pytest.param({"turns": 10}, metered(closed=False, turns=7), None, id="turns just under 80 %"),
-    pytest.param({"turns": 10}, metered(closed=False, turns=8), EventReason.TURNS_WARNING, id="turns at 80 %", marks=pytest.mark.row("S4.27", "C12")),
+    pytest.param({"turns": 10}, metered(closed=False, turns=8), EventReason.TURNS_WARNING, id="turns at 80 %", marks=pytest.mark.row("S4.22", "S4.27", "C12")),
     pytest.param({}, metered(closed=False, turns=800), EventReason.TURNS_WARNING, id="turns at 80 % of 1000, which nobody set", marks=pytest.mark.row("S4.26")),
     pytest.param({"tokens": 23}, metered(closed=False), EventReason.TOKENS_WARNING, id="tokens at 80 %"),
     pytest.param({"activeSeconds": 35}, metered(closed=False), EventReason.TIME_WARNING, id="time at 80 %", marks=pytest.mark.row("S4.29")),
@@ -255,8 +256,9 @@ def test_an_agent_whose_last_call_took_all_has_time_to_end_by_itself() -> None:
 
 
 def test_a_call_that_is_open_or_held_at_the_limit_is_left_to_the_gateway() -> None:
-    decision = decide_run(at_work(limited({"turns": 1, "onReached": "Pause"}), quiet(25, open_calls=1)), LATER)
-    assert (decision.status.reason, decision.due) == ("Running", None)
+    view = at_work(limited({"turns": 1, "onReached": "Pause"}), quiet(25, open_calls=1))
+    assert decide_run(view, LATER).status.reason == "Running"
+    assert next_look(view, LATER) is None
 
 
 @pytest.mark.row("S4.28")
@@ -496,7 +498,8 @@ def test_the_agent_is_told_how_many_turns_it_has(limits: dict[str, Any], cap: st
 
 
 def test_a_run_without_limits_is_left_alone() -> None:
-    decision = decide_run(at_work(limited({}), metered(closed=False)), LATER)
+    view = at_work(limited({}), metered(closed=False))
+    decision = decide_run(view, LATER)
     assert decision.status.warnings == ()
-    assert decision.due is None
+    assert next_look(view, LATER) is None
     assert CreatePod not in [type(effect) for effect in decision.effects]

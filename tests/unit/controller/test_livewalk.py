@@ -187,7 +187,7 @@ def test_a_run_that_asks_says_so_after_two_seconds_and_stays_running() -> None:
 
 def test_a_run_that_asks_nothing_is_not_looked_at_again_for_it() -> None:
     decision = decide_run(asking(hosted(A), cooled(hosted(B), 60)), at(6))
-    assert (decision.walk, decision.due) == (None, None)
+    assert (decision.walk, decision.due) == (None, at(69)), "a minute after it was last heard of"
 
 
 def test_a_run_whose_lane_was_quicker_than_its_first_look_shows_its_chain_while_it_runs() -> None:

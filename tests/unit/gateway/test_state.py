@@ -111,6 +111,35 @@ async def test_a_success_clears_the_failure_and_a_cut_does_not() -> None:
     assert (after.calls, after.totals.turns, after.totals.unmetered_calls) == (3, 1, 1)
 
 
+@pytest.mark.row("S4.12", "S4.13")
+async def test_since_when_calls_only_fail_is_told_until_an_answer_begins() -> None:
+    clock = Hand()
+    state = State(clock=clock)
+
+    def fail(seconds: int, *, refused: bool = False) -> datetime | None:
+        clock.now = START + timedelta(seconds=seconds)
+        told = failure().model_copy(update={"seen_time": clock.now})
+        if refused:
+            state.fail(ATTEMPT, told)
+        else:
+            settle(state, call_end(turn=False, cause="APITransient", usage=Usage(), cost=None), failure=told)
+        return state.attempt_state(ATTEMPT).failing_since_time
+
+    assert state.attempt_state(ATTEMPT).failing_since_time is None
+    first = START + timedelta(seconds=1)
+    assert [fail(1), fail(2), fail(3, refused=True)] == [first, first, first]
+    settle(state, call_end(turn=False, metered=False, usage=Usage(), cost=None))  # a call that was cut
+    assert state.attempt_state(ATTEMPT).failing_since_time == first
+    version = state.version
+    state.saw_activity(ATTEMPT)
+    assert state.attempt_state(ATTEMPT).failing_since_time is None
+    assert state.version == version + 1
+    assert fail(4) == START + timedelta(seconds=4)
+    settle(state, call_end())
+    assert state.attempt_state(ATTEMPT).failing_since_time is None
+    assert fail(5) == START + timedelta(seconds=5)
+
+
 @pytest.mark.parametrize(
     ("ends", "cost"),
     [
@@ -222,6 +251,7 @@ async def test_what_the_ledger_remembers_is_told_in_a_new_epoch() -> None:
         reset_source=ResetSource.RETRY_AFTER,
         cut=True,
     )
+    assert told.failing_since_time == sent + timedelta(seconds=2)
 
 
 @pytest.mark.row("B6")

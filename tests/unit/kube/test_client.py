@@ -325,6 +325,12 @@ async def test_a_log_with_broken_characters_is_read(kube: Kube, server: Server) 
     assert dict(server.asked[0].query) == {"container": "agent", "tailLines": "5", "limitBytes": "100"}
 
 
+async def test_a_log_is_read_with_its_times(kube: Kube, server: Server) -> None:
+    server.script = [web.Response(body=b"2026-03-01T12:00:00Z fine\n")]
+    await kube.read_log("team", "x", container="agent", tail_lines=1, limit_bytes=64, timestamps=True)
+    assert server.asked[0].query["timestamps"] == "true"
+
+
 async def test_requests_are_counted_by_verb_resource_and_code(kube: Kube, server: Server) -> None:
     def count(code: str) -> float:
         labels = {"verb": "get", "resource": "configmaps", "code": code}
