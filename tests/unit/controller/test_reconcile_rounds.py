@@ -17,8 +17,7 @@ from laneway.controller.gather import Gatherer
 from laneway.controller.objects import Run
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import Reconciler, WorkKey
-from laneway.controller.world import World, chain_of_run, dependencies_of_run, lanes_of_run
-from laneway.kube.cache import Cache
+from laneway.controller.world import World, make_cache
 from laneway.kube.resources import AGENT_RUNS, CLAIMS, MODEL_LANES, PODS, JsonObject, Key
 from laneway.rules.token import TokenKeys
 from support.builders import PRESETS, ready
@@ -51,7 +50,7 @@ class Shop:
 
     def _start(self) -> tuple[World, Reconciler]:
         world = World(
-            Cache(lanes_of_run=lanes_of_run, chain_of_run=chain_of_run, dependencies_of_run=dependencies_of_run),
+            make_cache(),
             on_change=lambda change: None,
         )
         for (resource, *_), obj in self.kube.objects.items():
