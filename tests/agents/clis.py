@@ -17,7 +17,8 @@ from laneway.gateway.wire.base import Wire
 PROMPT = "What is the capital of France?"
 COMMAND = "echo the tool says $((40 + 2))"
 OUTPUT = "the tool says 42"
-_SECONDS = 120
+_SECONDS = 600
+"""More than any takes: a real server reads the 4,000 tokens of an agent's own instructions first."""
 _NOWHERE = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
 """Nothing leaves the machine."""
 
