@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down test lint unit integration e2e agents bench fuzz soak crds lock clean
+.PHONY: help demo demo-down test lint unit integration e2e agents vllm bench fuzz soak crds lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -31,8 +31,11 @@ integration: $(BIN)/.ready  ## tests on a real kube-apiserver
 e2e: $(BIN)/.ready  ## tests on a real node, installed by the demo's own steps
 	@$(BIN)/python -m pytest -q tests/e2e
 
-agents: $(BIN)/.ready  ## Claude Code and Codex through the gateway; npm installs them, 640 MB, once
-	@$(BIN)/python -m pytest -q tests/agents
+agents: $(BIN)/.ready  ## Claude Code and Codex through the gateway, also to a real Ollama; npm installs them, 640 MB, once
+	@$(BIN)/python -m pytest -q tests/agents --ignore=tests/agents/test_on_vllm.py
+
+vllm: $(BIN)/.ready  ## OpenAI's client, Claude Code and Codex through the gateway to a real vLLM; pip installs it, 3 GB, once
+	@$(BIN)/python -m pytest -q tests/agents/test_on_vllm.py
 
 bench: $(BIN)/.ready  ## how fast it is, against targets and the Job controller (FULL=1: full sizes; ONLY="P1 P3"; RECORD=1: into docs/performance.md)
 	@hack/bench $(if $(FULL),--full) $(if $(ONLY),--only $(ONLY)) $(if $(RECORD),--record)

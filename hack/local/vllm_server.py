@@ -38,7 +38,7 @@ def need_image() -> images.Image:
             "run make demo without VLLM=1",
         )
     toolchain.need_packages(STEP, toolchain.IMAGE | {"readelf": "binutils"})
-    _need_folder()
+    need_folder()
     lscpu = Path(shutil.which("lscpu") or "/usr/bin/lscpu")  # vLLM asks it for the processors
     programs = [lscpu, *sorted(SITE.rglob("*.so*"))]
     layers = [
@@ -52,10 +52,11 @@ def need_image() -> images.Image:
     )
 
 
-def _need_folder() -> None:
+def need_folder() -> Path:
+    """The folder with the packages, the stand-ins for CUDA and the model: site/, stubs/, model/."""
     mark = STAMPS / "vllm"
     if mark.exists() and mark.read_text() == _recipe_hash() and FOLDER.exists():
-        return
+        return FOLDER
     weights = ollama.need_model_file()
     with build.locked():
         shutil.rmtree(FOLDER, ignore_errors=True)
@@ -72,6 +73,7 @@ def _need_folder() -> None:
             if not file.is_symlink():
                 file.chmod(0o755 if file.is_dir() else 0o644)
         mark.write_text(_recipe_hash())
+    return FOLDER
 
 
 def _python(arguments: list[str]) -> None:

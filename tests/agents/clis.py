@@ -17,7 +17,8 @@ from laneway.gateway.wire.base import Wire
 PROMPT = "What is the capital of France?"
 COMMAND = "echo the tool says $((40 + 2))"
 OUTPUT = "the tool says 42"
-_SECONDS = 120
+_SECONDS = 900
+"""More than any takes: a real server reads the 4,000 tokens of an agent's own instructions first."""
 _NOWHERE = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
 """Nothing leaves the machine."""
 
@@ -107,6 +108,7 @@ class Codex(Agent):
                     'env_key = "LANEWAY_TOKEN"',
                     "request_max_retries = 2",
                     "stream_max_retries = 0",
+                    f"stream_idle_timeout_ms = {_SECONDS * 1000}",
                 )
             )
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +16,8 @@ from modelserver import ModelServer, Step
 from modelserver.shapes import INPUT_TOKENS, OUTPUT_TOKENS, TEXT
 from unit.gateway.kit import ATTEMPT, KEYS, eventually, gateway, lane_object
 
-ROOT = Path(__file__).parents[2]
 TOKEN = sign(KEYS, ATTEMPT)
 each = pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.name) for kind in AGENTS])
-
-
-@pytest.fixture(scope="session")
-def commands() -> Path:
-    """The folder of the agents' commands, as pinned."""
-    done = subprocess.run([str(ROOT / "hack" / "agents")], capture_output=True, text=True, check=True)
-    return Path(done.stdout.splitlines()[-1])
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A home folder for one agent."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    return folder
 
 
 def refused(kind: type[Agent], refusal: Refusal, *, repeat: int | None = 1) -> Step:

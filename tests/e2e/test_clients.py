@@ -5,24 +5,19 @@ Both are on loopback here: a pod with the clients in it would show no more, and 
 
 from __future__ import annotations
 
-import asyncio
-import os
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import anthropic
 import ollama
 import openai
 import pytest
 
-from e2e.commands import HACK, run
 from integration.clients import Chat, Client, Messages, OllamaChat, OllamaGenerate, Responses
-from integration.operators import free_ports
 from laneway.rules.token import sign
+from support import modelservers
 from unit.gateway.kit import ATTEMPT, KEYS, Kit, eventually, gateway, lane_object, run_object
 
 SPOKEN = (Chat, Responses, Messages, OllamaChat, OllamaGenerate)
@@ -39,22 +34,8 @@ REFUSALS = {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Ollama on loopback; the demo uses the same program and model."""
-    root = Path(run(str(HACK / "ollama-root"), seconds=1500).splitlines()[-1])
-    [port] = free_ports(1)
-    home = tmp_path_factory.mktemp("ollama")
-    env = {"HOME": str(home), "OLLAMA_HOST": f"127.0.0.1:{port}", "OLLAMA_MODELS": str(root / "models")}
-    with (home / "log").open("wb") as log:
-        serving = subprocess.Popen(
-            [str(root / "bin" / "ollama"), "serve"],
-            env={**os.environ, **env, "OLLAMA_NOPRUNE": "1"},
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            serving.terminate()
-            serving.wait()
+    with modelservers.ollama(tmp_path_factory.mktemp("ollama")) as url:
+        yield url
 
 
 @asynccontextmanager
@@ -70,19 +51,8 @@ async def asked(
         lane = lane_object(server, server="Ollama", version=2, models=[{"name": model}])
         kit.views.lanes.put(lane)
         kit.views.runs.put(run_object(model=model, version=2))
-        await _answers(kit, server)
         async with kind(kit.url, sign(KEYS, ATTEMPT), retries=0).opened() as client:
             yield client, kit
-
-
-async def _answers(kit: Kit, server: str) -> None:
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                async with kit.client.get(server):
-                    return
-            except aiohttp.ClientConnectionError:
-                await asyncio.sleep(0.02)
 
 
 def each(*kinds: type[Client]) -> Any:

@@ -33,7 +33,7 @@ from laneway.controller import (
     wording,
 )
 from laneway.controller.decision import RunDecision
-from laneway.controller.diagnosis import Obstacle, find_obstacle
+from laneway.controller.diagnosis import VOLUME_TOLD_AFTER, Obstacle, find_obstacle
 from laneway.controller.effects import (
     CloseAttempt,
     CreatePod,
@@ -221,11 +221,17 @@ def _not_started(view: RunView, now: datetime) -> RunDecision | None:
         return RunDecision(view.run.status, due=pod.created + RECORDED_AFTER)
     if now < due and not (obstacle and obstacle.final):
         words = (obstacle.reason, obstacle.message) if obstacle else ("Starting", "its pod is starting")
-        soon = min(due, now + timedelta(seconds=10)) if obstacle else due
+        soon = min(due, now + timedelta(seconds=10)) if obstacle else _volume_is_late(view, pod, due)
         return RunDecision(_active(view, now, Phase.STARTING, *words), due=soon)
     if closing := _close_first(view, now):
         return closing
     return endings.end_run(view, now, _start_failure(view, obstacle))
+
+
+def _volume_is_late(view: RunView, pod: PodFacts, due: datetime) -> datetime:
+    """When a pod that got no node is to be looked at again; ``due`` if nothing is said of it before."""
+    waits = pod.scheduled is None and children.claim_name(view.run) is not None
+    return min(due, pod.created + VOLUME_TOLD_AFTER) if waits else due
 
 
 def _may_start_soon(view: RunView, pod: PodFacts, now: datetime) -> bool:

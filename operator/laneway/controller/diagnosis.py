@@ -13,6 +13,9 @@ PULLS_FAILED_AFTER = timedelta(seconds=45)
 """The kubelet waits 10 s and 20 s between its first three pulls and does not count them in the pod's status: an image that still
 cannot be pulled this long after scheduling has failed three times."""
 
+VOLUME_TOLD_AFTER = timedelta(seconds=10)
+"""A scheduler that has chosen a node says nothing in the pod's status until there is a volume; drivers mostly make one sooner."""
+
 _PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
 _VOLUME_WORDS = ("volume", "pvc", "storageclass", "free storage")
 """What the scheduler's sentences about claims have in them. The word "claim" alone also stands in those about devices."""
@@ -46,9 +49,8 @@ def find_obstacle(pod: PodFacts, *, prompt_missing: bool, claim: str | None, now
 
     ``claim``: that of its workspace; None without one.
     """
-    if pod.unschedulable:
-        message = f"no node takes the pod: {pod.unschedulable}{_claim_said(pod.unschedulable, claim)}"
-        return Obstacle("Unschedulable", message, End.START_TIMEOUT, final=False)
+    if obstacle := _without_node(pod, claim, now):
+        return obstacle
     if pod.waiting_reason == "InvalidImageName":
         return Obstacle(pod.waiting_reason, pod.waiting_message, End.IMAGE_UNAVAILABLE, final=True)
     if pod.waiting_reason in _PULL_REASONS:
@@ -65,10 +67,21 @@ def find_obstacle(pod: PodFacts, *, prompt_missing: bool, claim: str | None, now
     return None
 
 
-def _claim_said(why: str, claim: str | None) -> str:
-    """The scheduler mostly says that a volume is the trouble, and not which one."""
-    about_volumes = any(word in why.lower() for word in _VOLUME_WORDS)
-    return f" (the workspace is claim {claim})" if claim and about_volumes else ""
+def _without_node(pod: PodFacts, claim: str | None, now: datetime) -> Obstacle | None:
+    if pod.unschedulable:
+        about_volumes = any(word in pod.unschedulable.lower() for word in _VOLUME_WORDS)
+        named = _workspace_said(claim) if claim and about_volumes else ""
+        message = f"no node takes the pod: {pod.unschedulable}{named}"
+    elif claim and pod.scheduled is None and now >= pod.created + VOLUME_TOLD_AFTER:
+        message = f"the pod still has no node: perhaps no volume was made for it{_workspace_said(claim)}"
+    else:
+        return None
+    return Obstacle("Unschedulable", message, End.START_TIMEOUT, final=False)
+
+
+def _workspace_said(claim: str) -> str:
+    """The scheduler mostly says that a volume is the trouble, and neither which one nor why; Events of the claim say why."""
+    return f" (the workspace is claim {claim}; kubectl describe pvc {claim} says what it waits for)"
 
 
 def diagnose(pod: PodFacts, *, stopped_by_us: bool) -> Ending:

@@ -85,7 +85,7 @@ def test_a_missing_prompt_is_named_although_the_kubelet_says_only_that_it_create
     assert "spec.promptFrom" in obstacle.message
 
 
-SAID = "(the workspace is claim hello-27d14272)"
+SAID = "(the workspace is claim hello-27d14272; kubectl describe pvc hello-27d14272 says what it waits for)"
 
 
 @pytest.mark.parametrize(
