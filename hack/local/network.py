@@ -5,16 +5,20 @@ The bridge carries the state folder's path as its alias: it says whose cluster i
 
 import shutil
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from local.console import StepError
 from local.instance import NODE_ADDRESS
+from local.processes import POLL_SECONDS
 
 BRIDGE = "laneway0"
 # Written by the kubelet and by the bridge plugin.
 SYSCTLS = ("net/ipv4/ip_forward", "vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops")
 # kube-proxy makes both families on a one-family cluster; `nat` is made by the portmap plugin through iptables.
 TABLES = ("ip kube-proxy", "ip6 kube-proxy", "ip nat", "ip6 nat")
+CGROUP_SECONDS = 15
 # Written by containerd, the kubelet and CNI whatever folder they are told to use.
 FIXED_FOLDERS = (
     "/var/log/containers",
@@ -131,12 +135,15 @@ def _cgroups() -> list[Path]:
 
 
 def _remove_cgroups() -> None:
-    for top in _cgroups():
-        for folder in sorted((path for path in (top, *top.rglob("*")) if path.is_dir()), reverse=True):
-            try:
+    """Removes them once their processes have ended: one that gives gigabytes back takes seconds."""
+    deadline = time.monotonic() + CGROUP_SECONDS
+    while left := _cgroups():
+        for folder in (path for top in left for path in sorted((top, *top.rglob("*")), reverse=True) if path.is_dir()):
+            with suppress(OSError):  # a process in it is still ending
                 folder.rmdir()
-            except OSError:  # a process in it is still ending; `traces` says so if it stays
-                continue
+        if time.monotonic() > deadline:  # `traces` says what stays
+            return
+        time.sleep(POLL_SECONDS)
 
 
 def _remove_fixed(run: Path, kept: list[str]) -> None:
