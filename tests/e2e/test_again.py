@@ -66,5 +66,4 @@ async def test_an_agent_is_stopped(
     [ended] = await stage.finished(seconds=90)
     done = condition(ended, "Finished")
     assert (done["status"], done["reason"]) == ("True", reason)
-    assert (await stage.lane())["status"]["activeRuns"] == 0
     await stage.pods_gone(run)
