@@ -55,7 +55,7 @@ async def ending(stage: Stage, scene: Scene) -> Ending:
         {run["metadata"]["name"]: hide([run["spec"].get("activeModel"), run.get("status")]) for run in runs},
         {name: hide(pods_of(stage.pods, run["metadata"]["uid"])) for name, run in scene.runs.items()},
         sorted(hide(child["metadata"]["name"]) for child in children),
-        {lane["metadata"]["name"]: hide(lane.get("status")) for lane in lanes},
+        {lane["metadata"]["name"]: hide(lane.get("status") or {}) for lane in lanes},
     )
 
 

@@ -22,6 +22,9 @@ _LATEST_SECONDS = 0.4
 class Counted(Faults):
     """Faults that are counted by their kind."""
 
+    hits_writes = True
+    """Whether writes fail or the operator dies; else it only hears badly."""
+
     def __init__(self) -> None:
         self.count: Counter[str] = Counter()
 
@@ -83,6 +86,8 @@ class Lost(Counted):
 class Watches(Counted):
     """Events that do not come because the watch is cut, come late, or come again with older ones after them."""
 
+    hits_writes = False
+
     def __init__(self, seed: int, *, cut: float = 0.0, late: float = 0.0, again: float = 0.0) -> None:
         """How likely each of it is for an event."""
         super().__init__()
@@ -111,6 +116,8 @@ class Watches(Counted):
 
 class Expired(Counted):
     """Each watch is told once, in place of its second event, that its version is no longer kept (410)."""
+
+    hits_writes = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,3 +160,23 @@ class StaleLists(Kill):
             return listing
         self.count["stale list"] += 1
         return self._old.pop(resource)
+
+
+class Rival(Counted):
+    """After a write a second operator leads, while the first one goes on: its renewals get no answer, and it may write for 10 s after the last that did."""
+
+    def __init__(self, trial: Trial, number: int) -> None:
+        super().__init__()
+        self._trial = trial
+        self._number = number
+        self._first = ""
+
+    def may_renew(self, holder: str) -> bool:
+        return not self._first or holder.partition("_")[0] != self._first
+
+    async def given(self, write: Write) -> None:
+        if write.asked.number == self._number:
+            self._first = self._trial.operator.identity
+            self.count["second leader"] += 1
+            await self._trial.stage.free_lease()
+            self._trial.start()

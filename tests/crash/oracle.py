@@ -19,8 +19,8 @@ def wrongs(outcome: Outcome, plain: Outcome, *, hits: int) -> list[str]:
 
     ``hits`` is the number of kills and of writes that failed. Without any, the status of each run was written as often too, and the Events are
     the same. Each hit may make one status write more (what was told before is told on the way to the same end) or one less (what happened
-    during the wait for the next try is told at once), and may cost Events, which are worth no second try. A lane's status takes several changes
-    in one write as it comes; their number is not compared.
+    during the wait for the next try is told at once), may repeat one deletion of a pod, and may cost Events, which are worth no second try. A
+    lane's status takes several changes in one write as it comes; their number is not compared.
     """
     found = plain.ending.differences(outcome.ending)
     if outcome.most_pods > 1:
@@ -37,7 +37,8 @@ def _other_writes(outcome: Outcome, plain: Outcome, hits: int) -> list[str]:
     return [
         f"{' '.join(what)}: {mine[what]} times, {theirs[what]} without faults"
         for what in sorted(mine.keys() | theirs.keys())
-        if what[1] != _LANES and abs(mine[what] - theirs[what]) > (hits if what[1] == _RUNS else 0)
+        if what[1] != _LANES
+        and abs(mine[what] - theirs[what]) > (hits if what[0] == "DELETE" or what[1] == _RUNS else 0)
     ]
 
 

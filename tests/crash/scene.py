@@ -22,8 +22,13 @@ _AGENT = {"agent": {"preset": "laneway", "image": None}}
 
 
 def log_of(pod: str) -> str:
-    """The last line of the log of a run's pod: the first model that the chained run meets is overloaded."""
+    """The log of a run's pod: the first model that the chained run meets is overloaded; an agent that is stopped has no last word.
+
+    The log of a pod that is gone cannot be read, so that what it says of usage would hang on when the operator comes to it.
+    """
     run, attempt = pod.partition("-")[0], int(pod.rpartition("-")[2])
+    if run == "cancelled":
+        return ""
     if (run, attempt) == ("chained", 1):
         return _result("Overloaded", is_error=True, status=529, tokens=11)
     return _result("Paris.", is_error=False, status=None, tokens=100 * attempt)

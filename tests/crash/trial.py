@@ -69,20 +69,25 @@ class Trial:
         self.stage = stage
         self.proxy = proxy
         self.scene = Scene(stage)
-        [port] = free_ports(1)
-        stage.settings["LANEWAY_METRICS_PORT"] = str(port)
-        self._metrics = f"http://127.0.0.1:{port}/metrics"
+        self._metrics = ""
 
     @property
     def operator(self) -> Program:
         """The one that was started last."""
         return self.stage.operators[-1]
 
+    def start(self) -> None:
+        """Start an operator, whose metrics are looked at from now on."""
+        [port] = free_ports(1)
+        self.stage.settings["LANEWAY_METRICS_PORT"] = str(port)
+        self._metrics = f"http://127.0.0.1:{port}/metrics"
+        self.stage.start()
+
     async def run(self, expected: Ending | None) -> Outcome:
         """Play the scenario; with ``expected``, wait a while for that end, as a write that failed is made up for later."""
         began = time.monotonic()
         await self.scene.set_up()
-        self.stage.start()
+        self.start()
         keeping = asyncio.create_task(self._keep_up())
         try:
             await self._unless_broken(self.scene.play(), keeping)
@@ -106,7 +111,7 @@ class Trial:
                 assert len(self.stage.operators) < _MOST_STARTS, "the operator ends again and again"
                 with suppress(NotFound):
                     await self.stage.free_lease()
-                self.stage.start()
+                self.start()
             await asyncio.sleep(0.01)
 
     async def _unless_broken(self, work: Coroutine[Any, Any, T], keeping: asyncio.Task[None]) -> T:
@@ -172,8 +177,8 @@ async def trial(kubeconfig: str, folder: Path) -> AsyncIterator[Trial]:
         await kube.close()
 
 
-def _is_empty(lane: JsonObject | None) -> bool:
-    return bool(lane) and not lane.get("activeRuns") and not lane.get("queuedRuns")
+def _is_empty(lane: JsonObject) -> bool:
+    return not lane.get("activeRuns") and not lane.get("queuedRuns")
 
 
 def _plain(name: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crash.kinds import BROKEN, CONFLICT, TOO_MANY, Counted, Expired, Kill, Lost, Refused, StaleLists, Watches
+from crash.kinds import BROKEN, CONFLICT, TOO_MANY, Counted, Expired, Kill, Lost, Refused, Rival, StaleLists, Watches
 from crash.oracle import wrongs
 from crash.trial import Outcome, Trial, trial
 from integration.conftest import Cluster
@@ -93,6 +93,14 @@ async def test_a_successor_that_is_given_old_lists_does_nothing_twice(
     outcome, faults = await hit(cluster, tmp_path, plain, lambda made: StaleLists(made, 34, age=16))
     assert wrongs(outcome, plain, hits=faults.count.total()) == []
     assert faults.count["stale list"] == 3
+
+
+@pytest.mark.row("S4.41", "S4.46")
+async def test_two_leaders_at_once_do_nothing_twice(cluster: Cluster, tmp_path: Path, plain: Outcome) -> None:
+    """The second one leads at once and not after 15 s: that is worse than what the Lease lets happen."""
+    outcome, faults = await hit(cluster, tmp_path, plain, lambda made: Rival(made, 12))
+    assert wrongs(outcome, plain, hits=1) == []
+    assert (faults.count.total(), outcome.starts) == (1, 2)
 
 
 @pytest.mark.row("S4.46")

@@ -1,7 +1,7 @@
 """A reverse proxy in front of the real API server: it notes every write, and faults of a test's choice come between.
 
 Plain HTTP on loopback towards the operator, the administrator's credentials towards the API server. Watches are passed on line by line. There is no
-kubelet, so logs of pods are told by the test. Requests for Leases pass untouched: who leads is no part of the work.
+kubelet, so logs of pods are told by the test. Leases are no part of the work: their writes are not noted.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -65,6 +66,9 @@ class Refusal:
     retry_after: int | None = None
 
 
+_NO_ANSWER = Refusal(504, "Timeout")
+
+
 class Faults:
     """None. Kinds of faults override what they need."""
 
@@ -75,6 +79,10 @@ class Faults:
     def loses(self, asked: Asked) -> bool:
         """Whether the answer to a write that was done is lost."""
         return False
+
+    def may_renew(self, holder: str) -> bool:
+        """Whether the API server answers this holder's renewals of its Lease."""
+        return True
 
     async def done(self, write: Write) -> None:
         """The API server has carried out a write, and its answer has not been given yet."""
@@ -107,6 +115,7 @@ class FaultProxy:
     writes: list[Write] = field(default_factory=list)
     """All that came, in the order in which they were settled."""
     asked: int = 0
+    _watching: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Any request."""
@@ -114,13 +123,26 @@ class FaultProxy:
         if request.method == "GET" and resource == "pods/log":
             return web.Response(text=self.log_of(name))
         if request.query.get("watch") == "true":
-            return await self._watch(request, resource)
+            watching = asyncio.create_task(self._watch(request, resource))
+            self._watching.add(watching)
+            watching.add_done_callback(self._watching.discard)
+            return await watching
         if request.method in _WRITES and resource != _LEASES:
             return await self._write(request, resource, name)
+        if request.method == "PUT" and resource == _LEASES:
+            spec = json.loads(await request.read())["spec"]
+            if not self.faults.may_renew(spec.get("holderIdentity") or ""):
+                return _refused(_NO_ANSWER)
         answer = await self._relay(request)
         if request.method == "GET" and resource and not name and answer.status < _REFUSED:
             return web.json_response(self.faults.listed(resource, json.loads(answer.body or b"")))
         return answer
+
+    async def close(self) -> None:
+        """End the watches, which do not end by themselves."""
+        for watching in self._watching:
+            watching.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
 
     async def _relay(self, request: web.Request) -> web.Response:
         url, body = self.server + request.path_qs, await request.read()
@@ -205,7 +227,7 @@ async def fault_proxy(
     proxy = FaultProxy(connection.server, connection.new_session(), log_of)
     app = web.Application(client_max_size=2**25)
     app.router.add_route("*", "/{path:.*}", proxy.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)  # watches do not end by themselves
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -214,6 +236,7 @@ async def fault_proxy(
         file.write_text(json.dumps(_kubeconfig(port=runner.addresses[0][1])))
         yield proxy, str(file)
     finally:
+        await proxy.close()
         await runner.cleanup()
         await connection.close()
         await asyncio.sleep(0)
