@@ -21,6 +21,7 @@ from crash.oracle import wrongs
 from crash.plan import Planned, plan
 from crash.table import Result, Table
 from crash.trial import Outcome, trial
+from laneway.kube.errors import KubeError
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 
@@ -66,7 +67,7 @@ class Crash:
             faults = made.proxy.faults = one.faults(made)
             try:
                 outcome = await made.run(plain.ending)
-            except (AssertionError, OSError) as error:
+            except (AssertionError, OSError, KubeError) as error:
                 return Result(one.kind, faults.count.total(), None, (f"{made.stage.namespace}: {error}",))
         hits = max(faults.count.total(), outcome.starts - 1) if faults.hits_writes else outcome.starts - 1
         return Result(one.kind, faults.count.total(), outcome, tuple(wrongs(outcome, plain, hits=hits)))

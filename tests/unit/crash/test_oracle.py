@@ -17,6 +17,7 @@ STATUS = Write(Asked(2, "PATCH", "agentruns/status", "hello"), 200)
 LANE = Write(Asked(3, "PATCH", "modellanes/status", "local"), 200)
 EVENT = Write(Asked(4, "POST", "events", "hello.0123"), 201)
 TAKEN = Write(Asked(5, "POST", "pods", "hello-0a1b2c3d-1"), 409)
+GOING = Write(Asked(6, "DELETE", "pods", "hello-0a1b2c3d-1"), 200)
 TOLD = "hello RunFinished: Completed"
 ENDING = Ending(
     runs={"hello": [None, {"reason": "Completed", "usage": {"totalTokens": 19}}]},
@@ -79,6 +80,13 @@ def ended(**changes: object) -> Outcome:
             3,
             ["POST pods hello-1: 2 times, 1 without faults"],
             id="a pod that was made twice",
+        ),
+        pytest.param(written(STATUS, POD, GOING), 1, [], id="a deletion that was asked for again after a hit"),
+        pytest.param(
+            written(STATUS, POD, GOING),
+            0,
+            ["DELETE pods hello-1: 1 times, 0 without faults"],
+            id="a deletion that nothing explains",
         ),
         pytest.param(written(STATUS, POD, TAKEN), 0, [], id="a pod whose name was taken was made once"),
     ],
