@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down test lint unit integration e2e agents vllm bench fuzz soak crds lock clean
+.PHONY: help demo demo-down test lint unit integration e2e agents vllm bench fuzz soak crash crds lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -45,6 +45,9 @@ fuzz: $(BIN)/.ready  ## the fuzz tests with many more examples than make test tr
 
 soak: $(BIN)/.ready  ## very many calls with faults and kills, then the ledger against what clients saw (CALLS=30000; KILLS=4; SECONDS=3600; SEED=1; RECORD=1: into docs/reliability.md)
 	@hack/soak $(if $(CALLS),--calls $(CALLS)) $(if $(KILLS),--kills $(KILLS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(RECORD),--record)
+
+crash: $(BIN)/.ready  ## the operator killed after each of its writes, and faults of the API server (SECONDS=7200; SEED=1; ATONCE=2; RECORD=1: into docs/reliability.md)
+	@hack/crash $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(ATONCE),--at-once $(ATONCE)) $(if $(RECORD),--record)
 
 crds: $(BIN)/.ready  ## write crds/ and the chart's copy from operator/laneway/api
 	@$(BIN)/laneway crds

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from aiohttp import ClientError
 from kubernetes.aio import config
 from kubernetes.aio.client import CoreV1Api
 from kubernetes.aio.client.exceptions import ApiException
@@ -28,6 +29,7 @@ _STRATEGIC = "application/strategic-merge-patch+json"
 _TERMINATED = 143
 _PAUSE_SECONDS = 0.2
 """Before it asks again an API server that is away."""
+_BEAT_SECONDS = 10
 
 
 @dataclass
@@ -190,6 +192,17 @@ class NodeStandIn:
         await self._kube.create(NODES, None, {"metadata": {"name": name}, "status": {"conditions": [ready]}})
         self._nodes.append(name)
 
+    async def beat(self) -> None:
+        """Say every few seconds that the newest node is well, until cancelled: one that is not heard of for 40 s counts as lost."""
+        while True:
+            await asyncio.sleep(_BEAT_SECONDS)
+            ready = {"type": "Ready", "status": "True", "reason": "StandIn", "lastHeartbeatTime": _now()}
+            with suppress(ApiException, ClientError, TimeoutError):  # the next one will do
+                answer = await self._core.patch_node_status_without_preload_content(
+                    self._nodes[-1], {"status": {"conditions": [ready]}}, _content_type=_STRATEGIC
+                )
+                await answer.read()
+
     async def remove_nodes(self) -> None:
         """Take the nodes away."""
         for name in self._nodes:
@@ -202,13 +215,14 @@ async def node_stand_in(kube: Kube, *, kubeconfig: str, namespace: str) -> Async
     async with await config.new_client_from_config(kubeconfig) as client:
         node = NodeStandIn(kube, CoreV1Api(client), namespace)
         await node.add_node()
-        serving = asyncio.create_task(node.serve())
+        serving = [asyncio.create_task(node.serve()), asyncio.create_task(node.beat())]
         try:
             yield node
         finally:
-            serving.cancel()
-            with suppress(asyncio.CancelledError):
-                await serving
+            for task in serving:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await node.remove_nodes()
 
 
