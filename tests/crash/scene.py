@@ -60,6 +60,7 @@ class Scene:
 
     async def play(self) -> None:
         """From the first start of an operator to the end of all runs."""
+        await self._stage.until(self._lanes_are_ready, answer=True, seconds=_SECONDS)
         self._part("cancelled")
         await self._add("cancelled", LANES[1:])
         await self._until("cancelled", _works(1))
@@ -78,6 +79,10 @@ class Scene:
             await self._until(name, _works(attempt))
             part.released.set()
             await self._until(name, is_finished)
+
+    async def _lanes_are_ready(self) -> bool:
+        listing = await self._stage.kube.list(MODEL_LANES, namespace=self._stage.namespace)
+        return all(condition(lane, "Ready").get("status") == "True" for lane in listing.items)
 
     async def _add(self, name: str, lanes: Sequence[str]) -> None:
         steps = [{"lane": lane} for lane in lanes]

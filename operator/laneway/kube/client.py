@@ -23,7 +23,7 @@ from prometheus_client import Counter, Histogram
 from laneway.api.names import SPEC_MANAGER, STATUS_MANAGER
 from laneway.kube.connection import Connection
 from laneway.kube.errors import Conflict, NotFound, NotLeader, Unavailable, error_of
-from laneway.kube.resources import PODS, JsonObject, Resource
+from laneway.kube.resources import PODS, JsonObject, Resource, uid_of
 
 PAGE = 500
 _PARALLEL = 64
@@ -249,7 +249,7 @@ class Kube:
         uid: str | None = None,
         grace_seconds: int | None = None,
     ) -> bool:
-        """Ask for deletion; children go in the background. False: it, or the one of that uid, was gone already."""
+        """Ask for deletion; children go in the background. False: it, or the one of that uid, was gone already. Raises Conflict."""
         options: JsonObject = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if uid is not None:
             options["preconditions"] = {"uid": uid}
@@ -260,10 +260,17 @@ class Kube:
         except NotFound:
             return False
         except Conflict:
-            if uid is None:
+            if uid is None or await self._is_there(resource, namespace, name, uid):
                 raise
             return False
         return True
+
+    async def _is_there(self, resource: Resource, namespace: str | None, name: str, uid: str) -> bool:
+        """Whether the object of this name is the one of this uid: a conflict may mean that, or another one."""
+        try:
+            return uid_of(await self.get(resource, namespace, name)) == uid
+        except NotFound:
+            return False
 
     # Sending
 

@@ -68,11 +68,12 @@ def ended(**changes: object) -> Outcome:
         pytest.param(replace(PLAIN, told=[TOLD, TOLD]), 1, [f"an Event of its own: {TOLD}"], id="an Event twice"),
         pytest.param(replace(PLAIN, told=[]), 1, [], id="an Event less after a hit"),
         pytest.param(replace(PLAIN, told=[]), 0, [f"an Event less: {TOLD}"], id="an Event less without one"),
-        pytest.param(written(STATUS, STATUS, POD), 1, [], id="a status more after a hit, and no lane"),
+        pytest.param(written(STATUS, STATUS, POD), 0, [], id="the start told in two writes, and no lane"),
+        pytest.param(written(STATUS, STATUS, STATUS, POD), 1, [], id="a status more after a hit"),
         pytest.param(
-            written(STATUS, STATUS, POD),
+            written(STATUS, STATUS, STATUS, POD),
             0,
-            ["PATCH agentruns/status hello: 2 times, 1 without faults"],
+            ["PATCH agentruns/status hello: 3 times, 1 without faults"],
             id="a status more without one",
         ),
         pytest.param(
