@@ -75,7 +75,7 @@ async def read(connection: Connection, path: str, *, accept: str = "application/
             "spec.agent.pod.volumes[0].hostPath",
             id="a path of the host",
         ),
-        pytest.param(run({"rounds": {"max": 2}}), "spec.rounds", id="a field that is not there yet"),
+        pytest.param(run({"rounds": {"most": 2}}), "spec.rounds.most", id="a bound by another name"),
         pytest.param(lane({"capacity": {"slots": 2}}), "spec.capacity.slots", id="slots by another name"),
         pytest.param(lane({"endpoint": {"apiKey": "k"}}), "spec.endpoint.apiKey", id="a key in the lane itself"),
     ],

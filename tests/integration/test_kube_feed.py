@@ -224,7 +224,7 @@ async def test_the_first_listing_fills_the_cache(kube: Kube, namespace: str, wor
     await kube.create(PODS, namespace, pod("foreign"))
     await kube.create(PODS, namespace, pod("ours", **{"laneway.dev/run-uid": "u1"}))
     await list_all(kube, world.cache, namespaces=[namespace])
-    assert [len(world.cache.items(resource)) for resource in (AGENT_RUNS, MODEL_LANES, PODS)] == [1, 1, 1]
+    assert [len(world.cache.keys(resource)) for resource in (AGENT_RUNS, MODEL_LANES, PODS)] == [1, 1, 1]
 
 
 async def test_what_was_deleted_while_nobody_watched_is_dropped_and_told(
