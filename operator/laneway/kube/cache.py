@@ -75,6 +75,7 @@ class Cache:
             PODS: Table([self._pods_by_run, self._pods_by_lane]),
         }
         self._ended: dict[str, None] = {}
+        self._events: dict[Resource, int] = dict.fromkeys(self._tables, 0)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(table)} {resource.plural}" for resource, table in self._tables.items())
@@ -120,7 +121,16 @@ class Cache:
         known = self._tables[resource].line(listed.key)
         return listed.uid not in self._ended and (known is None or known.version < listed.version)
 
+    def events(self, resource: Resource) -> int:
+        """How many events of a watch have told of this resource."""
+        return self._events[resource]
+
     # Changing
+
+    def take_event(self, resource: Resource, kind: str | None, obj: JsonObject) -> Change | None:
+        """Take in an event of a watch; None: it was no news. ``kind`` is None for what a watch lists before it begins."""
+        self._events[resource] += 1
+        return self.remove(resource, obj) if kind == "DELETED" else self.put(resource, obj)
 
     def put(self, resource: Resource, obj: JsonObject) -> Change | None:
         """Take in an object from a list, an event or the answer to a write; None: it was not news."""

@@ -21,7 +21,7 @@ import kopf
 from laneway.kube.cache import Cache, Change
 from laneway.kube.connection import Connection
 from laneway.kube.kopfstorage import NoDiffBase, NoProgress
-from laneway.kube.resources import JsonObject, Resource
+from laneway.kube.resources import Resource
 from laneway.kube.resync import FOLLOWED
 
 _NEVER_SECONDS = 999_999_999.0
@@ -73,14 +73,11 @@ def _registry(
 
 
 def _handler(resource: Resource, cache: Cache, on_change: Callable[[Change], None], failed: asyncio.Future[Any]) -> Any:
-    def take_in(kind: str | None, obj: JsonObject) -> None:
-        change = cache.remove(resource, obj) if kind == "DELETED" else cache.put(resource, obj)
-        if change is not None:
-            on_change(change)
-
     async def handle(event: Any, **_: Any) -> None:
         try:
-            take_in(event["type"], event["object"])
+            change = cache.take_event(resource, event["type"], event["object"])
+            if change is not None:
+                on_change(change)
         except Exception as error:  # noqa: BLE001 - kopf logs a handler's error and goes on; ours must end the process
             if not failed.done():
                 failed.set_exception(error)

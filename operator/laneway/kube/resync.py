@@ -1,8 +1,8 @@
-"""The first full listing, and the regular comparison that finds what the watch did not tell.
+"""The first full listing, and the regular comparison that makes good what the watch did not tell.
 
-kopf does not report what vanished while a watch was down (ghosts), and its watch can fall silent for good. So every five
-minutes the metadata of everything is listed: ghosts are dropped, and if the cache still lacks a listed version a minute
-later, the watch is deaf and the process must end; the start that follows lists everything.
+kopf does not report what vanished while a watch was down (ghosts), and its watch can fall silent for good. So within every minute (S4.45) the
+metadata of everything is listed: ghosts are dropped, and what the watch has not told a moment later is read. A watch that has told nothing at
+all while things went on changing is deaf, and the process must end; the start that follows lists everything.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from prometheus_client import Counter
@@ -19,7 +18,7 @@ from laneway.api.names import RUN_UID_LABEL
 from laneway.kube.cache import Cache, Change
 from laneway.kube.client import Kube
 from laneway.kube.errors import KubeError, NotFound
-from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, Key, Resource, uid_of
+from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, Resource
 from laneway.kube.table import Listed
 
 logger = logging.getLogger(__name__)
@@ -27,13 +26,21 @@ logger = logging.getLogger(__name__)
 FOLLOWED: tuple[tuple[Resource, str | None], ...] = ((MODEL_LANES, None), (AGENT_RUNS, None), (PODS, RUN_UID_LABEL))
 """What the cache holds, and the label that objects need to have for it."""
 
-_PERIOD_SECONDS = 300.0
+_PERIOD_SECONDS = 45.0
 _FIRST_SECONDS = 20.0
 """Soon after the start: what was deleted between our first listing and kopf's own is a ghost until then."""
-_DEAF_AFTER_SECONDS = 60.0
+_ON_ITS_WAY_SECONDS = 10.0
+"""An event may take so long on a busy machine."""
+_READ_AT_ONCE = 200
+"""So much is made good in one comparison; the rest in the next ones."""
+_DEAF_AFTER = 5
+"""Comparisons in a row that found something untold, while no event came at all."""
 
 GHOSTS = Counter(
     "laneway_resync_ghosts", "Objects that the resync dropped because no event had told their end.", ["resource"]
+)
+MISSED = Counter(
+    "laneway_resync_missed", "Objects that the resync read because no event had told of their change.", ["resource"]
 )
 
 
@@ -60,7 +67,6 @@ class Resync:
         cache: Cache,
         on_change: Callable[[Change], None],
         namespaces: Sequence[str],
-        monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         spread: Callable[[float, float], float] = random.uniform,
     ) -> None:
@@ -68,11 +74,11 @@ class Resync:
         self._cache = cache
         self._on_change = on_change
         self._places = _places(namespaces)
-        self._monotonic = monotonic
         self._sleep = sleep
         self._spread = spread
-        self.passed_at = monotonic()
-        """Monotonic time of the last whole comparison; of the start before the first. Three periods old is unhealthy."""
+        self._silent: dict[Resource, int] = {}
+        """How often in a row something was untold while no event came."""
+        self._events: dict[Resource, int] = {}
 
     async def run(self) -> None:
         """Compare for ever. Raises DeafWatch; a comparison that the API server does not allow is left for the next time."""
@@ -85,17 +91,38 @@ class Resync:
             await self._sleep(_PERIOD_SECONDS * self._spread(0.9, 1.1))
 
     async def compare(self) -> None:
-        """Drop ghosts now, and see a minute later whether the watch has told all that is newer. Raises DeafWatch."""
+        """Drop ghosts, and read what is newer than the cache and still untold a moment later. Raises DeafWatch."""
         untold: list[tuple[Resource, Listed]] = []
         for resource, selector in FOLLOWED:
             for place in self._places:
                 untold += await self._compare(resource, selector, place)
-        self.passed_at = self._monotonic()
         if untold:
-            await self._sleep(_DEAF_AFTER_SECONDS)
-            for resource, listed in untold:
-                if self._cache.lacks(resource, listed) and await self._exists(resource, listed):
-                    raise DeafWatch(f"no event told of {resource.kind} {listed.key} for {_DEAF_AFTER_SECONDS:.0f} s")
+            await self._sleep(_ON_ITS_WAY_SECONDS)
+        still = [(resource, listed) for resource, listed in untold if self._cache.lacks(resource, listed)]
+        missed = {resource for resource, listed in still[:_READ_AT_ONCE] if await self._make_good(resource, listed)}
+        for resource, _ in FOLLOWED:
+            self._listen(resource, missed=resource in missed)
+
+    async def _make_good(self, resource: Resource, listed: Listed) -> bool:
+        """Read what no event told; an object that came and went between two events is no news."""
+        try:
+            found = await self._kube.get(resource, listed.key.namespace, listed.key.name)
+        except NotFound:
+            return False
+        change = self._cache.put(resource, found)
+        if change is None:
+            return False
+        MISSED.labels(resource.plural).inc()
+        self._on_change(change)
+        return True
+
+    def _listen(self, resource: Resource, *, missed: bool) -> None:
+        """Raises DeafWatch."""
+        events, before = self._cache.events(resource), self._events.get(resource)
+        self._events[resource] = events
+        self._silent[resource] = self._silent.get(resource, 0) + 1 if missed and events == before else 0
+        if self._silent[resource] >= _DEAF_AFTER:
+            raise DeafWatch(f"{resource.plural} changed, and in {_DEAF_AFTER} comparisons no event told of any")
 
     async def _compare(
         self, resource: Resource, selector: str | None, place: str | None
@@ -107,14 +134,6 @@ class Resync:
             GHOSTS.labels(resource.plural).inc()
             self._on_change(change)
         return [(resource, line) for line in listed if self._cache.lacks(resource, line)]
-
-    async def _exists(self, resource: Resource, listed: Listed) -> bool:
-        """Whether it is still there: an object that came and went between two events is no sign of deafness."""
-        key: Key = listed.key
-        try:
-            return uid_of(await self._kube.get(resource, key.namespace, key.name)) == listed.uid
-        except NotFound:
-            return False
 
 
 def _places(namespaces: Sequence[str]) -> Sequence[str | None]:
