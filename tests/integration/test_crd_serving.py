@@ -213,6 +213,7 @@ DEFAULTS = [
 ]
 
 
+@pytest.mark.row("B10")
 @pytest.mark.parametrize(("resource", "manifest", "defaults"), DEFAULTS)
 async def test_the_api_server_fills_in_defaults(
     kube: Kube, namespace: str, resource: Resource, manifest: Manifest, defaults: Manifest

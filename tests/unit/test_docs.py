@@ -123,6 +123,7 @@ def test_every_reason_has_a_row_that_says_what_it_means(reason: str, heading: st
     assert reason in rows(section("troubleshooting.md", heading))
 
 
+@pytest.mark.row("S3.42")
 def test_the_tables_of_events_waits_and_ends_name_exactly_those_of_the_code() -> None:
     assert set(rows(section("operate.md", "## Events"))) == set(reasons.EventReason)
     assert set(rows(section("troubleshooting.md", "## A run waits"))) == {*reasons.Waiting, "Finished"}

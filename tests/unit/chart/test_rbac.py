@@ -54,6 +54,7 @@ class TestInBothModes:
             ("own", "secrets", "laneway-token-keys", "get"),
         }
 
+    @pytest.mark.row("S4.49")
     def test_workspaces_are_made_and_never_changed_or_deleted(self, values: Object) -> None:
         rights = {right for right in _rights(render(values)) if right[2] == "persistentvolumeclaims"}
         assert {(who, where, verb) for who, where, *_, verb in rights} == {

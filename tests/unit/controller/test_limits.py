@@ -94,7 +94,7 @@ WARNED = [
     pytest.param({"costUSD": "1.00"}, metered(closed=False, cost_micro_usd=799_999), None, id="money just under 80 %"),
     pytest.param({"costUSD": "1.00"}, metered(closed=False, cost_micro_usd=800_000), EventReason.BUDGET_WARNING, id="money at 80 %", marks=pytest.mark.row("S4.28")),
     pytest.param({"turns": 10}, metered(closed=False, turns=7), None, id="turns just under 80 %"),
-    pytest.param({"turns": 10}, metered(closed=False, turns=8), EventReason.TURNS_WARNING, id="turns at 80 %", marks=pytest.mark.row("S4.22", "S4.27", "C12")),
+    pytest.param({"turns": 10}, metered(closed=False, turns=8), EventReason.TURNS_WARNING, id="turns at 80 %", marks=pytest.mark.row("S4.22", "S4.27", "C12", "B12")),
     pytest.param({}, metered(closed=False, turns=800), EventReason.TURNS_WARNING, id="turns at 80 % of 1000, which nobody set", marks=pytest.mark.row("S4.26")),
     pytest.param({"tokens": 23}, metered(closed=False), EventReason.TOKENS_WARNING, id="tokens at 80 %"),
     pytest.param({"activeSeconds": 35}, metered(closed=False), EventReason.TIME_WARNING, id="time at 80 %", marks=pytest.mark.row("S4.29")),
@@ -160,7 +160,7 @@ def test_a_refused_call_closes_the_attempt_and_stops_the_pod_and_then_ends_the_r
 CLOSED = [
     pytest.param(HALF_DOLLAR, refused(closed=True), End.BUDGET_REACHED, id="money"),
     pytest.param({"tokens": 19}, refused(LimitName.TOKENS, "19", closed=True), End.TOKENS_REACHED, id="tokens"),
-    pytest.param({"turns": 1}, refused(LimitName.TURNS, "1", closed=True), End.TURNS_REACHED, id="turns", marks=pytest.mark.row("C12")),
+    pytest.param({"turns": 1}, refused(LimitName.TURNS, "1", closed=True), End.TURNS_REACHED, id="turns", marks=pytest.mark.row("C12", "B12")),
     pytest.param({"activeSeconds": 28}, metered(), End.TIME_REACHED, id="time", marks=pytest.mark.row("S4.29")),
 ]  # fmt: skip
 
@@ -272,7 +272,7 @@ def test_an_agent_that_ended_well_with_its_last_turn_has_completed() -> None:
     assert decide_run(view, LATER).status.reason == End.COMPLETED
 
 
-@pytest.mark.row("S4.29", "C21")
+@pytest.mark.row("S4.29", "C21", "B13")
 def test_running_time_counts_over_attempts_and_its_end_is_planned() -> None:
     status = admitted(2, pod="p", pod_uid="pod-uid", start_time=at(2)).model_copy(update={"active_seconds": 40})
     view = at_work(limited({"activeSeconds": 100}, status), pod=replace(running(), attempt=2))
