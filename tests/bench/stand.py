@@ -70,7 +70,8 @@ async def put_run(
     api: Api, namespace: str, *, lane: str, model: str, name: str, spec: JsonObject | None = None
 ) -> AttemptId:
     """A run on its first attempt, and the pod of that."""
-    run = manifests.run({"models": [{"lane": lane}], **(spec or {})}, name=name)
+    many = {"turns": 1_000_000}  # a run that sets no limit of turns would stop at 1,000
+    run = manifests.run({"models": [{"lane": lane}], "limits": many, **(spec or {})}, name=name)
     await api.send("POST", AGENT_RUNS.path(namespace), run)
     status: JsonObject = {"attempt": 1, "step": {"lane": lane, "namespace": namespace, "model": model}}
     await _set_status(api, AGENT_RUNS.path(namespace, name, "status"), status)

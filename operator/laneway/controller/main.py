@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -13,7 +12,7 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from laneway import logs
-from laneway.controller import health, metrics
+from laneway.controller import collector, health, metrics
 from laneway.controller.apply import Applier
 from laneway.controller.clock import Clock, SystemClock
 from laneway.controller.gatewayclient import Changes, GatewayClient
@@ -37,8 +36,6 @@ log = logging.getLogger(__name__)
 
 WORKERS = 16
 _LAST_WORK_SECONDS = 10
-_COLLECT_AFTER = 20_000
-"""New objects until the youngest are collected: some passes' worth."""
 _AFTER_NO_ANSWER = timedelta(seconds=5)
 """A write without an answer may still land for 4 s; what was decided before it is not tried again sooner."""
 
@@ -134,7 +131,7 @@ class Leader:
         self._router = Router(queue=self._queue, world=self._world, gateway=gateway)
         try:
             await list_all(kube, self._cache, namespaces=settings.watch_namespaces)
-            _spare_the_collector()
+            collector.spare()
             changes = await gateway.poll()
             log.info("in step with the cluster", extra={"cache": repr(self._cache), "gateway": changes.turned})
             self._router.everything()
@@ -254,13 +251,6 @@ class Leader:
     def _failed(self, work: WorkKey, outcome: str, at_least: timedelta) -> None:
         metrics.RECONCILES.labels(work.kind, outcome).inc()
         self._queue.failed(work, at_least=at_least)
-
-
-def _spare_the_collector() -> None:
-    """What was listed stays: Python's collector need not walk through it again and again, nor look after every 700 new objects."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER)
 
 
 def _why(error: Exception) -> str:

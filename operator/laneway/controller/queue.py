@@ -21,6 +21,8 @@ FIRST_BACKOFF = timedelta(milliseconds=50)
 LAST_BACKOFF = timedelta(minutes=2)
 URGENT_IN_A_ROW = 8
 """So many keys are taken from the urgent line before one of the patient line has its turn."""
+PATIENT_AT_ONCE = 4
+"""So many of the patient line are in work at once: an API server that is busy with them keeps what is urgent waiting."""
 
 
 class Queue(Generic[K]):
@@ -33,6 +35,8 @@ class Queue(Generic[K]):
         self._urgent: deque[K] = deque()
         self._patient: dict[K, None] = {}
         """In their order, and quick to leave: a key that becomes urgent goes over."""
+        self._unhurried: set[K] = set()
+        """Of the patient line, in work."""
         self._in_a_row = 0
         self._due: dict[K, datetime] = {}
         self._heap: list[tuple[datetime, int, K, bool]] = []
@@ -78,7 +82,7 @@ class Queue(Generic[K]):
         """The next key; it stays in work until ``done``."""
         while True:
             self._ripen()
-            if self._urgent or self._patient:
+            if self._has_work():
                 key = self._first()
                 self._dirty.discard(key)
                 self._processing.add(key)
@@ -101,19 +105,28 @@ class Queue(Generic[K]):
         self.add_at(key, self._clock.now() + delay)
         return delay
 
+    def _has_work(self) -> bool:
+        return bool(self._urgent) or self._may_be_patient()
+
+    def _may_be_patient(self) -> bool:
+        return bool(self._patient) and len(self._unhurried) < PATIENT_AT_ONCE
+
     def _first(self) -> K:
-        if self._urgent and (self._in_a_row < URGENT_IN_A_ROW or not self._patient):
+        if self._urgent and (self._in_a_row < URGENT_IN_A_ROW or not self._may_be_patient()):
             self._in_a_row += 1
             return self._urgent.popleft()
         self._in_a_row = 0
         key = next(iter(self._patient))
         del self._patient[key]
+        self._unhurried.add(key)
         return key
 
     def _finish(self, key: K) -> None:
         self._processing.discard(key)
+        self._unhurried.discard(key)
         if key in self._dirty:
             self._urgent.append(key)
+        if self._has_work():
             self._wake.set()
 
     def _ripen(self) -> None:

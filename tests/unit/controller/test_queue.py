@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from laneway.controller.queue import LAST_BACKOFF, URGENT_IN_A_ROW, Queue
+from laneway.controller.queue import LAST_BACKOFF, PATIENT_AT_ONCE, URGENT_IN_A_ROW, Queue
 from support.builders import NOW, at
 
 
@@ -92,6 +92,25 @@ async def test_the_patient_line_moves_on_however_long_the_urgent_one_is(queue: Q
         queue.add(f"patient {number}", patient=True)
     taken = [await take(queue) for _ in range(3 * URGENT_IN_A_ROW + 2)]
     assert [place for place, key in enumerate(taken) if key.startswith("patient")] == [8, 17]
+
+
+async def test_few_of_the_patient_line_are_in_work_at_once_and_the_next_begins_when_one_is_done(
+    queue: Queue[str],
+) -> None:
+    for number in range(PATIENT_AT_ONCE + 2):
+        queue.add(f"patient {number}", patient=True)
+    for number in range(PATIENT_AT_ONCE):
+        assert await take(queue) == f"patient {number}"
+    getting = asyncio.ensure_future(queue.get())
+    queue.add("urgent")
+    assert await asyncio.wait_for(getting, 5) == "urgent"
+    getting = asyncio.ensure_future(queue.get())
+    await asyncio.sleep(0)
+    assert not getting.done()
+    queue.done("patient 1")
+    assert await asyncio.wait_for(getting, 5) == f"patient {PATIENT_AT_ONCE}"
+    queue.failed("patient 0")
+    assert await take(queue) == f"patient {PATIENT_AT_ONCE + 1}"
 
 
 async def test_what_ripens_patiently_goes_behind_what_is_urgent(queue: Queue[str], clock: StillClock) -> None:
