@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.figures import Figure
+from support import pages
 
 MET, MISSED, UNSURE = 0, 1, 2
 BUSY_PERCENT = 10.0
 """Other programs that use more of the machine than this make times worthless."""
 _MET, _MISSED, _MISSED_BUSY, _BUSY = "met", "MISSED", "missed, machine busy", "not judged, machine busy"
-_BEGIN, _END = "<!-- results -->", "<!-- /results -->"
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,7 @@ class Report:
 
     def record(self, page: Path) -> None:
         """Write it into a page, between its marks. Raises ValueError if they are not there."""
-        before, begin, rest = page.read_text().partition(_BEGIN)
-        _, end, after = rest.partition(_END)
-        if not begin or not end:
-            raise ValueError(f"{page.name} must have {_BEGIN} and {_END}")
-        page.write_text(f"{before}{begin}\n{self.markdown()}\n{end}{after}")
+        pages.record(page, "results", self.markdown())
 
 
 def _cells(figure: Figure, *, busy: bool) -> tuple[str, ...]:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from crash.oracle import refused
 from crash.trial import Outcome
-
-_BEGIN, _END = "<!-- crash -->", "<!-- /crash -->"
+from support import pages
 
 
 @dataclass(frozen=True)
@@ -57,11 +56,7 @@ class Table:
 
     def record(self, page: Path) -> None:
         """Write it into a page, between its marks. Raises ValueError if they are not there."""
-        before, begin, rest = page.read_text().partition(_BEGIN)
-        _, end, after = rest.partition(_END)
-        if not begin or not end:
-            raise ValueError(f"{page.name} must have {_BEGIN} and {_END}")
-        page.write_text(f"{before}{begin}\n{self.markdown()}\n{end}{after}")
+        pages.record(page, "crash", self.markdown())
 
     def _row(self, kind: str) -> str:
         return _cells(kind, [result for result in self.results if result.kind == kind and result.faults])

@@ -87,6 +87,12 @@ class Stage:
     ahead: Ahead | None = None
     """The clock of operators and gateways started from now on; None: the machine's."""
 
+    def end(self) -> None:
+        """Kill operators and gateways, and print what they said for the report of a failure."""
+        for program in (*self.operators, *self.gateways):
+            program.kill()
+            print(f"--- {program.identity}\n{program.log}")
+
     def own_clock(self) -> Ahead:
         """Give operators and gateways that are started from now on a clock that the test moves."""
         self.ahead = Ahead(self.folder / "clock")
@@ -302,7 +308,7 @@ def free_ports(count: int) -> list[int]:
 
 @asynccontextmanager
 async def staged(kube: Kube, *, kubeconfig: str, namespace: str, folder: Path) -> AsyncIterator[Stage]:
-    """A stage; its operators are killed when it is left, and what they said is printed for the report of a failure."""
+    """A stage, which ends when it is left."""
     async with (
         witness(kube, AGENT_RUNS, namespace) as runs,
         witness(kube, PODS, namespace) as pods,
@@ -312,9 +318,7 @@ async def staged(kube: Kube, *, kubeconfig: str, namespace: str, folder: Path) -
         try:
             yield stage
         finally:
-            for program in (*stage.operators, *stage.gateways):
-                program.kill()
-                print(f"--- {program.identity}\n{program.log}")
+            stage.end()
 
 
 async def silence(seen: Witness, *, seconds: float) -> int:

@@ -57,9 +57,7 @@ async def stage(plane: OwnPlane, tmp_path: Path) -> AsyncIterator[Stage]:
         try:
             yield stage
         finally:
-            for program in (*stage.operators, *stage.gateways):
-                program.kill()
-                print(f"--- {program.identity}\n{program.log}")
+            stage.end()
     await kube.delete(NAMESPACES, None, namespace)
     await kube.close()
 

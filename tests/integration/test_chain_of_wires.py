@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
 from integration.agents import add_lane, reachable_server, start_both, token_of
-from integration.conftest import Cluster
-from integration.operators import Stage, condition, staged
-from laneway.kube.client import Kube
+from integration.operators import Stage, condition
 from laneway.kube.resources import EVENTS, JsonObject
 from modelserver import ModelServer, Step
 from support.standin import Part
@@ -29,12 +26,6 @@ PASSED = {
     "OpenAI": "its server (Gemini) speaks GenerateContent; the call speaks ChatCompletions",
 }
 OTHER = {"Gemini": "OpenAI", "OpenAI": "Gemini"}
-
-
-@pytest.fixture
-async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
-        yield stage
 
 
 @pytest.fixture

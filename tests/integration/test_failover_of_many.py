@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from integration.agents import add_lane, call, reachable_server, start_both
-from integration.conftest import Cluster
-from integration.operators import Stage, condition, staged
-from laneway.kube.client import Kube
+from integration.operators import Stage, condition
 from laneway.kube.resources import JsonObject
 from modelserver import ModelServer, Step
 from support.slots import live_moves, most_slots
@@ -21,12 +18,6 @@ from support.witness import most_at_once, pods_of
 BIG, SMALL = "big", "small"
 BIG_SLOTS, SMALL_SLOTS, RUNS = 50, 2, 52
 _GOOD = 200
-
-
-@pytest.fixture
-async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
-        yield stage
 
 
 @pytest.fixture

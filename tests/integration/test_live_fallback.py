@@ -10,7 +10,7 @@ import pytest
 from integration.agents import add_lane, call, reachable_server, start_both
 from integration.operators import Stage, condition
 from laneway.api import names
-from laneway.kube.resources import MODEL_LANES
+from laneway.kube.resources import MODEL_LANES, JsonObject
 from modelserver import ModelServer, Step
 from support.standin import Part
 from support.witness import pods_of
@@ -22,17 +22,22 @@ async def server() -> AsyncIterator[ModelServer]:
         yield server
 
 
-@pytest.mark.row("S2.32", "C10")
-async def test_a_call_whose_lane_is_rate_limited_is_answered_by_the_next_lane_in_the_same_attempt(
-    stage: Stage, server: ModelServer
-) -> None:
-    server.play([Step(status=429)])
+async def begin(stage: Stage, server: ModelServer) -> tuple[JsonObject, JsonObject, Part]:
+    """A run on the first of two lanes, its pod with an agent at work, and what that agent does."""
     await start_both(stage)
     await add_lane(stage, server, name="first")
     await add_lane(stage, server, name="second", models=[{"name": "big"}])
     part = stage.node.play("hello", Part.held())
     run = await stage.add_run(spec={"models": [{"lane": "first"}, {"lane": "second"}]})
-    pod = await stage.has_pod(run, phase="Running")
+    return run, await stage.has_pod(run, phase="Running"), part
+
+
+@pytest.mark.row("S2.32", "C10")
+async def test_a_call_whose_lane_is_rate_limited_is_answered_by_the_next_lane_in_the_same_attempt(
+    stage: Stage, server: ModelServer
+) -> None:
+    server.play([Step(status=429)])
+    run, pod, part = await begin(stage, server)
     status, answer = await call(stage, pod)
     assert status == 200, answer
     assert [request.model for request in server.requests if request.model] == ["smollm2", "big"]
@@ -80,12 +85,7 @@ async def test_a_call_waits_for_a_slot_of_a_full_lane_and_goes_on_when_it_is_fre
 async def test_a_call_whose_lane_was_deleted_is_answered_by_the_next_lane_in_the_same_attempt(
     stage: Stage, server: ModelServer
 ) -> None:
-    await start_both(stage)
-    await add_lane(stage, server, name="first")
-    await add_lane(stage, server, name="second", models=[{"name": "big"}])
-    part = stage.node.play("hello", Part.held())
-    run = await stage.add_run(spec={"models": [{"lane": "first"}, {"lane": "second"}]})
-    pod = await stage.has_pod(run, phase="Running")
+    run, pod, part = await begin(stage, server)
     assert (await call(stage, pod))[0] == 200
     await stage.kube.delete(MODEL_LANES, stage.namespace, "first")
 

@@ -146,13 +146,7 @@ class Cache:
 
     def remove(self, resource: Resource, obj: JsonObject) -> Change | None:
         """Take in the end of an object; None: another one has its place, or it was not known."""
-        table, key, uid = self._tables[resource], key_of(obj), uid_of(obj)
-        self._end(uid)
-        known, before = table.line(key), table.get(key)
-        if known is None or known.uid != uid:
-            return None
-        table.discard(key)
-        return Change(resource, before, None)
+        return self._drop(resource, Listed.of(obj))
 
     def retain(
         self, resource: Resource, listing: Iterable[Listed], *, version: int, namespace: str | None = None
@@ -164,16 +158,24 @@ class Cache:
         uids = {listed.key: listed.uid for listed in listing}
         table = self._tables[resource]
         ghosts = [
-            line.key
+            line
             for line in table.lines()
             if namespace in (None, line.key.namespace) and uids.get(line.key) != line.uid and line.version <= version
         ]
-        gone = [obj for key in ghosts if (obj := table.get(key)) is not None]
-        return [change for ghost in gone if (change := self.remove(resource, ghost))]
+        return [change for ghost in ghosts if (change := self._drop(resource, ghost))]
 
     def _find(self, resource: Resource, index: Index, value: Hashable) -> list[JsonObject]:
         table = self._tables[resource]
         return [obj for key in index.keys_by_value.get(value, ()) if (obj := table.get(key)) is not None]
+
+    def _drop(self, resource: Resource, ended: Listed) -> Change | None:
+        table, known = self._tables[resource], self._tables[resource].line(ended.key)
+        self._end(ended.uid)
+        if known is None or known.uid != ended.uid:
+            return None
+        before = table.get(ended.key)
+        table.discard(ended.key)
+        return Change(resource, before, None)
 
     def _end(self, uid: str) -> None:
         self._ended[uid] = None
