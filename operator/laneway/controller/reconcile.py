@@ -22,7 +22,6 @@ from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.gather import Gatherer
 from laneway.controller.lanestatus import line_is_shorter
 from laneway.controller.objects import Lane, Run
-from laneway.controller.outcomes import Outcomes
 from laneway.controller.place import Place
 from laneway.controller.presets import Preset
 from laneway.controller.queue import Queue
@@ -82,7 +81,6 @@ class Reconciler:
         self._visited_lanes: set[str] = set()
         self._line_told: dict[Key, datetime] = {}
         self._served: Served | None = None
-        self._known_outcomes: Outcomes | None = None
 
     async def reconcile(self, work: WorkKey) -> None:
         """One pass. Raises KubeError when it has to be tried again."""
@@ -111,7 +109,6 @@ class Reconciler:
             return
         known = self._world.raw_status(AGENT_RUNS, key)
         written = await self._applier.write_status(AGENT_RUNS, run.meta, decision.status, known=known)
-        self._note_outcomes(key)
         self._note_walk(key, decision.walk)
         if written and decision.status.completion_time and not run.finished:
             metrics.count_end(run, decision.status.reason or "")
@@ -142,12 +139,6 @@ class Reconciler:
             raise
         self._unsettled.discard(lane, write.held)
         return applied
-
-    def _note_outcomes(self, key: Key) -> None:
-        """Let the lanes of a run's attempts learn how those ended."""
-        raw = self._world.cache.get(AGENT_RUNS, key)
-        for lane in self._outcomes().note(raw) if raw else ():
-            self._queue.add(WorkKey("lane", lane))
 
     def _note_walk(self, key: Key, walk: Walk | None) -> None:
         """Let the lane look that a running attempt asks for a slot now, and the one that it asks no longer."""
@@ -221,8 +212,8 @@ class Reconciler:
             elsewhere=self._elsewhere(key, runs),
             evidence=self._gateway.evidence(key),
             spends=self._gateway.spends(key),
-            troubles=self._outcomes().troubles(key),
-            successes=self._outcomes().successes(key),
+            troubles=self._world.outcomes.troubles(key),
+            successes=self._world.outcomes.successes(key),
             peers=self._world.peers(lane),
             gateway_down_since=self._gateway.down_since,
             presets=self._presets,
@@ -255,12 +246,6 @@ class Reconciler:
         if self._served is None:
             self._served = Served(self._world.cache.items(AGENT_RUNS))
         return self._served
-
-    def _outcomes(self) -> Outcomes:
-        """Read like the served times, and with the same right."""
-        if self._known_outcomes is None:
-            self._known_outcomes = Outcomes(self._world.cache.items(AGENT_RUNS))
-        return self._known_outcomes
 
     async def _grant(self, lane: Key, grant: Grant) -> bool:
         """Write a grant, and say whether it is known to be written."""

@@ -36,6 +36,9 @@ class Router:
             self._queue.add(WorkKey("run", change.key), patient=change.before is None)
             if change.before is None or change.after is None or _run_face(change.before) != _run_face(change.after):
                 self._wake_lanes({lane for run in seen for lane in lanes_of_run(run)})
+            if change.after is not None:
+                # Before any pass of the lane: a slot that a failure set free must not go to another run for the same model.
+                self._wake_lanes(self._world.outcomes.note(change.after))
             if progress(change.before) != progress(change.after):
                 self._wake_dependents(change.key)
         elif change.resource is MODEL_LANES:

@@ -15,6 +15,7 @@ from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.eligibility import allows
 from laneway.controller.lanehealth import account_key
 from laneway.controller.objects import Lane, Meta, Run
+from laneway.controller.outcomes import Outcomes
 from laneway.controller.podfacts import PodFacts, parse_time, read_pod
 from laneway.controller.views import DependencyState, DependencyView
 from laneway.kube.cache import Cache, Change
@@ -95,6 +96,7 @@ class World:
     def __init__(self, cache: Cache, *, on_change: Callable[[Change], None]) -> None:
         self.cache = cache
         self._on_change = on_change
+        self._outcomes: Outcomes | None = None
         self._runs = _Parsed(_parse_run, keep=lambda run: not run.finished)
         self._lanes = _Parsed(_parse_lane)
         self._pods: _Parsed[PodFacts | None] = _Parsed(read_pod)
@@ -180,6 +182,13 @@ class World:
         change = self.cache.put(resource, obj)
         if change is not None:
             self._on_change(change)
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """How attempts ended. Read from the cache when first asked for: everything is listed by then."""
+        if self._outcomes is None:
+            self._outcomes = Outcomes(self.cache.items(AGENT_RUNS))
+        return self._outcomes
 
     def forget(self, uid: str) -> None:
         """Drop what was parsed of an object that is gone."""

@@ -19,8 +19,10 @@ from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.gather import Gatherer
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import Reconciler, WorkKey
+from laneway.controller.routing import Router
 from laneway.controller.unsettled import SETTLES_AFTER
 from laneway.controller.world import World, make_cache
+from laneway.kube.cache import Change
 from laneway.kube.errors import Conflict, Forbidden, Invalid, KubeError, NotFound, Unavailable
 from laneway.kube.resources import AGENT_RUNS, CLAIMS, CONFIG_MAPS, EVENTS, MODEL_LANES, PODS, JsonObject, Key, Resource
 from laneway.rules.token import TokenKeys
@@ -43,10 +45,8 @@ class Desk:
         self.clock = StillClock()
         self.kube: Any = MemoryKube()
         self.queue: Queue[WorkKey] = Queue(self.clock)
-        self.world = World(
-            make_cache(),
-            on_change=lambda change: None,
-        )
+        self.router: Router | None = None
+        self.world = World(make_cache(), on_change=self._on_change)
         gateway = GatewayClient(url="http://127.0.0.1:9", secret="s", clock=self.clock)
         keys = TokenKeys(current="k", keys={"k": b"k" * 32})
         self.reconciler = Reconciler(
@@ -67,7 +67,16 @@ class Desk:
             presets=PRESETS,
             clock=self.clock,
         )
+        self._gateway = gateway
         self.add(MODEL_LANES, raw_lane(spec={"capacity": {"runs": 1}}, status=ModelLaneStatus(conditions=(ready(),))))
+
+    def route(self) -> None:
+        """From now on changes wake those whom they concern."""
+        self.router = Router(queue=self.queue, world=self.world, gateway=self._gateway)
+
+    def _on_change(self, change: Change) -> None:
+        if self.router is not None:
+            self.router.on_change(change)
 
     def add(self, resource: Resource, obj: JsonObject) -> None:
         """Let an object be there and be known."""
@@ -438,11 +447,11 @@ def gauge(name: str) -> float | None:
 @pytest.mark.row("S3.10", "C5", "S4.5")
 async def test_a_lane_hears_of_the_failure_that_ended_a_run(desk: Desk) -> None:
     await desk.reconciler.reconcile(LANE)
+    desk.route()
     before = throttled("RateLimitModel")
     desk.clock.move(15)
     desk.add(AGENT_RUNS, raw_run(version=2, status=failed_at(10)))
-    await desk.reconciler.reconcile(HELLO)
-    assert await work(desk) == [LANE]
+    assert LANE in await work(desk)
     assert lane_status(desk).models[0].cooldown_until == at(70)
     assert throttled("RateLimitModel") == before + 1
     assert gauge("laneway_lane_throttled_until_timestamp_seconds") == at(70).timestamp()
@@ -460,15 +469,28 @@ async def test_a_failure_that_nobody_had_read_is_found_after_a_restart(desk: Des
     assert lane_status(desk).models[0].cooldown_until == at(70)
 
 
+@pytest.mark.row("S4.5", "C5")
+async def test_a_lane_that_looks_before_the_pass_of_a_failed_run_is_over_grants_nobody_its_model(desk: Desk) -> None:
+    desk.add(AGENT_RUNS, raw_run(version=2, status=admitted()))
+    desk.add(AGENT_RUNS, raw_run("other", version=2, status=LOOKED_AT))
+    desk.route()
+    await desk.reconciler.reconcile(LANE)
+    desk.clock.move(15)
+    desk.add(AGENT_RUNS, raw_run(version=3, status=failed_at(10)))  # the watch tells it before the write is answered
+    await desk.reconciler.reconcile(LANE)
+    assert ("apply agentruns", "other") not in desk.kube.writes
+    assert lane_status(desk).models[0].cooldown_until == at(70)
+
+
 @pytest.mark.row("C5")
 async def test_two_hundred_failures_of_one_outage_are_one_write_and_one_event(desk: Desk) -> None:
     await desk.reconciler.reconcile(LANE)
+    desk.route()
     desk.clock.move(15)
     before = desk.kube.writes.count(("apply modellanes", "local"))
     for number in range(200):
         name = f"r{number}"
         desk.add(AGENT_RUNS, raw_run(name, version=number + 2, status=failed_at(10 + number % 5)))
-        await desk.reconciler.reconcile(WorkKey("run", Key("team-a", name)))
         await work(desk)
     assert desk.kube.writes.count(("apply modellanes", "local")) == before + 1
     cooled = [obj for (resource, _, _), obj in desk.kube.objects.items() if resource is EVENTS]
