@@ -16,7 +16,7 @@ from statistics import median
 from bench import machine
 from bench.figures import Figure, at_most, percentile, ratios
 from bench.report import Part
-from laneway.controller import collector
+from laneway import collector
 from laneway.controller.decide_lane import decide_lane
 from laneway.controller.decide_run import decide_run
 from laneway.controller.objects import Lane, Run

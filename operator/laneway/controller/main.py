@@ -11,8 +11,8 @@ from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any, NoReturn
 
-from laneway import logs
-from laneway.controller import collector, health, metrics
+from laneway import collector, logs
+from laneway.controller import health, metrics
 from laneway.controller.apply import Applier
 from laneway.controller.clock import Clock, SystemClock
 from laneway.controller.gatewayclient import Changes, GatewayClient

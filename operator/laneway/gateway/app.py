@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -55,6 +54,9 @@ OPERATIONS = (
 )
 
 
+_Serve = Callable[[Caller], Awaitable[web.StreamResponse]]
+
+
 class CallPort:
     """Answers the calls of agents."""
 
@@ -81,52 +83,49 @@ class CallPort:
     def _handler(self, operation: Operation) -> listing.Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             reply = Reply(request, operation.wire)
-            try:
-                async with self._seat(reply) as caller:
-                    return await self._carry(operation, reply, caller)
-            except Refused as refused:
-                return await reply.refuse(refused)
+            return await self._seated(reply, lambda caller: self._carry(operation, reply, caller))
 
         return handle
 
     def _lister(self, answer: listing.Lister) -> listing.Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             reply = Reply(request, _wire_of(request))
-            try:
-                async with self._seat(reply) as caller:
-                    return await reply.give(answer(request, caller.run, self._views))
-            except Refused as refused:
-                return await reply.refuse(refused)
+            return await self._seated(reply, lambda caller: reply.give(answer(request, caller.run, self._views)))
 
         return handle
 
-    @asynccontextmanager
-    async def _seat(self, reply: Reply) -> AsyncIterator[Caller]:
-        """A place among the run's open calls, for a caller who proved who it is. Raises Refused."""
-        request = reply.request
-        token = token_in(request.headers, request.query.get("key"))
-        attempt = await self._authenticator.identify(token)
+    async def _seated(self, reply: Reply, serve: _Serve) -> web.StreamResponse:
+        """Serve a caller who proves who it is; whoever is refused hears why."""
+        with reply.limits:
+            try:
+                return await self._seat(reply, serve)
+            except Refused as refused:
+                return await reply.refuse(refused)
+
+    async def _seat(self, reply: Reply, serve: _Serve) -> web.StreamResponse:
+        """The same on a place among the run's open calls. Raises Refused."""
+        request, state = reply.request, self._tools.state
+        attempt = await self._authenticator.identify(token_in(request.headers, request.query.get("key")))
+        call: OpenCall | None = None
         try:
             call = await self._open(attempt)
+            return await serve(await self._authenticator.admit(attempt, plain_address(request.remote)))
         except Refused as refused:
             self._log_refusal(attempt, refused)
-            raise
-        try:
-            yield await self._authenticator.admit(attempt, plain_address(request.remote))
-        except Refused as refused:
-            self._log_refusal(attempt, refused)
-            if failure := refusal_failure(refused, self._tools.clock()):
-                self._tools.state.fail(attempt, failure)
+            if call is not None and (failure := refusal_failure(refused, self._tools.clock())):
+                state.fail(attempt, failure)
             raise
         except asyncio.CancelledError:
-            if call.was_cut and reply.response is None:
+            if call is None or not call.was_cut:
+                raise
+            if reply.response is None:
                 call.task.uncancel()
                 raise Refused(Kind.UNAUTHENTICATED, "the attempt was closed") from None
-            if call.was_cut:
-                reply.break_off()
+            reply.break_off()
             raise
         finally:
-            self._tools.state.leave(attempt, call)
+            if call is not None:
+                state.leave(attempt, call)
 
     async def _open(self, attempt: AttemptId) -> OpenCall:
         state = self._tools.state
@@ -145,7 +144,8 @@ class CallPort:
 
     async def _carry(self, operation: Operation, reply: Reply, caller: Caller) -> web.StreamResponse:
         try:
-            async with self._bodies.hold(reply.request, run_uid=caller.attempt.run_uid) as body:
+            with self._bodies.room(reply.request, run_uid=caller.attempt.run_uid) as room:
+                body = await room.read(reply.limits)
                 call = Call(
                     tools=self._tools,
                     views=self._views,
@@ -201,4 +201,6 @@ async def _greet(request: web.Request) -> web.Response:
 
 async def _unknown_path(request: web.Request) -> web.StreamResponse:
     refused = Refused(Kind.NOT_FOUND, "the gateway does not serve this path")
-    return await Reply(request, _wire_of(request)).refuse(refused)
+    reply = Reply(request, _wire_of(request))
+    with reply.limits:
+        return await reply.refuse(refused)

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from laneway.api.gatewaystate import AttemptState, CallFailure, LimitRefusal, ModelTotals, Totals, known_cause
+from laneway.api.gatewaystate import AttemptState, CallFailure, LimitRefusal, known_cause
 from laneway.api.reasons import ResetSource
 from laneway.gateway.ledger import CallEnd
 from laneway.gateway.ledgersql import Past
+from laneway.gateway.sums import Sums, sums_of
 from laneway.gateway.whereabouts import Whereabouts
 from laneway.rules.token import AttemptId
 
@@ -36,8 +37,8 @@ class Attempt:
     """One attempt of a run, with its open calls."""
 
     id: AttemptId
-    totals: Totals = field(default_factory=Totals)
-    models: dict[str, ModelTotals] = field(default_factory=dict)
+    sums: Sums = field(default_factory=Sums)
+    models: dict[str, Sums] = field(default_factory=dict)
     unpriced: bool = False
     calls: int = 0
     open: set[OpenCall] = field(default_factory=set)
@@ -62,9 +63,9 @@ class Attempt:
         """Add what a call has used of a model."""
         self.calls += 1
         self.unpriced = self.unpriced or (end.prices is None and _worked(end))
-        self.totals = _add(self.totals, end, unpriced=self.unpriced)
+        self.sums.add(end, unpriced=self.unpriced)
         if _worked(end):
-            self.models[model] = _add_model(self.models.get(model) or ModelTotals(model=model), end)
+            self.models.setdefault(model, Sums()).add(end, unpriced=self.unpriced)
 
     def failed(self, failure: CallFailure) -> None:
         """A call has failed, or was refused."""
@@ -81,8 +82,8 @@ class Attempt:
         return AttemptState(
             run_uid=self.id.run_uid,
             attempt=self.id.attempt,
-            totals=self.totals,
-            models=tuple(self.models.values()),
+            totals=self.sums.totals(),
+            models=tuple(sums.of_model(model) for model, sums in self.models.items()),
             calls=self.calls,
             open_calls=len(self.open),
             last_activity_time=self.last_activity,
@@ -105,7 +106,7 @@ def from_ledger(past: Past, *, version: int, touched: datetime) -> Attempt:
     failure = _past_failure(past)
     return Attempt(
         id=past.attempt,
-        totals=Totals(
+        sums=Sums(
             turns=past.turns,
             input_tokens=past.input_tokens,
             output_tokens=past.output_tokens,
@@ -114,7 +115,7 @@ def from_ledger(past: Past, *, version: int, touched: datetime) -> Attempt:
             cost_micro_usd=None if unpriced or not past.priced_calls else past.cost_micro_usd,
             unmetered_calls=past.unmetered_calls,
         ),
-        models={one.model: one for one in past.models},
+        models={one.model: sums_of(one) for one in past.models},
         unpriced=unpriced,
         calls=past.calls,
         touched=touched,
@@ -141,37 +142,6 @@ async def wait_until_left(calls: Iterable[OpenCall], *, seconds: float) -> bool:
 def _worked(end: CallEnd) -> bool:
     """Whether the server did anything that could cost money."""
     return end.usage.input_tokens is not None or end.usage.output_tokens is not None
-
-
-def _add(totals: Totals, end: CallEnd, *, unpriced: bool) -> Totals:
-    usage = end.usage
-    cost: int | None = None
-    if not unpriced and (end.prices is not None or totals.cost_micro_usd is not None):
-        cost = (totals.cost_micro_usd or 0) + (end.cost_micro_usd or 0)
-    return Totals(
-        turns=totals.turns + int(end.turn),
-        input_tokens=totals.input_tokens + (usage.input_tokens or 0),
-        cache_read_tokens=_known_sum(totals.cache_read_tokens, usage.cache_read_tokens),
-        cache_write_tokens=_known_sum(totals.cache_write_tokens, usage.cache_write_tokens),
-        output_tokens=totals.output_tokens + (usage.output_tokens or 0),
-        cost_micro_usd=cost,
-        unmetered_calls=totals.unmetered_calls + int(not end.metered),
-    )
-
-
-def _add_model(totals: ModelTotals, end: CallEnd) -> ModelTotals:
-    usage = end.usage
-    return ModelTotals(
-        model=totals.model,
-        input_tokens=totals.input_tokens + (usage.input_tokens or 0),
-        cache_read_tokens=_known_sum(totals.cache_read_tokens, usage.cache_read_tokens),
-        cache_write_tokens=_known_sum(totals.cache_write_tokens, usage.cache_write_tokens),
-        output_tokens=totals.output_tokens + (usage.output_tokens or 0),
-    )
-
-
-def _known_sum(total: int | None, more: int | None) -> int | None:
-    return total if more is None else (total or 0) + more
 
 
 def _past_failure(past: Past) -> CallFailure | None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
 from aiohttp import web
 
@@ -30,24 +29,53 @@ _RETRY_AFTER_SECONDS = 2
 
 
 class Room:
-    """The room that the body of one request takes."""
+    """The room that the body of one request takes, until it is let go or the context ends."""
 
-    def __init__(self, bodies: Bodies, run_uid: str) -> None:
+    def __init__(self, bodies: Bodies, request: web.Request, run_uid: str) -> None:
         self._bodies = bodies
+        self._request = request
         self._run_uid = run_uid
         self._bytes = 0
 
-    def take(self, size: int) -> None:
-        """Room for more bytes. Raises Refused."""
+    def __enter__(self) -> Room:
+        self._request[_ROOM] = self
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.let_go()
+
+    async def read(self, limits: TimeLimits) -> bytes:
+        """The request's body as a whole. Raises Refused."""
+        bodies, request = self._bodies, self._request
+        if (request.content_length or 0) > bodies.one:
+            raise _too_large(bodies.one)
+        parts: list[bytes] = []
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + bodies.seconds
+        try:
+            while True:
+                with limits.within(min(bodies.idle_seconds, deadline - loop.time())):
+                    part = await request.content.readany()
+                if not part:
+                    return b"".join(parts)
+                self._take(len(part))
+                parts.append(part)
+        except TimeoutError:
+            raise Refused(Kind.TIMEOUT, "the request's body did not arrive in time") from None
+        except (web.RequestPayloadError, ConnectionResetError):
+            raise Refused(Kind.BAD_REQUEST, "the request's body is broken, or breaks off") from None
+
+    def let_go(self) -> None:
+        """Nobody will need the body again."""
+        if self._bytes:
+            self._bodies.discount(self._run_uid, self._bytes)
+            self._bytes = 0
+
+    def _take(self, size: int) -> None:
         if self._bytes + size > self._bodies.one:
             raise _too_large(self._bodies.one)
         self._bodies.count(self._run_uid, size)
         self._bytes += size
-
-    def let_go(self) -> None:
-        """Nobody will need the body again."""
-        self._bodies.discount(self._run_uid, self._bytes)
-        self._bytes = 0
 
 
 _ROOM = web.RequestKey("laneway-body", Room)
@@ -69,8 +97,8 @@ class Bodies:
         self.one = one
         self._run = run
         self._total = total
-        self._seconds = seconds
-        self._idle_seconds = idle_seconds
+        self.seconds = seconds
+        self.idle_seconds = idle_seconds
         self._by_run: Counter[str] = Counter()
 
     @property
@@ -78,14 +106,9 @@ class Bodies:
         """Bytes of all bodies."""
         return self._by_run.total()
 
-    @asynccontextmanager
-    async def hold(self, request: web.Request, *, run_uid: str) -> AsyncIterator[bytes]:
-        """A request's body, counted until ``let_go`` or the end of the context. Raises Refused."""
-        room = request[_ROOM] = Room(self, run_uid)
-        try:
-            yield await self._read(request, room)
-        finally:
-            room.let_go()
+    def room(self, request: web.Request, *, run_uid: str) -> Room:
+        """Room for a request's body, counted for a run."""
+        return Room(self, request, run_uid)
 
     def count(self, run_uid: str, size: int) -> None:
         """Bytes that are held now too. Raises Refused."""
@@ -100,26 +123,6 @@ class Bodies:
         self._by_run[run_uid] -= size
         if not self._by_run[run_uid]:
             del self._by_run[run_uid]
-
-    async def _read(self, request: web.Request, room: Room) -> bytes:
-        if (request.content_length or 0) > self.one:
-            raise _too_large(self.one)
-        parts: list[bytes] = []
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._seconds
-        try:
-            with TimeLimits() as limits:
-                while True:
-                    with limits.within(min(self._idle_seconds, deadline - loop.time())):
-                        part = await request.content.readany()
-                    if not part:
-                        return b"".join(parts)
-                    room.take(len(part))
-                    parts.append(part)
-        except TimeoutError:
-            raise Refused(Kind.TIMEOUT, "the request's body did not arrive in time") from None
-        except (web.RequestPayloadError, ConnectionResetError):
-            raise Refused(Kind.BAD_REQUEST, "the request's body is broken, or breaks off") from None
 
 
 def let_go(request: web.Request) -> None:

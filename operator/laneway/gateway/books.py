@@ -60,13 +60,25 @@ class Book:
     """One run."""
 
     def __init__(self, run: Run, totals_of: TotalsOf) -> None:
-        self.run = run
-        """As the view has it now."""
+        self._run = run
+        self._bounds = limits.bounds(run.limits)
         self.tokens_per_byte: float | None = None
         """The highest that a settled call has shown since this process began."""
         self._totals_of = totals_of
         self._own: dict[int, Amount] = {}
         self._open: set[Reservation] = set()
+        self._reserved = Amount()
+        self._known: Amount | None = None
+        """What is settled, until something of it changes."""
+
+    @property
+    def run(self) -> Run:
+        """As the view has it now."""
+        return self._run
+
+    @run.setter
+    def run(self, run: Run) -> None:
+        self._run, self._bounds, self._known = run, limits.bounds(run.limits), None
 
     @property
     def open_calls(self) -> int:
@@ -75,10 +87,9 @@ class Book:
 
     def account(self) -> Account:
         """The run's limits with what is used and held."""
-        reserved = Amount()
-        for reservation in self._open:
-            reserved = reserved.plus(reservation.amount)
-        return Account(limits.bounds(self.run.limits), self._settled(), reserved)
+        if self._known is None:
+            self._known = self._settled()
+        return Account(self._bounds, self._known, self._reserved)
 
     def reserved_micro_usd(self, attempt: AttemptId) -> int | None:
         """What open calls of an attempt may cost; None: none is open, or no price is known."""
@@ -93,16 +104,20 @@ class Book:
         told = self.run.spent.attempts.get(number, Amount())
         totals = self._totals_of(AttemptId(self.run.uid, number))
         self._own[number] = told if totals is None else told.most(_amount(totals))
+        self._known = None
 
     def hold(self, reservation: Reservation) -> None:
         """A try begins."""
         self._open.add(reservation)
+        self._reserved = self._reserved.plus(reservation.amount)
 
     def let_go(self, reservation: Reservation) -> bool:
         """A try has ended. False: it was let go before."""
-        known = reservation in self._open
+        if reservation not in self._open:
+            return False
         self._open.discard(reservation)
-        return known
+        self._reserved = self._reserved.less(reservation.amount)
+        return True
 
     def charge(self, reservation: Reservation, end: CallEnd) -> Charge:
         """Enter what a try has used. What was sent and not counted costs its reservation, or what was read if that is more."""
@@ -111,6 +126,7 @@ class Book:
         tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
         number = reservation.attempt.attempt
         self._own[number] = self._own[number].plus(Amount(charge.cost_micro_usd or 0, tokens, int(end.turn)))
+        self._known = None
         if not charge.estimated and usage.input_tokens is not None and reservation.body_bytes:
             shown = usage.input_tokens / reservation.body_bytes
             self.tokens_per_byte = max(self.tokens_per_byte or 0.0, shown)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import replace
 
 from aiohttp import web
 
@@ -65,6 +64,7 @@ class Call:
         self._walker = Walker(
             state=tools.state, views=views, attempt=caller.attempt, api=operation.wire.api, cools=self._cools
         )
+        self._aimed: tuple[Run, Target] | None = None
         self._tried: Target | None = None
         """The target of the last try."""
         self._prepared: Prepared | None = None
@@ -225,7 +225,13 @@ class Call:
 
     def _aim(self) -> Target:
         """The lane and model of the run's step as they are now: edits apply to the next try. Raises StepRefused, Refused and jsontext.NotAnObject."""
-        target = choose(self._walker.on_its_step(self._run()), self._views, self._operation.wire.api)
+        run = self._walker.on_its_step(self._run())
+        if self._aimed is not None and self._aimed[0] is run:
+            known = self._aimed[1]
+            if self._views.lanes.get(known.lane.key) is known.lane:
+                return known
+        target = choose(run, self._views, self._operation.wire.api)
+        self._aimed = run, target
         server = target.lane.spec.endpoint.server
         if self._prepared is None or self._prepared_for != (target.model, server):
             self._prepared = self._operation.wire.prepare(self._body, model=target.model, server=server)
@@ -261,7 +267,7 @@ class Call:
     def first_byte(self, *, streamed: bool) -> None:
         """The answer has begun: nothing is tried again, and the request is not needed any more."""
         self._body = b""
-        self._prepared = self._prepared and replace(self._prepared, body=b"")
+        self._prepared = self._aimed = None
         if self._tried is not None:
             self._passage.begin(self._tried, streamed=streamed)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -71,26 +70,29 @@ async def give(
     request: web.Request, response: web.StreamResponse, data: bytes, *, limits: TimeLimits, seconds: float | None
 ) -> None:
     """Write a part of an answer. Raises ConnectionResetError, ClientStalled among them, when the client is not there any more."""
-    with _patience(request), limits.within(seconds):
-        await response.write(data)
+    try:
+        with limits.within(seconds):
+            await response.write(data)
+    except TimeoutError:
+        raise _cut_off(request) from None
 
 
 async def deliver(
-    request: web.Request, response: web.StreamResponse, *, seconds: float | None = ANSWER_SECONDS
+    request: web.Request, response: web.StreamResponse, *, limits: TimeLimits, seconds: float | None = ANSWER_SECONDS
 ) -> None:
     """Send an answer, or what is left of it, to its end, as far as the client takes it."""
-    with suppress(ConnectionResetError), _patience(request), TimeLimits() as limits, limits.within(seconds):
-        if not response.prepared:
-            await response.prepare(request)
-        await response.write_eof()
+    with suppress(ConnectionResetError):
+        try:
+            with limits.within(seconds):
+                if not response.prepared:
+                    await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            raise _cut_off(request) from None
 
 
-@contextmanager
-def _patience(request: web.Request) -> Iterator[None]:
+def _cut_off(request: web.Request) -> ClientStalled:
     """A client that takes too long is cut off."""
-    try:
-        yield
-    except TimeoutError:
-        if request.transport is not None:
-            request.transport.abort()
-        raise ClientStalled("the client took nothing of its answer in time") from None
+    if request.transport is not None:
+        request.transport.abort()
+    return ClientStalled("the client took nothing of its answer in time")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -24,7 +25,6 @@ from laneway.gateway.ledger import CallEnd, CallStart, LedgerError
 from laneway.gateway.refused import Refused
 from laneway.gateway.reply import Reply
 from laneway.gateway.target import Target
-from laneway.gateway.timelimit import TimeLimits
 from laneway.gateway.tokens import Caller
 from laneway.gateway.tools import Operation, Tools
 from laneway.gateway.upstream import BrokenOff, Incoming, Outgoing, TooLate, UpstreamError, time_limit, too_late
@@ -35,6 +35,9 @@ from laneway.rules.retry import RETRIED_CAUSES, Failure
 
 log = logging.getLogger(__name__)
 
+_SENT = Prepared(body=b"", streamed=False)
+"""What is left of a request once its answer has begun."""
+_ACTIVITY_SECONDS = 1.0
 _ERROR_LIMIT = 1024 * 1024
 _ERROR_SECONDS = 10.0
 _FIRST_REDIRECT, _FIRST_ERROR = 300, 400
@@ -101,6 +104,8 @@ class Exchange:
         self.failure: CallFailure | None = None
         """How the try failed, if it did."""
         self._settled = False
+        self._loop = asyncio.get_running_loop()
+        self._activity_due = 0.0
 
     async def run(self) -> web.StreamResponse | Failed:
         """Carry the try. Raises Refused when the lane has no key, and LedgerError."""
@@ -133,13 +138,13 @@ class Exchange:
     async def _carry(self) -> web.StreamResponse | Failed:
         """A stream has a limit for its first byte only, a whole answer one for all of it."""
         if not self._prepared.streamed:
-            async with self._limit(self._limits.answer_seconds, "the answer"):
+            with self._limit(self._limits.answer_seconds, "the answer"):
                 return await self._pass_on(*await self._open())
-        async with self._limit(self._limits.request_seconds, "the first byte"):
+        with self._limit(self._limits.request_seconds, "the first byte"):
             opened = await self._open()
         return await self._pass_on(*opened)
 
-    def _limit(self, seconds: int | None, what: str) -> AbstractAsyncContextManager[None]:
+    def _limit(self, seconds: int | None, what: str) -> AbstractContextManager[None]:
         left = self._seconds_left
         if left is None or (seconds is not None and seconds <= left):
             return time_limit(seconds, what)
@@ -193,7 +198,7 @@ class Exchange:
         if incoming.status < _FIRST_ERROR:
             raise BrokenOff(f"the server answers with a redirect ({incoming.status})")
         try:
-            async with time_limit(min(_ERROR_SECONDS, self._limits.request_seconds or _ERROR_SECONDS), "the error"):
+            with time_limit(min(_ERROR_SECONDS, self._limits.request_seconds or _ERROR_SECONDS), "the error"):
                 body = await incoming.read_all(_ERROR_LIMIT)
         except (BrokenOff, TooLate):
             body = b""
@@ -236,20 +241,19 @@ class Exchange:
         hider = KeyHider(self._key if streamed else None)
         same_length = not incoming.decoded and not self._prepared.asked_usage and not (streamed and self._key)
         passed = headers.to_client(incoming.headers, same_length=same_length, key=self._key)
-        self._prepared = replace(self._prepared, body=b"")
+        self._prepared = _SENT
         idle = self._limits.stream_idle_seconds
         # Less than a whole answer may take, so that a slow client is not blamed on the model.
         patience = idle if streamed else min(idle or ANSWER_SECONDS, ANSWER_SECONDS)
         await self._reply.begin(incoming.status, passed)
-        with TimeLimits() as limits:
-            while data:
-                self._tools.state.saw_activity(self._caller.attempt)
-                if kept := reader.feed(hider.feed(data)):
-                    await self._reply.write(kept, limits=limits, seconds=patience)
-                data = await _next_part(incoming, limits, seconds=idle)
-            self._complete = not streamed
-            if rest := reader.feed(hider.close()) + reader.close():
-                await self._reply.write(rest, limits=limits, seconds=patience)
+        while data:
+            self._see_activity()
+            if kept := reader.feed(hider.feed(data)):
+                await self._reply.write(kept, seconds=patience)
+            data = await self._next_part(incoming, seconds=idle)
+        self._complete = not streamed
+        if rest := reader.feed(hider.close()) + reader.close():
+            await self._reply.write(rest, seconds=patience)
         reading = reader.reading
         if not (self._complete or reading.ended or reading.error) and self._operation.generates:
             raise BrokenOff("the stream ended before its last event")
@@ -257,6 +261,20 @@ class Exchange:
         self._settle()
         self._watcher.answered()
         return await self._reply.finish(seconds=patience)
+
+    def _see_activity(self) -> None:
+        """Bytes came. Told now and then: a stream has a hundred parts a second."""
+        now = self._loop.time()
+        if now >= self._activity_due:
+            self._activity_due = now + _ACTIVITY_SECONDS
+            self._tools.state.saw_activity(self._caller.attempt)
+
+    async def _next_part(self, incoming: Incoming, *, seconds: float | None) -> bytes:
+        try:
+            with self._reply.limits.within(seconds):
+                return await incoming.read_some()
+        except TimeoutError as error:
+            raise too_late(seconds, "the next part of the stream") from error
 
     def _fail(self, verdict: Verdict, message: str) -> CallFailure:
         """The try has failed, now."""
@@ -292,6 +310,8 @@ class Exchange:
         if self._reservation is None:
             return end
         charge = self._tools.purse.settle(self._reservation, end)
+        if not charge.estimated:
+            return end
         return replace(end, usage=charge.usage, cost_micro_usd=charge.cost_micro_usd, estimated=charge.estimated)
 
     def _log(self, failure: CallFailure) -> None:
@@ -353,14 +373,6 @@ def _call_start(
         reserved_output_tokens=reservation.output_tokens if reservation else 0,
         reserved_micro_usd=reservation.micro_usd if reservation else None,
     )
-
-
-async def _next_part(incoming: Incoming, limits: TimeLimits, *, seconds: float | None) -> bytes:
-    try:
-        with limits.within(seconds):
-            return await incoming.read_some()
-    except TimeoutError as error:
-        raise too_late(seconds, "the next part of the stream") from error
 
 
 def _is_stream(incoming: Incoming, prepared: Prepared) -> bool:

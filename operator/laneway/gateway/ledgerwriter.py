@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _BATCH = 500
 _RETRY_SECONDS = 1.0
+_TOLD_WITHIN_SECONDS = 0.02
+"""What nobody waits for goes with the next piece that somebody waits for, or after so long: a commit of its own costs as much as the call's first."""
 _FOR_GOOD = frozenset({Fault.DAMAGED, Fault.REPLACED})
 _ENDED = "its writer has ended"
 
@@ -56,15 +58,19 @@ class Writer:
         """Whether something was committed since it was last brought to the disk."""
         self.ended = asyncio.Event()
         """Set when the ledger is lost."""
-        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Work] | None] = queue.SimpleQueue()
         self._asyncio = asyncio.get_running_loop()
+        self._gathered: list[Work] = []
+        """What the thread has not been given yet."""
+        self._handing: asyncio.Handle | None = None
+        self._handing_later: asyncio.TimerHandle | None = None
         self._kept: list[Work] = []
         """What failed and is tried again."""
         self._closing = threading.Event()
         self._failing_since = 0.0
         self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
         ledgermetrics.watch_size(file.path)
-        ledgermetrics.WAITING.set_function(lambda: self._queue.qsize() + len(self._kept))
+        ledgermetrics.WAITING.set_function(self._count_waiting)
         self._thread.start()
 
     async def ask(self, run: Run) -> object:
@@ -72,12 +78,31 @@ class Writer:
         if self.failure is not None:
             raise LedgerError(f"the ledger cannot be written: {self.failure}")
         done: asyncio.Future[object] = self._asyncio.create_future()
-        self._queue.put(Work(run, done))
+        self._gathered.append(Work(run, done))
+        if self._handing is None:
+            # Once round the loop, so that calls that have come together are committed together: each hand-over to the thread costs both sides.
+            self._handing = self._asyncio.call_soon(self._hand_over)
         return await done
 
     def tell(self, run: Run) -> None:
         """Have something done; answers at once. It is tried again until it is on the disk."""
-        self._queue.put(Work(run))
+        self._gathered.append(Work(run))
+        if self._handing is None and self._handing_later is None:
+            self._handing_later = self._asyncio.call_later(_TOLD_WITHIN_SECONDS, self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Give the thread what was gathered."""
+        for handle in (self._handing, self._handing_later):
+            if handle is not None:
+                handle.cancel()
+        self._handing = self._handing_later = None
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            self._queue.put(gathered)
+
+    def _count_waiting(self) -> int:
+        """Pieces that are not on the disk yet, as far as the loop knows: a batch in the queue counts as one."""
+        return len(self._gathered) + self._queue.qsize() + len(self._kept)
 
     async def bring_to_disk(self) -> None:
         """Look whether the files are still ours, and bring to the disk what was committed. Raises LedgerError."""
@@ -90,6 +115,7 @@ class Writer:
     async def close(self) -> None:
         """Write what is queued, and end the thread."""
         self._closing.set()
+        self._hand_over()
         self._queue.put(None)
         await asyncio.to_thread(self._end)
 
@@ -123,13 +149,13 @@ class Writer:
         """Everything that waits, at least one piece; None at the end."""
         batch = list(kept)
         while len(batch) < _BATCH and (not batch or not self._queue.empty()):
-            work = self._queue.get()
-            if work is None:
+            gathered = self._queue.get()
+            if gathered is None:
                 if not batch:
                     return None
                 self._queue.put(None)
                 break
-            batch.append(work)
+            batch += gathered
         return batch
 
     def _commit(self, batch: list[Work]) -> list[Work]:

@@ -9,9 +9,10 @@ import time
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
+import uvloop
 from aiohttp import web
 
-from laneway import logs
+from laneway import collector, logs
 from laneway.gateway import metrics
 from laneway.gateway.app import CallPort
 from laneway.gateway.attempts import wait_until_left
@@ -57,7 +58,8 @@ def run(settings: GatewaySettings, clock: Clock = _utc_now) -> int:
     logs.setup(settings.log)
     code = 1
     try:
-        code = asyncio.run(_serve(settings, clock))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            code = runner.run(_serve(settings, clock))
     except* (KubeError, LedgerError, OSError) as errors:
         for error in errors.exceptions:
             log.error("gateway cannot go on", extra={"cause": str(error)})
@@ -109,6 +111,7 @@ class _Gateway:
             for part in (*kept, self._surroundings.keep_looking()):
                 group.create_task(part)
             await self._seed(tools)
+            collector.spare()
             runner = await self._serve(stack, tools)
             if self._settings.bind_pod_address:  # else addresses say nothing of who calls
                 group.create_task(keep_peers_in_bounds(runner))

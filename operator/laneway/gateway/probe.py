@@ -61,7 +61,7 @@ async def probe(lane: Lane, *, upstream: Upstream, credentials: Credentials) -> 
     except CredentialMissing as error:
         return Verdict(False, LaneReason.CREDENTIAL_MISSING, str(error), _unknown(lane))
     try:
-        async with time_limit(lane.spec.probe.timeout_seconds, "an answer"):
+        with time_limit(lane.spec.probe.timeout_seconds, "an answer"):
             served = await _Visit(lane, upstream, key).look()
     except UpstreamError as error:
         return Verdict(False, LaneReason.BACKEND_UNREACHABLE, str(error), _unknown(lane))

@@ -105,6 +105,8 @@ class Purse:
         """Hold the worst case of a try; wait with ``patience`` while it may still come to fit. Raises Refused."""
         line = self._line(demand.run)
         line.book.know(demand.attempt.attempt)
+        if not line.waiters and isinstance(verdict := self._judge(line.book, demand), Grant):
+            return self._grant(line, demand, verdict)
         waiter = _Waiter(demand, asyncio.get_running_loop().create_future())
         line.waiters.append(waiter)
         self._serve(line)
@@ -180,9 +182,10 @@ class Purse:
         self._tell(line, reservation.attempt)
         self._serve(line)
         self._drop_if_over(line)
-        for key in {spend.lane for spend in reservation.spends} & self._lanes.keys():
-            self._tell_spends(key)
-            self._serve_all(key)
+        if self._lanes:
+            for key in {spend.lane for spend in reservation.spends} & self._lanes.keys():
+                self._tell_spends(key)
+                self._serve_all(key)
 
     def _drop_if_over(self, line: _Line) -> None:
         if line.over and not line.waiters and not line.book.open_calls:
@@ -212,17 +215,20 @@ class Purse:
         if waiter.done.done():
             return
         if isinstance(verdict, Grant):
-            keys = self._spends.keys(demand.lane.key, demand.run.namespace)
-            reservation = _reservation(book, demand, verdict, keys)
-            book.hold(reservation)
-            self._spends.hold(keys, reservation.amount.cost)
-            self._tell(line, demand.attempt)
-            waiter.done.set_result(reservation)
+            waiter.done.set_result(self._grant(line, demand, verdict))
         elif isinstance(verdict, Reached):
             waiter.done.set_exception(self._refuse(book, demand, verdict))
         else:
             message = f"{demand.lane.name}/{demand.model} has no price, and its cost is bounded by a limit of the run or of the lane"
             waiter.done.set_exception(Refused(Kind.LIMIT, message, cause=Cause.UNSUITABLE))
+
+    def _grant(self, line: _Line, demand: Demand, grant: Grant) -> Reservation:
+        keys = self._spends.keys(demand.lane.key, demand.run.namespace)
+        reservation = _reservation(line.book, demand, grant, keys)
+        line.book.hold(reservation)
+        self._spends.hold(keys, reservation.amount.cost)
+        self._tell(line, demand.attempt)
+        return reservation
 
     def _give_up(self, line: _Line, waiter: _Waiter) -> None:
         """The call was held at a limit for as long as its lane allows."""

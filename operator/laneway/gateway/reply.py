@@ -17,11 +17,19 @@ CLIENT_LEFT = 499
 _STREAM_HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
 
 
+class _Response(web.StreamResponse):
+    """Its head goes out with its first bytes: they are there already, and a packet of its own costs more than they do."""
+
+    _send_headers_immediately = False
+
+
 class Reply:
     """What one request gets."""
 
     def __init__(self, request: web.Request, wire: Wire) -> None:
         self.request = request
+        self.limits = TimeLimits()
+        """Of the waits for the client; to be entered by who answers the request."""
         self.status = CLIENT_LEFT
         """Of the answer; in a stream that was kept alive, of what came at last."""
         self.answering = False
@@ -33,8 +41,7 @@ class Reply:
     async def keep_alive(self) -> None:
         """Show that the call is alive. Only for a stream of an API that has something for it."""
         await self._open(200, _STREAM_HEADERS)
-        with TimeLimits() as limits:
-            await self.write(self._wire.keep_alive, limits=limits)
+        await self.write(self._wire.keep_alive)
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """A model's answer begins: the request's body is not needed any more."""
@@ -42,14 +49,14 @@ class Reply:
         let_go(self.request)
         await self._open(status, headers)
 
-    async def write(self, data: bytes, *, limits: TimeLimits, seconds: float | None = ANSWER_SECONDS) -> None:
+    async def write(self, data: bytes, *, seconds: float | None = ANSWER_SECONDS) -> None:
         """A part of an answer that has begun. Raises ConnectionResetError if the client does not take it in time, or is gone."""
-        await give(self.request, self._opened(), data, limits=limits, seconds=seconds)
+        await give(self.request, self._opened(), data, limits=self.limits, seconds=seconds)
 
     async def finish(self, *, seconds: float | None = ANSWER_SECONDS) -> web.StreamResponse:
         """The end of an answer that has begun."""
         response = self._opened()
-        await deliver(self.request, response, seconds=seconds)
+        await deliver(self.request, response, limits=self.limits, seconds=seconds)
         return response
 
     async def give(self, answer: Answer) -> web.StreamResponse:
@@ -58,8 +65,7 @@ class Reply:
         if self.response is None:
             self.response = web.Response(status=answer.status, body=answer.body, headers=answer.headers)
         else:
-            with TimeLimits() as limits:
-                await self.write(self._wire.in_stream(answer.body), limits=limits)
+            await self.write(self._wire.in_stream(answer.body))
         return await self.finish()
 
     async def refuse(self, refused: Refused) -> web.StreamResponse:
@@ -74,7 +80,7 @@ class Reply:
 
     async def _open(self, status: int, headers: Mapping[str, str]) -> None:
         if self.response is None:
-            self.response = web.StreamResponse(status=status, headers=headers)
+            self.response = _Response(status=status, headers=headers)
             await self.response.prepare(self.request)
 
     def _opened(self) -> web.StreamResponse:

@@ -19,7 +19,7 @@ from laneway.gateway.ledgerfile import LedgerError, in_words, open_to_read
 from laneway.gateway.objects import LaneKey
 from laneway.rules.budget import Account, Amount, Bounds
 from laneway.rules.money import parse_usd
-from laneway.rules.periods import start_of
+from laneway.rules.periods import end_of, start_of
 
 _SUMS = """
 SELECT lane_namespace, lane, namespace, sum(cost_micro_usd) FROM calls
@@ -45,6 +45,8 @@ class Spends:
         self._settled: Counter[SpendKey] = Counter(spent)
         self._reserved: Counter[SpendKey] = Counter()
         self._refused: dict[SpendKey, int] = {}
+        self._begun: tuple[tuple[Period, datetime], ...] = ()
+        self._day_ends = datetime.min.replace(tzinfo=UTC)
 
     def add(self, spent: Mapping[SpendKey, int]) -> None:
         """What the ledger knows, once it knows all; before the first call."""
@@ -53,7 +55,10 @@ class Spends:
     def keys(self, lane: LaneKey, namespace: str) -> tuple[SpendKey, ...]:
         """The sums that a call which begins now belongs to."""
         now = self._clock()
-        return tuple(SpendKey(lane, namespace, period, start_of(period, now)) for period in Period)
+        if now >= self._day_ends:  # no period ends before the day does
+            self._begun = tuple((period, start_of(period, now)) for period in Period)
+            self._day_ends = end_of(Period.DAY, now)
+        return tuple([SpendKey(lane, namespace, period, start) for period, start in self._begun])
 
     def account(self, lane: LaneKey, bound: Spend) -> Account:
         """A bound with what is used and held of it."""

@@ -7,6 +7,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import takewhile
 
 from laneway.api.endpoint import WireAPI
@@ -109,7 +110,7 @@ class State:
         """Count a call that has ended, for its attempt and for its model."""
         entry = self._entry(attempt)
         entry.count(end, model.model)
-        step = StepStatus(namespace=model.namespace, lane=model.lane, model=model.model)
+        step = _step_of(model)
         if failure is not None:
             told = failure.model_copy(update={"step": step})
             entry.failed(told)
@@ -290,6 +291,12 @@ class State:
                 return
             if not entry.open:
                 del self._attempts[key]
+
+
+@lru_cache(maxsize=1024)
+def _step_of(model: LaneModel) -> StepStatus:
+    """Kept, because each call asks for the same few."""
+    return StepStatus(namespace=model.namespace, lane=model.lane, model=model.model)
 
 
 def _same(known: LaneState, new: LaneState) -> bool:

@@ -26,15 +26,17 @@ class TimeLimits:
         self._task = task
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._deadline = math.inf
-        self._wait = _Wait(self)
-        self._rang = False
+        self.deadline = math.inf
+        """Of the wait that goes on, by the loop's clock; infinite between waits."""
+        self.rang = False
+        """The wait that goes on was cancelled."""
+        self._wait = _Wait(self, task)
 
     def within(self, seconds: float | None) -> _Wait:
         """A wait of at most so many seconds, from now on; None: no limit. Waits are not nested."""
         if seconds is not None:
-            self._deadline = self._loop.time() + seconds
-            if self._timer is None or self._timer.when() > self._deadline:
+            self.deadline = self._loop.time() + seconds
+            if self._timer is None or self._timer.when() > self.deadline:
                 self._set_timer()
         return self._wait
 
@@ -48,41 +50,40 @@ class TimeLimits:
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(self._deadline, self._ring)
+        self._timer = self._loop.call_at(self.deadline, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
-        if self._deadline == math.inf:
+        if self.deadline == math.inf:
             return
-        if self._loop.time() < self._deadline:
+        if self._loop.time() < self.deadline:
             self._set_timer()
         else:
-            self._rang = True
+            self.rang = True
             self._task.cancel()
 
-    def begin(self) -> int:
-        """A wait begins. Answers how often the task was cancelled before."""
-        return self._task.cancelling()
-
     def end(self, cancelled_before: int) -> bool:
-        """A wait has ended. Answers whether a cancellation, if there is one, is that of the timer alone."""
-        self._deadline = math.inf
-        if not self._rang:
+        """A wait has ended in which the timer may have rung. Answers whether a cancellation, if there is one, is that of the timer alone."""
+        self.deadline = math.inf
+        if not self.rang:
             return False
-        self._rang = False
+        self.rang = False
         return self._task.uncancel() <= cancelled_before
 
 
 class _Wait:
     """The block of one wait."""
 
-    def __init__(self, limits: TimeLimits) -> None:
+    def __init__(self, limits: TimeLimits, task: asyncio.Task[object]) -> None:
         self._limits = limits
+        self._cancelling = task.cancelling
         self._cancelled_before = 0
 
     def __enter__(self) -> None:
-        self._cancelled_before = self._limits.begin()
+        self._cancelled_before = self._cancelling()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._limits.end(self._cancelled_before) and kind is asyncio.CancelledError:
+        if kind is None and not self._limits.rang:
+            self._limits.deadline = math.inf
+        elif self._limits.end(self._cancelled_before) and kind is asyncio.CancelledError:
             raise TimeoutError from error

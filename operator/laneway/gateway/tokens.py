@@ -21,6 +21,7 @@ HOLD_SECONDS = 10.0
 _CONFIRM_STEP_SECONDS = 2.0
 _REREAD_STEP_SECONDS = 5.0
 _HEADERS = ("x-api-key", "x-goog-api-key")
+_GOOD_KEPT = 10_000
 
 Confirm: TypeAlias = Callable[[AttemptId], Awaitable[bool]]
 """Reads an attempt's run and pod live into the views. False: the API server could not be asked."""
@@ -38,6 +39,8 @@ class KeyRing:
         self._last_read: float | None = None
         self.keys: TokenKeys | None = None
         """None until the Secret was read once."""
+        self._good: dict[str, AttemptId] = {}
+        """Tokens that these keys have signed."""
 
     async def refresh(self) -> None:
         """Read the Secret, at most once in five seconds."""
@@ -46,15 +49,23 @@ class KeyRing:
             return
         self._last_read = now
         self.keys = await self._read() or self.keys
+        self._good.clear()
 
     async def verify(self, token: str) -> AttemptId | None:
         """The attempt that a token was made for; None if it is no token of ours."""
+        if token in self._good:
+            return self._good[token]
         key_id = key_id_of(token)
         if key_id is None:
             return None
         if self.keys is None or key_id not in self.keys.keys:
             await self.refresh()
-        return None if self.keys is None else verify(self.keys, token)
+        attempt = None if self.keys is None else verify(self.keys, token)
+        if attempt is not None:
+            if len(self._good) >= _GOOD_KEPT:
+                self._good.clear()
+            self._good[token] = attempt
+        return attempt
 
 
 @dataclass(frozen=True, slots=True)

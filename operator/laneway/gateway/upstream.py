@@ -9,12 +9,11 @@ UpstreamError(cause, message)
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import aiohttp
@@ -23,6 +22,7 @@ from yarl import URL
 
 from laneway.api.reasons import Cause
 from laneway.gateway.addresses import AddressPolicy, strict
+from laneway.gateway.timelimit import TimeLimits
 
 CONNECT_SECONDS = 10.0
 _KEEP_ALIVE_SECONDS = 3.0
@@ -168,11 +168,11 @@ async def open_upstream(
         await session.close()
 
 
-@asynccontextmanager
-async def time_limit(seconds: float | None, what: str) -> AsyncIterator[None]:
+@contextmanager
+def time_limit(seconds: float | None, what: str) -> Iterator[None]:
     """A time limit around waiting for a model server; None: no limit. Raises TooLate."""
     try:
-        async with asyncio.timeout(seconds):
+        with TimeLimits() as limits, limits.within(seconds):
             yield
     except TimeoutError as error:
         raise too_late(seconds, what) from error

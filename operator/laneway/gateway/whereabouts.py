@@ -29,8 +29,10 @@ class Whereabouts:
 
     def served(self, step: StepStatus) -> None:
         """A call succeeded. One of a model of the same lane that was left meanwhile changes nothing."""
-        self.answered.add(step)
         known = self.model
+        if known is not None and known.served and known.step is step:
+            return
+        self.answered.add(step)
         if known is None or not _same_lane(known.step, step):
             self.model = ModelInUse(step=step, served=True)
         elif known.step == step and not known.served:

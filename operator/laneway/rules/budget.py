@@ -18,8 +18,6 @@ FIRST_TOKENS_PER_BYTE = 0.5
 """Before a run has shown what its texts cost: more than any tokenizer makes of plain text or code."""
 MARGIN = 1.25
 """Over the highest tokens per byte that the run has shown."""
-METERED = (LimitName.COST, LimitName.TOKENS, LimitName.TURNS)
-"""Limits that calls use up, in the order in which they are looked at."""
 _PART = {
     LimitName.COST: attrgetter("cost"),
     LimitName.TOKENS: attrgetter("tokens"),
@@ -62,11 +60,6 @@ class Bounds:
     """Micro-dollars."""
     tokens: int | None = None
     turns: int | None = None
-
-    def of(self, limit: LimitName) -> int | None:
-        """One of them."""
-        part: int | None = _PART[limit](self)
-        return part
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,18 +157,23 @@ def estimated_input(body_bytes: int, tokens_per_byte: float | None) -> int:
 
 def reached(bounds: Bounds, settled: Amount) -> LimitName | None:
     """The first limit that settled calls alone have used up."""
-    return next(
-        (limit for limit in METERED if (bound := bounds.of(limit)) is not None and settled.of(limit) >= bound), None
-    )
+    return _first_over(bounds, settled.cost + 1, settled.tokens + 1, settled.turns + 1)
 
 
 def _lacks(account: Account, used: Amount, more: Amount) -> LimitName | None:
     """The first limit that cannot pay for more."""
-    total = used.plus(more)
-    bounds = account.bounds
-    return next(
-        (limit for limit in METERED if (bound := bounds.of(limit)) is not None and total.of(limit) > bound), None
-    )
+    return _first_over(account.bounds, used.cost + more.cost, used.tokens + more.tokens, used.turns + more.turns)
+
+
+def _first_over(bounds: Bounds, cost: int, tokens: int, turns: int) -> LimitName | None:
+    """The first bound that is passed. Written out, because each call asks it four times."""
+    if bounds.cost is not None and cost > bounds.cost:
+        return LimitName.COST
+    if bounds.tokens is not None and tokens > bounds.tokens:
+        return LimitName.TOKENS
+    if bounds.turns is not None and turns > bounds.turns:
+        return LimitName.TURNS
+    return None
 
 
 def _room(account: Account, ask: Ask) -> int | None:

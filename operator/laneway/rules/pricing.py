@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 from laneway.api.modellane import Pricing
 from laneway.rules.usage import Usage
@@ -50,5 +51,7 @@ def cost_micro_usd(prices: Prices | None, usage: Usage) -> int | None:
     return -(-parts // _MICRO)
 
 
+@lru_cache(maxsize=1024)
 def _micro(text: str) -> int:
+    """Kept, because each call asks for the same few."""
     return int(Decimal(text) * _MICRO)

@@ -432,9 +432,11 @@ class Bench:
         held = self.used
         for one in self.open:
             held = held.plus(one.amount)
-        run = limited(self.limits)
-        for limit in (LimitName.COST, LimitName.TOKENS, LimitName.TURNS):
-            bound = bounds(run.limits).of(limit)
+        most = bounds(limited(self.limits).limits)
+        named = zip(
+            (LimitName.COST, LimitName.TOKENS, LimitName.TURNS), (most.cost, most.tokens, most.turns), strict=True
+        )
+        for limit, bound in named:
             assert bound is None or held.of(limit) <= bound + self.over.of(limit), limit
 
     def _take(self) -> Reservation:

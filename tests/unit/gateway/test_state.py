@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from laneway.api.gatewaystate import CallFailure, LaneState, ModelState
+from laneway.api.gatewaystate import CallFailure, LaneState, ModelState, ModelTotals
 from laneway.api.reasons import Cause, LaneReason, ResetSource
 from laneway.api.runstatus import StepStatus
 from laneway.gateway.evidence import LaneModel
@@ -227,6 +227,7 @@ async def test_what_the_ledger_remembers_is_told_in_a_new_epoch() -> None:
         turns=1,
         input_tokens=5,
         output_tokens=6,
+        models=(ModelTotals(model="smollm2", input_tokens=5, output_tokens=6),),
         unmetered_calls=1,
         cost_micro_usd=7,
         priced_calls=2,
@@ -242,6 +243,7 @@ async def test_what_the_ledger_remembers_is_told_in_a_new_epoch() -> None:
     state = State(clock=Hand(), past=[past])
     (told,) = state.since(epoch=None, version=0).attempts
     assert (told.totals.cost_micro_usd, told.totals.unmetered_calls, told.calls) == (7, 1, 2)
+    assert told.models == past.models
     sent = datetime.fromtimestamp(1_800_000_000, UTC)
     assert told.failure == CallFailure(
         sent_time=sent,

@@ -265,6 +265,6 @@ def test_no_interleaving_of_calls_cuts_and_crashes_passes_the_bound(
 
 def _check(day: Day) -> None:
     held = day.account.settled.plus(day.account.reserved)
-    for limit in (LimitName.COST, LimitName.TOKENS, LimitName.TURNS):
-        bound = day.bounds.of(limit)
+    bounds = (day.bounds.cost, day.bounds.tokens, day.bounds.turns)
+    for limit, bound in zip((LimitName.COST, LimitName.TOKENS, LimitName.TURNS), bounds, strict=True):
         assert bound is None or held.of(limit) <= bound + day.over.of(limit)

@@ -177,7 +177,7 @@ class WholeReader(Reader):
 
     def close(self) -> bytes:
         """Read the copy."""
-        reading = None if self._over else self.read(self._kept)
+        reading = self.read(self._kept) if self._kept and not self._over else None
         if reading is not None:
             self.reading = reading
             self.reading.ended = True

@@ -21,13 +21,18 @@ _OVERLAP = 2  # an end may be cut in two by a chunk
 class Splitter:
     """Joins chunks and gives whole parts, each with its end mark, so that all parts together are the stream."""
 
-    def __init__(self, end: re.Pattern[bytes]) -> None:
+    def __init__(self, end: re.Pattern[bytes], usual: bytes) -> None:
+        """``usual``: how most parts end; a chunk that is one such part, as servers send them, is given on without a search."""
         self._end = end
+        self._usual = usual
         self._held = bytearray()  # grows in place: a part that comes byte by byte is not copied for each
         self._searched = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The parts that are complete now. A part longer than the limit is given in pieces, unread."""
+        if not self._held and data.find(self._usual) == len(data) - len(self._usual) >= 0 and b"\r" not in data:
+            yield data
+            return
         self._held += data
         ends = [found.end() for found in self._end.finditer(self._held, self._searched)]
         if len(self._held) - (ends[-1] if ends else 0) > BUFFER_LIMIT:
@@ -46,12 +51,12 @@ class Splitter:
 
 def events() -> Splitter:
     """A splitter of server-sent events."""
-    return Splitter(_EVENT_END)
+    return Splitter(_EVENT_END, b"\n\n")
 
 
 def lines() -> Splitter:
     """A splitter of JSON lines."""
-    return Splitter(_LINE_END)
+    return Splitter(_LINE_END, b"\n")
 
 
 def data_of(event: bytes) -> bytes:

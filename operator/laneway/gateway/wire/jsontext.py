@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from json.scanner import make_scanner
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-_DECODER = json.JSONDecoder()
+_COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
+_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
+_scan = make_scanner(json.JSONDecoder())  # type: ignore[arg-type]  # the stubs want one of its own kind
 VALUES_LIMIT = 2_000_000
 """Values that one text may hold. Each is an object of its own in memory, 20 times as large as the shortest one in the text."""
 
 
 class NotAnObject(ValueError):  # noqa: N818 - it says what happened
     """The text is no JSON object; the message says why, without quoting it."""
+
+
+_INVALID = "the body is not valid JSON"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +50,16 @@ class JsonText:
         except NotAnObject:
             raise
         except ValueError:
-            raise NotAnObject("the body is not valid JSON") from None
+            raise NotAnObject(_INVALID) from None
+        self._named: dict[str, list[Member]] = {}
+        for member in self.members:
+            self._named.setdefault(member.key.casefold(), []).append(member)
         self._edits: list[tuple[int, int, str]] = []
         self._added: list[str] = []
 
     def named(self, key: str) -> list[Member]:
         """Members of that name, upper and lower case alike: servers in Go match a key that way, and take the last."""
-        return [member for member in self.members if member.key.casefold() == key.casefold()]
+        return self._named.get(key.casefold(), [])
 
     def value(self, key: str, default: object = None) -> object:
         """The value that a server takes: the last of that name."""
@@ -102,17 +111,19 @@ def is_dense(raw: bytes | bytearray) -> bool:
 
 def _read(text: str) -> tuple[list[Member], int]:
     members: list[Member] = []
-    place = _expect(text, _skip(text, 0), "{", "the body is not a JSON object")
-    place = _skip(text, place)
+    place = _skip(text, 0)
+    if text[place : place + 1] != "{":
+        raise NotAnObject("the body is not a JSON object")
+    place = _skip(text, place + 1)
     while text[place : place + 1] != "}":
         if members:
-            place = _skip(text, _expect(text, place, ",", "the body is not valid JSON"))
+            place = _after(_COMMA, text, place)
         key_start = place
-        key, place = _DECODER.raw_decode(text, place)
+        key, place = _value(text, place)
         if not isinstance(key, str):
-            raise NotAnObject("the body is not valid JSON")
-        start = _skip(text, _expect(text, _skip(text, place), ":", "the body is not valid JSON"))
-        value, end = _DECODER.raw_decode(text, start)
+            raise NotAnObject(_INVALID)
+        start = _after(_COLON, text, place)
+        value, end = _value(text, start)
         members.append(Member(key, value, key_start, start, end))
         place = _skip(text, end)
     if _skip(text, place + 1) != len(text):
@@ -120,12 +131,21 @@ def _read(text: str) -> tuple[list[Member], int]:
     return members, place
 
 
+def _value(text: str, place: int) -> tuple[object, int]:
+    try:
+        value: tuple[object, int] = _scan(text, place)
+    except StopIteration:
+        raise NotAnObject(_INVALID) from None
+    return value
+
+
 def _skip(text: str, place: int) -> int:
     found = _SPACE.match(text, place)
     return found.end() if found else place
 
 
-def _expect(text: str, place: int, mark: str, message: str) -> int:
-    if text[place : place + 1] != mark:
-        raise NotAnObject(message)
-    return place + 1
+def _after(mark: re.Pattern[str], text: str, place: int) -> int:
+    found = mark.match(text, place)
+    if found is None:
+        raise NotAnObject(_INVALID)
+    return found.end()
