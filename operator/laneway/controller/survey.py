@@ -137,8 +137,10 @@ def _look(view: RunView, run: Run, link: Link, now: datetime, barred: Mapping[Id
         return StepView(link, lane, Blocker(Waiting.MODEL_NOT_FOUND, message, cause=cause), barred=True)
     if blocker := find_step_blocker(question):
         return StepView(link, lane, blocker)
-    if lane is None or link.model is None:
-        raise ValueError("a step without a lane or a model is blocked")
+    if lane is None:
+        raise ValueError("a step without a lane is blocked")
+    if link.model is None:
+        return StepView(link, lane)  # its classifier chooses once the run stands there
     cooldown = cooldown_for(run, lane, link.model, view.peers.get(link.key, ()), now)
     if cooldown is None:
         return StepView(link, lane)
