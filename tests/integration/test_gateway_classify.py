@@ -17,7 +17,17 @@ from aiohttp import web
 from laneway.api.classification import Complexity
 from laneway.api.gatewaystate import ClassifyAnswer
 from laneway.rules.token import AttemptId
-from unit.gateway.kit import OPERATOR, Handler, Kit, gateway, lane_object, run_object, secret_object
+from unit.gateway.kit import (
+    OPERATOR,
+    Handler,
+    Kit,
+    call_end,
+    call_start,
+    gateway,
+    lane_object,
+    run_object,
+    secret_object,
+)
 
 UID = "run-uid-1"
 FREE = AttemptId(UID, 0)
@@ -126,6 +136,15 @@ async def test_asking_again_costs_again_and_all_of_it_is_told_after_a_restart_to
         async with sorting(tmp_path, says("simple")) as kit:
             answer = await classify(kit)
         assert (answer.used.calls, answer.used.totals.cost_micro_usd) == (calls, calls * COST)
+
+
+async def test_what_the_ledger_took_from_status_is_no_cost_of_asking(tmp_path: Path) -> None:
+    """Attempts that a status no longer lists stand under the same number in a new ledger."""
+    async with gateway(tmp_path, says("simple"), lane=SORTS) as kit:
+        await kit.ledger.begin(call_start("seed", attempt=FREE))
+        kit.ledger.settle("seed", call_end())
+        await kit.ledger.flush()
+        assert (await classify(kit)).used.totals.cost_micro_usd == COST
 
 
 FAILURES = [

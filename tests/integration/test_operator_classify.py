@@ -100,6 +100,24 @@ async def test_an_operator_that_is_killed_while_a_run_is_classified_only_asks_ag
     assert asked(server) == ["tiny", "tiny"]
 
 
+@pytest.mark.row("C20")
+async def test_a_gateway_that_is_killed_while_a_run_is_classified_is_asked_again_and_both_calls_are_paid(
+    stage: Stage, server: ModelServer
+) -> None:
+    await serve(stage, server, Step(model="tiny", delay_seconds=3600), Step(model="tiny", pieces=("Complex.",)))
+    run = await stage.add_run()
+    await stage.any_event(lambda: asked(server) == ["tiny"])
+    stage.gateways[0].kill()
+    stage.start_gateway()
+    [ended] = await stage.finished(run, seconds=40)
+    assert ended["status"]["classification"]["source"] == "Classifier"
+    assert ended["status"]["step"]["model"] == "big"
+    assert asked(server) == ["tiny", "tiny"]
+    usage = ended["status"]["usage"]
+    assert float(usage["costUSD"]) > 2 * 0.019
+    assert (usage["turns"], usage["complete"]) == (0, False)
+
+
 @pytest.mark.row("S4.37")
 async def test_a_run_that_names_a_model_is_not_classified(stage: Stage, server: ModelServer) -> None:
     await serve(stage, server)

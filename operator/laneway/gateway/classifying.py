@@ -79,10 +79,9 @@ class Classifying:
         return ClassifyAnswer(reason=why, used=used)
 
     async def _ask(self, asked: ClassifyRequest, attempt: AttemptId) -> Reply:
-        state, ledger = self._tools.state, self._tools.ledger
-        if not state.knows(attempt) and (past := await ledger.past_of(attempt)) and not state.knows(attempt):
-            state.remember(past)
         run = await self._seen(asked.run_uid)
+        if not run.attempt:
+            await self._recall(attempt)
         lane = self._views.lanes.get((asked.lane_namespace, asked.lane))
         if lane is None or lane.spec.classifier is None or lane.spec.access is not Access.GATEWAY:
             raise _Failed("the lane has no classifier any more")
@@ -96,6 +95,12 @@ class Classifying:
         if reply is None:
             raise _Failed("the classifier's answer names none of simple, medium and complex")
         return reply
+
+    async def _recall(self, attempt: AttemptId) -> None:
+        """What earlier questions used, if this process has not seen them. Of a run that had attempts the ledger may hold theirs under this number too."""
+        state, ledger = self._tools.state, self._tools.ledger
+        if not state.knows(attempt) and (past := await ledger.past_of(attempt)) and not state.knows(attempt):
+            state.remember(past)
 
     async def _seen(self, uid: str) -> Run:
         """The run; the operator may have been quicker to see it."""

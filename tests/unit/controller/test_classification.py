@@ -15,6 +15,7 @@ from laneway.controller.decide_run import decide_run
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import Classify, EventType, PostEvent
 from laneway.controller.objects import Lane, Run
+from laneway.controller.place import Place
 from laneway.controller.views import Answer
 from support.builders import NOW, lane_view, run, run_view
 from support.chains import (
@@ -22,6 +23,7 @@ from support.chains import (
     B,
     account_cooled,
     at_work,
+    busy,
     chained,
     cooled,
     failed_view,
@@ -226,6 +228,35 @@ def test_a_failed_attempt_walks_on_to_a_step_whose_model_is_not_chosen() -> None
     moved = replace(view.run, status=decision.status)
     [question] = asked(decide(moved, SORTS, hosted(B), hosted("c")))
     assert question.lane == KEY
+
+
+def test_a_run_in_line_elsewhere_moves_up_to_such_a_lane_once_that_has_room() -> None:
+    chain = {"models": [{"lane": A}, {"lane": B, "model": "m"}]}
+    below = decide(unnamed(**chain), not_ready(SORTS), hosted(B))
+    assert (step(below), reason(below)) == ((B, "m"), "WaitingForSlot")
+    line = {"place": Place(2, 1, 1)}
+    in_line = replace(unnamed(**chain), status=below.status)
+    full = busy(hosted(B), active=4, queued=2)
+    assert step(decide(in_line, busy(SORTS, active=4), full, **line)) == (B, "m")
+    moved = decide(in_line, SORTS, full, **line)
+    assert (step(moved), len(asked(moved))) == ((A, None), 1)
+
+
+def test_the_least_busy_lane_is_asked_where_the_run_says_so() -> None:
+    chain = {"models": [{"lane": A}, {"lane": B, "model": "m"}], "selection": "LeastBusy"}
+    quiet = decide(unnamed(**chain), SORTS, busy(hosted(B), active=2))
+    assert (step(quiet), len(asked(quiet))) == ((A, None), 1)
+    full = decide(unnamed(**chain), busy(SORTS, active=3), hosted(B))
+    assert (step(full), asked(full)) == ((B, "m"), [])
+
+
+def test_a_person_may_send_a_run_to_such_a_lane() -> None:
+    chain = {"models": [{"lane": B, "model": "m"}, {"lane": A}], "activeModel": {"lane": A}}
+    sent = decide(unnamed(AgentRunStatus(step=on(B, shown=True)), **chain), hosted(B), SORTS)
+    assert (step(sent), len(asked(sent))) == ((A, None), 1)
+    waiting = replace(unnamed(**chain), status=sent.status)
+    chosen = decide(waiting, SORTS, hosted(B), answer=COMPLEX)
+    assert (step(chosen), reason(chosen)) == ((A, "big"), "WaitingForSlot")
 
 
 def test_a_run_that_stood_there_before_the_lane_had_a_classifier_is_left_alone() -> None:
