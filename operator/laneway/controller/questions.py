@@ -36,12 +36,14 @@ class Questions:
         """Told of each run that has to look: there is an answer, or it has to ask again."""
 
     def ask(self, question: Classify, run: Key) -> None:
-        """Put a question. One that is on its way, or answered, is not put again."""
+        """Put a question. One that is on its way, or that the same lane has answered, is not put again."""
         uid = question.run_uid
-        if uid in self._asking or uid in self._answers:
+        known = self._answers.get(uid)
+        if uid in self._asking or (known is not None and known.lane == question.lane):
             return
+        self._answers.pop(uid, None)  # of a lane that has no classifier any more: the run stands on another one now
         task = self._asking[uid] = asyncio.create_task(self._ask(question, run), name=f"classify {run}")
-        task.add_done_callback(lambda done: self._ended(uid, done))
+        task.add_done_callback(lambda done: self._ended(uid, run, done))
 
     def answer_to(self, run_uid: str) -> Answer | None:
         """What came of a run's question; None: nothing yet."""
@@ -70,8 +72,9 @@ class Questions:
         self._asking.pop(question.run_uid, None)
         self.on_answer(run)
 
-    def _ended(self, uid: str, task: asyncio.Task[None]) -> None:
+    def _ended(self, uid: str, run: Key, task: asyncio.Task[None]) -> None:
         if self._asking.get(uid) is task:
             del self._asking[uid]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a question ended with an error of ours", exc_info=error)
+            asyncio.get_running_loop().call_later(self._again_seconds, self.on_answer, run)
