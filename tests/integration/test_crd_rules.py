@@ -50,6 +50,8 @@ CLEAR_TIME = "Clear needs setTime: failures up to then are forgotten"
 HOLD_UNTIL = "only Hold has until"
 SPEND_PRICES = "spend needs pricing on every model of the lane"
 NO_SPEND = "a Direct lane has no spend; no gateway counts there"
+OWN_TIERS = "classifier.model and all its tiers name models of this lane"
+NO_CLASSIFIER = "a Direct lane has no classifier; the gateway asks it, and carries no calls there"
 NO_LIMIT = "costUSD must be over 0; leave it out for no limit"
 OPERATORS = "activeModel is written by the operator; remove it from the manifest"
 ONE_VOLUME = "exactly one of configMap, secret, emptyDir and persistentVolumeClaim must be set"
@@ -82,6 +84,11 @@ def priced(**prices: str) -> Manifest:
 
 def bounded(models: list[Manifest], **fields: Any) -> Manifest:
     return lane({"models": models, "spend": [{"namespace": "team-a", "limitUSD": "5.00"}], **fields})
+
+
+def sorting(model: str = "a", *, complex_tier: str = "b", **fields: Any) -> Manifest:
+    tiers = {"simple": "a", "medium": "a", "complex": complex_tier}
+    return lane({"models": [{"name": "a"}, {"name": "b"}], "classifier": {"model": model, "tiers": tiers}, **fields})
 
 
 def cooled(model: str = "smollm2", **fields: str) -> Manifest:
@@ -138,6 +145,9 @@ REFUSED = [
     pytest.param("spec.spend", bounded([PRICED, {"name": "other"}]), SPEND_PRICES, id="a bound on spending with a model that has no price"),
     pytest.param("spec.spend", bounded([{"name": "m", "pricing": {"cacheReadUSDPerMillion": "1"}}]), SPEND_PRICES, id="a bound on spending with a price of the cache alone"),
     pytest.param("spec.spend", bounded([PRICED], access="Direct"), NO_SPEND, id="a bound on spending where nobody counts"),
+    pytest.param("spec.classifier", sorting("other"), OWN_TIERS, id="a classifier that is no model of the lane", marks=pytest.mark.row("C20")),
+    pytest.param("spec.classifier", sorting(complex_tier="other"), OWN_TIERS, id="a tier that is no model of the lane", marks=pytest.mark.row("C20")),
+    pytest.param("spec.classifier", sorting(access="Direct"), NO_CLASSIFIER, id="a classifier where no gateway could ask it"),
     pytest.param("spec.limits.costUSD", run({"limits": {"costUSD": "0.00"}}), NO_LIMIT, id="a limit of no money", marks=pytest.mark.row("B11")),
     pytest.param("spec.limits.costUSD", run({"limits": {"costUSD": 0}}), NO_LIMIT, id="a limit of no money without quotes", marks=pytest.mark.row("B11")),
     pytest.param("metadata.name", run(name="a" * 53), RUN_NAME, id="a run whose name has 53 characters"),
@@ -200,6 +210,8 @@ ACCEPTED = [
     pytest.param("spec.models[].pricing", priced(cacheReadUSDPerMillion="0.3"), PRICES, id="a price of the cache alone"),
     pytest.param("spec.spend", bounded([PRICED]), SPEND_PRICES, id="a bound on spending with prices"),
     pytest.param("spec.spend", bounded([PRICED], access="Gateway"), NO_SPEND, id="a bound on spending where the gateway counts"),
+    pytest.param("spec.classifier", sorting(), OWN_TIERS, id="a classifier and tiers of the lane"),
+    pytest.param("spec.classifier", sorting(access="Gateway"), NO_CLASSIFIER, id="a classifier where the gateway asks it"),
     pytest.param("spec.limits.costUSD", run({"limits": {"costUSD": "0.000001"}}), NO_LIMIT, id="a limit of a millionth of a dollar"),
     pytest.param("spec.limits.costUSD", run({"limits": {"costUSD": 5}}), NO_LIMIT, id="a limit of whole dollars without quotes"),
     pytest.param("metadata.name", run(name="a" * 52), RUN_NAME, id="a run whose name has 52 characters"),

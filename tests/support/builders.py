@@ -13,6 +13,7 @@ from laneway.api.gatewaystate import AttemptState, CallFailure, LaneState, Model
 from laneway.api.modellane import ModelLaneSpec, ModelLaneStatus
 from laneway.api.reasons import Cause, LaneReason
 from laneway.api.runstatus import AgentRunStatus, Attempt, CurrentStep, StepStatus
+from laneway.controller.classification import steps_of
 from laneway.controller.objects import Lane, Meta, Run
 from laneway.controller.podfacts import PodFacts, Termination
 from laneway.controller.presets import SHIPPED, load_presets
@@ -203,7 +204,7 @@ def run_view(the_run: Run | None = None, **changes: Any) -> RunView:
     chain = expand(
         the_run.spec.models,
         namespace=the_run.meta.namespace,
-        lane_of=lambda key: lanes[key].steps if key in lanes else None,
+        lane_of=lambda key: steps_of(lanes[key], the_run.status) if key in lanes else None,
     )
     plain = RunView(
         run=the_run,

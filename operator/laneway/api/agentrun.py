@@ -234,7 +234,9 @@ class AgentRunSpec(Model):
         default=None, min_length=1, max_length=98304, description="The work, at most 96 KiB; mounted as a file."
     )
     prompt_from: PromptSource | None = Field(default=None, description="The work, kept elsewhere; instead of prompt.")
-    title: str | None = Field(default=None, max_length=256, description="A name for people.")
+    title: str | None = Field(
+        default=None, max_length=256, description="A name for people, and for the classifier of a lane."
+    )
     agent: Agent = Field(default=Agent(), description="What runs in the pod.")
     models: tuple[Step, ...] = Field(
         min_length=1,

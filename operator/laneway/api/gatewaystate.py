@@ -2,9 +2,10 @@
 
 ``GET /v1/state?epoch=E&since=N&ahead=M`` answers a GatewayState with what changed after version N (everything on a new epoch). ``ahead``
 is how many microseconds the operator's clock is before the gateway's: what stands in a lane's status was written by that clock.
+``POST /v1/classify`` takes a ClassifyRequest, asks the classifier of a lane about a run, and answers a ClassifyAnswer. Asking again costs again.
 ``POST /v1/attempts/<run uid>/<attempt>/close`` ends an attempt and answers its final AttemptState; doing it again answers the same.
 Times are the gateway's clock, to the microsecond; each answer carries ``answered_time``, so that the operator can shift them to its own.
-Both want ``Authorization: Bearer <operator secret>`` (rules.token.operator_secret).
+All want ``Authorization: Bearer <operator secret>`` (rules.token.operator_secret).
 
 How a running attempt moves along its chain (design section 6):
 
@@ -32,6 +33,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer
 
 from laneway.api.base import Model, Time
+from laneway.api.classification import Complexity
 from laneway.api.endpoint import WireAPI
 from laneway.api.limits import LimitName, LimitValue
 from laneway.api.reasons import Cause, LaneReason, ResetSource
@@ -250,3 +252,24 @@ class GatewayState(Model):
     evidence: tuple[ModelEvidence, ...] = ()
     lanes: tuple[LaneState, ...] = ()
     spends: tuple[LaneSpend, ...] = ()
+
+
+class ClassifyRequest(Model):
+    """A run whose model the classifier of a lane shall choose."""
+
+    run_uid: str
+    lane_namespace: str
+    lane: str
+    text: str
+    """What the classifier reads: title and beginning of the prompt."""
+
+
+class ClassifyAnswer(Model):
+    """What came of it."""
+
+    complexity: Complexity | None = None
+    """None: the classifier failed, or did not say."""
+    reason: str
+    """Why, in the classifier's words; without a complexity: why there is none, in ours."""
+    used: AttemptState
+    """What classifying the run has used in all, as that of its attempt 0."""

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from laneway.api.base import ATOMIC_LIST, Condition, Generation, Model, Rule, Time, int_or_string, list_map
+from laneway.api.classification import Classifier
 from laneway.api.endpoint import Endpoint
 from laneway.api.lanecalls import CallRetry, Capacity, EffectiveTimeouts, LaneTimeouts
 from laneway.api.reasons import Cause, ResetSource
@@ -180,6 +181,17 @@ class ModelLaneSpec(Model):
             "a Direct lane has no spend; no gateway counts there",
             field=".spend",
         ),
+        Rule(
+            "!has(self.classifier) || [self.classifier.model, self.classifier.tiers.simple, self.classifier.tiers.medium,"
+            " self.classifier.tiers.complex].all(n, self.models.exists(m, m.name == n))",
+            "classifier.model and all its tiers name models of this lane",
+            field=".classifier",
+        ),
+        Rule(
+            "!has(self.access) || self.access != 'Direct' || !has(self.classifier)",
+            "a Direct lane has no classifier; the gateway asks it, and carries no calls there",
+            field=".classifier",
+        ),
     )
 
     endpoint: Endpoint = Field(description="Where the model server answers.")
@@ -191,7 +203,7 @@ class ModelLaneSpec(Model):
         min_length=1,
         max_length=64,
         json_schema_extra=list_map("name"),
-        description="Models of this endpoint; a run that names none gets the first.",
+        description="Models of this endpoint; a run that names none gets that of the classifier, else the first.",
     )
     capacity: Capacity = Field(default=Capacity(), description="Bounds of what runs at once.")
     shares: tuple[Share, ...] = Field(
@@ -237,6 +249,10 @@ class ModelLaneSpec(Model):
         max_length=STEPS_LIMIT,
         json_schema_extra=ATOMIC_LIST,
         description="Where runs of this lane may go next; they stand in a run's chain right behind this lane's step.",
+    )
+    classifier: Classifier | None = Field(
+        default=None,
+        description="Chooses the model of runs that name none by how complex their work is. Absent: they get the first.",
     )
     spend: tuple[Spend, ...] = Field(
         default=(),

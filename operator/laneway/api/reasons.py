@@ -47,6 +47,7 @@ class Waiting(StrEnum):
     SPEND_REACHED = "SpendReached"
     WAITING_FOR_RETRY = "WaitingForRetry"
     WAITING_FOR_ROUND = "WaitingForRound"
+    WAITING_FOR_CLASSIFICATION = "WaitingForClassification"
 
 
 class Admitted(StrEnum):
@@ -190,6 +191,7 @@ class EventReason(StrEnum):
     UNKNOWN_MODEL = "UnknownModel"
     STEPPED_DOWN = "SteppedDown"
     STEPPED_UP = "SteppedUp"
+    CLASSIFIER_FALLBACK = "ClassifierFallback"
     BACKING_OFF = "BackingOff"
     BACKOFF_ELAPSED = "BackoffElapsed"
     BUDGET_WARNING = "BudgetWarning"

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from laneway.api.base import ATOMIC_LIST, Condition, Generation, Model, Time, list_map
+from laneway.api.classification import Classification
 from laneway.api.health import HealthWarning, Stopped
 from laneway.api.limits import LimitName, LimitReached, Warned
 from laneway.api.modellane import Access
@@ -63,7 +64,7 @@ class NamedStep(Model):
     model: str | None = Field(
         default=None,
         max_length=256,
-        description="Name of the model. Absent while the lane is not there and the run names none.",
+        description="Name of the model. Absent while the run names none and the lane is not there, or its classifier has not chosen yet.",
     )
 
 
@@ -285,6 +286,10 @@ class AgentRunStatus(Model):
         description="All steps, fallbacks of lanes among them, as worked out before the latest attempt.",
     )
     step: CurrentStep | None = Field(default=None, description="Lane and model in use, or next.")
+    classification: Classification | None = Field(
+        default=None,
+        description="How hard the work is, if a lane's classifier chooses its model. Absent: that was not asked.",
+    )
     backoff: BackoffStatus | None = Field(
         default=None, description="Why the run waits for its models; absent when it does not."
     )

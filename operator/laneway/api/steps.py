@@ -27,7 +27,7 @@ class Step(Model):
         default=None,
         min_length=1,
         max_length=256,
-        description="Name of a model of the lane. Default: the lane's first.",
+        description="Name of a model of the lane. Default: what the lane's classifier chooses, else the lane's first.",
     )
     causes: tuple[Cause, ...] = Field(
         default=(),

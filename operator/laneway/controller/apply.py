@@ -12,6 +12,7 @@ from laneway.api.base import Model
 from laneway.api.reasons import Waiting
 from laneway.controller.clock import Clock
 from laneway.controller.effects import (
+    Classify,
     CloseAttempt,
     CreatePod,
     DeletePod,
@@ -77,12 +78,12 @@ class Applier:
                     applied = Applied(refusal=refusal, look_again=refusal is None)
                 case CloseAttempt():
                     applied = await self._close(effect)
-                case DeletePod() | LabelPod() | PostEvent() | PatchActiveModel():
+                case DeletePod() | LabelPod() | Classify() | PostEvent() | PatchActiveModel():
                     continue
         return applied
 
     async def finish(self, effects: tuple[Effect, ...], *, kind: str, meta: Meta) -> None:
-        """Effects that come after the status: pods count where it says, the spec shows the step, pods are stopped, people are told.
+        """Effects that come after the status: pods count where it says, the spec shows the step, pods are stopped, classifiers and people are told.
 
         ``meta``: as the status was written.
         """
@@ -93,6 +94,8 @@ class Applier:
                 await self._patch_active_model(effect, meta)
             elif isinstance(effect, DeletePod):
                 await self._delete_pod(effect)
+            elif isinstance(effect, Classify):
+                self._gateway.questions.ask(effect, Key(*meta.key))
             elif isinstance(effect, PostEvent):
                 await self.post(effect, kind=kind, meta=meta)
 

@@ -17,6 +17,7 @@ from laneway.controller import (
     afterend,
     aftermath,
     children,
+    classification,
     endings,
     healthwatch,
     limitends,
@@ -62,7 +63,8 @@ def decide_run(view: RunView, now: datetime) -> RunDecision:
     """The next step of a run."""
     if view.run.meta.deleting:
         return RunDecision(view.run.status)
-    view, told = livewalk.with_moves(activemodel.unsaid(view), now)
+    view, chosen = classification.answered(activemodel.unsaid(view))
+    view, told = livewalk.with_moves(view, now)
     run = view.run
     chain = _FINISHED if run.finished else _ADMITTED if run.admitted else _WAITING
     spoken = (decision for check in chain if (decision := check(view, now)))
@@ -70,7 +72,8 @@ def decide_run(view: RunView, now: datetime) -> RunDecision:
     decision = healthwatch.attend(view, decision, now)
     decision = activemodel.attend(view, decision, now)
     return replace(
-        decision, effects=(*_counted_anew(view), *decision.effects, *told, *_leftovers(view), *repeats.outlived(view))
+        decision,
+        effects=(*_counted_anew(view), *decision.effects, *chosen, *told, *_leftovers(view), *repeats.outlived(view)),
     )
 
 

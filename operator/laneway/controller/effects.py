@@ -70,6 +70,17 @@ class CloseAttempt:
 
 
 @dataclass(frozen=True)
+class Classify:
+    """Ask the classifier of a lane how hard a run's work is; while it is being asked, it is not asked again. The answer wakes the run."""
+
+    run_uid: str
+    lane: tuple[str, str]
+    """Namespace and name."""
+    text: str
+    """What the classifier reads."""
+
+
+@dataclass(frozen=True)
 class PostEvent:
     """Tell people of a change. ``key`` makes it one Event however often it is posted."""
 
@@ -86,4 +97,14 @@ class PatchActiveModel:
     value: ActiveModel | None
 
 
-Effect = EnsureConfigMap | EnsureClaim | CreatePod | DeletePod | LabelPod | CloseAttempt | PostEvent | PatchActiveModel
+Effect = (
+    EnsureConfigMap
+    | EnsureClaim
+    | CreatePod
+    | DeletePod
+    | LabelPod
+    | CloseAttempt
+    | Classify
+    | PostEvent
+    | PatchActiveModel
+)

@@ -55,8 +55,13 @@ class Question:
 
     @property
     def model(self) -> str | None:
-        """The model that is asked for; None: the lane's first."""
+        """The model that is asked for; None: what the lane's classifier chooses, else the lane's first."""
         return self.link.model if self.link else self.run.model
+
+    @property
+    def unclassified(self) -> bool:
+        """Whether the lane's classifier has to choose the model first: nothing can be said of it yet."""
+        return self.lane is not None and self.lane.spec.classifier is not None and self.model is None
 
 
 def find_blocker(question: Question) -> Blocker | None:
@@ -90,6 +95,11 @@ def find_refusal(question: Question) -> Blocker | None:
 def allows(lane: Lane, namespace: str) -> bool:
     """Whether runs of a namespace may use a lane."""
     return lane.spec.allowed_namespaces.from_ is AllowedFrom.ALL or lane.meta.namespace == namespace
+
+
+def find_unclassified(question: Question) -> Blocker | None:
+    """That the model of a step is not chosen yet."""
+    return _first(question, _UNCLASSIFIED)
 
 
 Check = Callable[[Question], Blocker | None]
@@ -173,7 +183,7 @@ def _wire_api(q: Question) -> Blocker | None:
 def _price_known(q: Question) -> Blocker | None:
     """A run with a limit of money cannot be held to it where a price is unknown. On a Direct lane the agent tells its cost."""
     model = q.lane.model(q.model) if q.lane else None
-    if q.lane is None or model is None or q.run.spec.limits.cost_usd is None or q.lane.direct:
+    if q.lane is None or model is None or q.run.spec.limits.cost_usd is None or q.lane.direct or q.unclassified:
         return None
     if prices_of(model.pricing) is not None:
         return None
@@ -246,9 +256,17 @@ def _spend_left(q: Question) -> Blocker | None:
 
 def _model_served(q: Question) -> Blocker | None:
     model = q.lane.model(q.model) if q.lane else None
-    if q.lane and model and q.lane.served(model.name) is False:
+    if q.lane and model and not q.unclassified and q.lane.served(model.name) is False:
         message = f"the server of lane {_shown(q.lane)} does not serve model {model.name} now"
         return Blocker(Waiting.MODEL_NOT_FOUND, message, cause=Cause.MODEL_NOT_FOUND)
+    return None
+
+
+def _classified(q: Question) -> Blocker | None:
+    """A lane grants nothing before the model is chosen. The run itself asks for that once it stands here."""
+    if q.unclassified:
+        message = f"the classifier of lane {'/'.join(q.lane_key)} chooses its model"
+        return Blocker(Waiting.WAITING_FOR_CLASSIFICATION, message)
     return None
 
 
@@ -269,4 +287,5 @@ _START: tuple[Check, ...] = (_dependencies, _not_before, _again)
 _STEP_WAITS: tuple[Check, ...] = (_lane_suspended, _lane_ready, _spend_left, _model_served)
 _REFUSED: tuple[Check, ...] = (_pod_refused,)
 _STEP: tuple[Check, ...] = (*_STEP_WRONG, *_STEP_WAITS)
-_ALL: tuple[Check, ...] = (*_RUN_WRONG, *_STEP_WRONG, *_START, *_STEP_WAITS, *_REFUSED)
+_UNCLASSIFIED: tuple[Check, ...] = (_classified,)
+_ALL: tuple[Check, ...] = (*_RUN_WRONG, *_STEP_WRONG, *_START, *_STEP_WAITS, *_UNCLASSIFIED, *_REFUSED)

@@ -1,4 +1,4 @@
-"""The operator's side of the gateway: polls its state, closes attempts. What it knows can be lost at any moment; its times are our clock's."""
+"""The operator's side of the gateway: polls its state, closes attempts, puts questions. What it knows can be lost at any moment; its times are our clock's."""
 
 from __future__ import annotations
 
@@ -11,11 +11,21 @@ from datetime import datetime, timedelta
 import aiohttp
 from pydantic import ValidationError
 
-from laneway.api.gatewaystate import AttemptState, GatewayState, LaneSpend, LaneState, ModelEvidence
+from laneway.api.gatewaystate import (
+    AttemptState,
+    ClassifyAnswer,
+    ClassifyRequest,
+    GatewayState,
+    LaneSpend,
+    LaneState,
+    ModelEvidence,
+)
 from laneway.controller import skew
 from laneway.controller.clock import Clock
+from laneway.controller.effects import Classify
 from laneway.controller.objects import Key
-from laneway.controller.views import GatewayView
+from laneway.controller.questions import Questions
+from laneway.controller.views import Answer, GatewayView
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +35,9 @@ _SUCCESS_STEP = timedelta(seconds=5)
 _SPEND_STEP = timedelta(seconds=15)
 """Each call moves the sum of its lane, and each look at the lane may write it. That money runs out is told at once, by a refusal."""
 _LIMIT = aiohttp.ClientTimeout(total=10, connect=3)
+_QUESTION_LIMIT = aiohttp.ClientTimeout(total=40, connect=3)
+"""The gateway gives a classifier 30 s."""
+_OK = 200
 
 
 class GatewayAway(Exception):  # noqa: N818 - it says what happened
@@ -68,15 +81,17 @@ class GatewayClient:
         self._started: datetime | None = None
         self.down_since: datetime | None = None
         self.known = False
+        self.questions = Questions(self.classify)
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Put no more questions, and close the connection."""
+        await self.questions.close()
         if self._session is not None:
             await self._session.close()
 
     def attempt_view(self, run_uid: str, attempt: int | None) -> GatewayView:
         """What is known of a run's attempt."""
-        _, state = self._attempts.get((run_uid, attempt or 0), (None, None))
+        _, state = (None, None) if attempt is None else self._attempts.get((run_uid, attempt), (None, None))
         return GatewayView(state=state, down_since=self.down_since, started=self._started, known=self.known)
 
     def lane(self, key: Key) -> LaneState | None:
@@ -93,6 +108,7 @@ class GatewayClient:
 
     def forget(self, run_uid: str) -> None:
         """Drop what is known of a run that is gone."""
+        self.questions.forget(run_uid)
         for key in [key for key in self._attempts if key[0] == run_uid]:
             del self._attempts[key]
 
@@ -147,6 +163,24 @@ class GatewayClient:
         if state.answered_time is not None:
             self._measure(asked, state.answered_time)
         return self._keep(state)
+
+    async def classify(self, question: Classify) -> Answer | None:
+        """Ask the classifier of a lane about a run. None: the gateway is away."""
+        namespace, lane = question.lane
+        asked = ClassifyRequest(run_uid=question.run_uid, lane_namespace=namespace, lane=lane, text=question.text)
+        try:
+            status, body = await self._exchange(
+                "POST", "/v1/classify", data=asked.model_dump_json(by_alias=True), limit=_QUESTION_LIMIT
+            )
+            said = ClassifyAnswer.model_validate_json(body) if status == _OK else None
+        except GatewayAway as error:
+            log.warning("a classifier could not be asked", extra={"run_uid": question.run_uid, "why": str(error)})
+            return None
+        except ValidationError:
+            return Answer(question.lane, None, "the gateway's answer cannot be read")
+        if said is None:
+            return Answer(question.lane, None, f"the gateway answered {status}")
+        return Answer(question.lane, said.complexity, said.reason, said.used)
 
     def _learn(self, state: AttemptState) -> None:
         """A closed attempt stays closed: the answer to a poll that began before its close is older than the close."""
@@ -207,14 +241,21 @@ class GatewayClient:
         self._ahead = skew.measured(self._ahead, asked=asked, answered=answered, came=self._clock.now())
 
     async def _request(self, method: str, path: str) -> bytes:
+        status, body = await self._exchange(method, path)
+        if status != _OK:
+            raise GatewayAway(f"the gateway answered {status} to {method} {path.partition('?')[0]}")
+        return body
+
+    async def _exchange(
+        self, method: str, path: str, *, data: str | None = None, limit: aiohttp.ClientTimeout = _LIMIT
+    ) -> tuple[int, bytes]:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=_LIMIT, headers=self._headers)
+            self._session = aiohttp.ClientSession(headers=self._headers)
         try:
-            async with self._session.request(method, self._url + path, allow_redirects=False) as answer:
-                body = await answer.read()
-                if answer.status != 200:  # noqa: PLR2004
-                    raise GatewayAway(f"the gateway answered {answer.status} to {method} {path.partition('?')[0]}")
-                return body
+            async with self._session.request(
+                method, self._url + path, data=data, timeout=limit, allow_redirects=False
+            ) as answer:
+                return answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise GatewayAway(f"the gateway cannot be reached: {type(error).__name__}") from error
 

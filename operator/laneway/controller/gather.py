@@ -19,7 +19,7 @@ from laneway.controller.logresult import wants_log
 from laneway.controller.objects import Lane, Run
 from laneway.controller.podfacts import PodFacts, parse_time, read_pod
 from laneway.controller.presets import Preset
-from laneway.controller.views import Held, PodRefusal, RunView, Standing, Surroundings, Walk
+from laneway.controller.views import Answer, Held, PodRefusal, RunView, Standing, Surroundings, Walk
 from laneway.controller.world import World
 from laneway.kube.client import Kube
 from laneway.kube.errors import Forbidden, NotFound
@@ -75,6 +75,7 @@ class Gatherer:
             envelope=said.envelope,
             log_blank=said.blank,
             refusal=refusal,
+            answer=self._answer(run),
             lost_nodes=await self._lost_nodes(pods),
             prompt_missing=await self._prompt_missing(run, current),
             usable_lanes=()
@@ -83,6 +84,14 @@ class Gatherer:
             dependencies=self._world.dependencies(run),
             other_managers=await self._other_managers(run) if was_touched(run, chain) else (),
         )
+
+    def _answer(self, run: Run) -> Answer | None:
+        """What its classifier said. Who needs it no longer is not asked about any more."""
+        questions = self._gateway.questions
+        if run.waits and run.status.classification is None:
+            return questions.answer_to(run.meta.uid)
+        questions.forget(run.meta.uid)
+        return None
 
     def elsewhere(self, run: Run, now: datetime) -> bool:
         """Whether a run has another step than its own that is open now: what the lane learns from its failure depends on it (C15)."""

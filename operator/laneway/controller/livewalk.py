@@ -128,11 +128,16 @@ def _target(view: RunView, seen: Survey, wish: Wish) -> int | None:
 
 
 def _not_live(seen: Survey, wish: Wish) -> Iterator[tuple[int, Shut]]:
-    """Steps that only another attempt may take: Direct ones, and those that do not speak as the held call does. The gateway has tried its own lane."""
+    """Steps that only another attempt may take: Direct ones, those whose model is not chosen yet, and those that do not speak as the held call does.
+
+    The gateway has tried its own lane.
+    """
     for number, step in enumerate(seen.steps):
         if step.link.key == (wish.step.namespace, wish.step.lane):
             yield number, Shut(wish.cause)
         elif step.lane is not None and not step.shut:
+            if step.link.model is None:
+                yield number, Shut(Cause.UNSUITABLE)
             unspoken = wish.api is not None and wish.api not in spoken(step.lane.spec.endpoint)
             if step.lane.direct or unspoken:
                 yield number, Shut(Cause.WIRE_API_UNSUPPORTED)

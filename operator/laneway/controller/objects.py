@@ -14,7 +14,6 @@ from laneway.api.modellane import Access, LaneModel, ModelLaneSpec, ModelLaneSta
 from laneway.api.reasons import LaneCondition, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, Attempt
 from laneway.rules import limits
-from laneway.rules.chain import LaneSteps
 from laneway.rules.fairshare import Caller, Turn, turn
 
 Key = tuple[str, str]
@@ -173,11 +172,6 @@ class Lane:
     def direct(self) -> bool:
         """Whether pods call the server themselves."""
         return self.spec.access is Access.DIRECT
-
-    @property
-    def steps(self) -> LaneSteps:
-        """What the chains of its runs take from it."""
-        return LaneSteps(self.spec.models[0].name, self.spec.fallback)
 
     def model(self, name: str | None) -> LaneModel | None:
         """A model by name; the first when no name is given; None when the lane does not list it."""

@@ -53,6 +53,8 @@ def _why_not_live(step: StepView, api: WireAPI | None) -> str | None:
         return None
     if step.lane.direct:
         return "its lane is Direct, where only a new attempt can go"
+    if step.link.model is None:
+        return "its lane's classifier has not chosen a model, which it does between attempts"
     endpoint = step.lane.spec.endpoint
     if api is None or api in spoken(endpoint):
         return None

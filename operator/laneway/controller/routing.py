@@ -26,6 +26,7 @@ class Router:
         self._world = world
         self._gateway = gateway
         self._lane_faces: dict[Key, object] = {}
+        gateway.questions.on_answer = self._on_answer
 
     def on_change(self, change: Change) -> None:
         """An object came, changed or went. A new run is in no hurry: its lane asks for it if a slot waits for its first look."""
@@ -58,6 +59,10 @@ class Router:
             self._wake_owner(self._world.cache.pods_of_run(uid))
         if changes.turned:
             self.everything()
+
+    def _on_answer(self, run: Key) -> None:
+        """A classifier has answered, or can be asked again."""
+        self._queue.add(WorkKey("run", run))
 
     def everything(self) -> None:
         """Look at all there is, behind what is fresh."""

@@ -103,11 +103,11 @@ class Survey:
     def has_room(self, number: int) -> bool:
         """Whether a slot of the step's lane is free and nobody stands in line for it. A model on trial takes one run at a time."""
         step = self.steps[number]
-        if step.lane is None or step.link.model is None:
+        if step.lane is None:
             return False
-        others = self._others(step.lane)
-        own, _ = healths(self.run, step.lane, step.link.model)
-        return others < (1 if own.on_trial else step.lane.spec.capacity.runs)
+        model = step.link.model
+        on_trial = model is not None and healths(self.run, step.lane, model)[0].on_trial
+        return self._others(step.lane) < (1 if on_trial else step.lane.spec.capacity.runs)
 
     def _others(self, lane: Lane) -> int:
         mine = self.run.status.queue is not None and self.run.lane_key == lane.meta.key
@@ -137,8 +137,10 @@ def _look(view: RunView, run: Run, link: Link, now: datetime, barred: Mapping[Id
         return StepView(link, lane, Blocker(Waiting.MODEL_NOT_FOUND, message, cause=cause), barred=True)
     if blocker := find_step_blocker(question):
         return StepView(link, lane, blocker)
-    if lane is None or link.model is None:
-        raise ValueError("a step without a lane or a model is blocked")
+    if lane is None:
+        raise ValueError("a step without a lane is blocked")
+    if link.model is None:
+        return StepView(link, lane)  # its classifier chooses once the run stands there
     cooldown = cooldown_for(run, lane, link.model, view.peers.get(link.key, ()), now)
     if cooldown is None:
         return StepView(link, lane)

@@ -20,6 +20,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from laneway.agent.envelope import EnvelopeSummary
+from laneway.api.classification import Complexity
 from laneway.api.gatewaystate import AttemptState, LaneSpend, LaneState, ModelEvidence
 from laneway.api.reasons import Cause, Waiting
 from laneway.api.runstatus import Attempt, StepStatus
@@ -125,6 +126,20 @@ class LiveLog:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What came of the question how hard a run's work is."""
+
+    lane: Key
+    """Whose classifier was asked."""
+    complexity: Complexity | None
+    """None: it failed, or did not say."""
+    reason: str
+    """Why, in its words; without a complexity: why there is none."""
+    used: AttemptState | None = None
+    """What asking has used in all; None: nothing was asked, or nobody knows."""
+
+
+@dataclass(frozen=True)
 class PodRefusal:
     """Why the API server would not have the pod."""
 
@@ -173,6 +188,8 @@ class RunView:
     refusal: PodRefusal | None = None
     lost_nodes: Mapping[str, datetime] = field(default_factory=dict)
     """Nodes of its pods that do not answer, and since when."""
+    answer: Answer | None = None
+    """What its classifier said, until that is written; None: nothing yet, or it was not asked."""
     prompt_missing: bool = False
     usable_lanes: tuple[str, ...] = ()
     dependencies: tuple[DependencyView, ...] = ()

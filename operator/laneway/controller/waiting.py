@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from laneway.api.reasons import Cause, End, Outcome, Phase, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, BackoffStatus, Queue
-from laneway.controller import activemodel, endings, limitends, moves, repeats, status, wording
+from laneway.controller import activemodel, classification, endings, limitends, moves, repeats, status, wording
 from laneway.controller.choice import came_early, choose, holds_its_place
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import Effect
@@ -123,10 +123,22 @@ def _stay(view: RunView, seen: Survey, held: Blocker | None, *, is_open: bool) -
     if run.status.backoff and planned and now < planned and not came_early(run, now):
         return _blocked(seen, Blocker(Waiting.BACKING_OFF, _backing_off(seen), planned))
     seen = replace(seen, run=replace(run, status=run.status.model_copy(update={"next_attempt_time": None})))
+    if unclassified := classification.find_blocker(seen):
+        return _classify(replace(view, run=seen.run), seen, unclassified)
     question = Question(run=run, lane=None, presets=view.presets, usable_lanes=(), now=now)
     if refused := find_refusal(question):
         return _blocked(seen, refused)
     return _waited_too_long(replace(view, run=seen.run), now) or queued(view, seen)
+
+
+def _classify(view: RunView, seen: Survey, blocker: Blocker) -> RunDecision:
+    """The model of its step is not chosen yet: ask for it, or take the default tier where there is nobody, or nothing, to ask."""
+    answer = classification.without_asking(view, seen)
+    if answer is None:
+        return replace(_blocked(seen, blocker), effects=(classification.question(seen),))
+    view, told = classification.settled(view, answer)
+    decision = waits(view, seen.now)
+    return replace(decision, effects=(*told, *decision.effects))
 
 
 def shut_out(seen: Survey) -> RunDecision:

@@ -12,6 +12,7 @@ from laneway.api.agentrun import AgentRun
 from laneway.api.modellane import ModelLane, ModelLaneStatus
 from laneway.api.reasons import RunCondition
 from laneway.api.runstatus import AgentRunStatus
+from laneway.controller.classification import steps_of
 from laneway.controller.eligibility import allows
 from laneway.controller.lanehealth import account_key
 from laneway.controller.objects import Lane, Meta, Run
@@ -115,15 +116,15 @@ class World:
         """The chain of a run, and the lanes on it that are there and can be read."""
         found: dict[tuple[str, str], Lane] = {}
 
-        def steps_of(key: tuple[str, str]) -> LaneSteps | None:
+        def lane_steps(key: tuple[str, str]) -> LaneSteps | None:
             with contextlib.suppress(UnreadableObject):
                 lane = found.get(key) or self.lane(Key(*key))
                 if lane is not None:
                     found[key] = lane
-                    return lane.steps
+                    return steps_of(lane, run.status)
             return None
 
-        return expand(run.spec.models, namespace=run.meta.namespace, lane_of=steps_of), found
+        return expand(run.spec.models, namespace=run.meta.namespace, lane_of=lane_steps), found
 
     def peers(self, lane: Lane) -> tuple[Lane, ...]:
         """Other lanes of the same account."""

@@ -6,7 +6,7 @@ alone knows attempts on Direct lanes, and what a ledger that was lost had counte
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from laneway.api.gatewaystate import Totals
@@ -133,15 +133,22 @@ class Book:
         return charge
 
     def _settled(self) -> Amount:
+        """What status has in its sum and in none of its attempts is that of attempts which it no longer lists, and of attempt 0."""
         spent = self.run.spent
-        total, kept = spent.total, Amount()
-        for number, amount in spent.attempts.items():
+        for number in spent.attempts:
             self.know(number)
-            kept = kept.plus(amount)
-        older = total.less(kept).most(Amount())
-        for number in set(self._own) | set(spent.attempts):
-            older = older.plus(self._own[number].most(spent.attempts.get(number, Amount())))
-        return older
+        first = min(spent.attempts, default=1)
+        older = spent.total.less(_sum(spent.attempts.values()))
+        older = older.most(_sum(amount for number, amount in self._own.items() if number < first))
+        listed = {number for number in self._own if number >= first}
+        return older.plus(_sum(self._own[one].most(spent.attempts.get(one, Amount())) for one in listed))
+
+
+def _sum(amounts: Iterable[Amount]) -> Amount:
+    total = Amount()
+    for amount in amounts:
+        total = total.plus(amount)
+    return total
 
 
 def _amount(totals: Totals) -> Amount:

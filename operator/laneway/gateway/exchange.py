@@ -11,6 +11,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from laneway.api.endpoint import WireAPI
 from laneway.api.gatewaystate import CallFailure
 from laneway.api.reasons import Cause
 from laneway.gateway import headers, metrics
@@ -94,7 +95,7 @@ class Exchange:
         self._limits = target.lane.timeouts
         self._started = tools.clock()
         self._reservation = reservation
-        self._start = _call_start(operation, caller, target, self._started, reservation)
+        self._start = call_start(operation.wire.api, caller, target, self._started, reservation)
         self._key: str | None = None
         self._incoming: Incoming | None = None
         self._reader: Reader | None = None
@@ -355,9 +356,10 @@ class Exchange:
         )
 
 
-def _call_start(
-    operation: Operation, caller: Caller, target: Target, started: datetime, reservation: Reservation | None
+def call_start(
+    api: WireAPI, caller: Caller, target: Target, started: datetime, reservation: Reservation | None
 ) -> CallStart:
+    """The row of a try that is about to begin."""
     return CallStart(
         id=call_id(started),
         run_uid=caller.attempt.run_uid,
@@ -367,7 +369,7 @@ def _call_start(
         lane_namespace=target.lane.namespace,
         lane=target.lane.name,
         model=target.model,
-        wire_api=operation.wire.api.value,
+        wire_api=api.value,
         started_ms=_milliseconds(started),
         reserved_input_tokens=reservation.input_tokens if reservation else 0,
         reserved_output_tokens=reservation.output_tokens if reservation else 0,

@@ -16,6 +16,7 @@ from laneway import collector, logs
 from laneway.gateway import metrics
 from laneway.gateway.app import CallPort
 from laneway.gateway.attempts import wait_until_left
+from laneway.gateway.classifying import Classifying
 from laneway.gateway.clientside import keep_peers_in_bounds, runner_of
 from laneway.gateway.cluster import Cluster
 from laneway.gateway.credentials import Credentials
@@ -136,7 +137,8 @@ class _Gateway:
             bind_pod_address=self._settings.bind_pod_address,
         )
         calls = CallPort(tools=tools, views=self._views, authenticator=authenticator)
-        operator = OperatorPort(tools=tools, keys=self._health.keys)
+        classifying = Classifying(tools=tools, views=self._views)
+        operator = OperatorPort(tools=tools, keys=self._health.keys, classifying=classifying)
         runner = await _listen(stack, calls.app(), self._settings.call_port, "calls")
         await _listen(stack, operator.app(), self._settings.operator_port, "operator")
         self._health.serving = True

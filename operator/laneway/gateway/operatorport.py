@@ -1,4 +1,4 @@
-"""The listener for the operator: state, and the closing of attempts (protocol: api.gatewaystate)."""
+"""The listener for the operator: state, classifying runs, and the closing of attempts (protocol: api.gatewaystate)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import re
 from datetime import timedelta
 
 from aiohttp import web
+from pydantic import ValidationError
 
 from laneway.api.base import Model
+from laneway.api.gatewaystate import ClassifyRequest
 from laneway.gateway.attempts import wait_until_left
+from laneway.gateway.classifying import Classifying
 from laneway.gateway.ledger import LedgerError
 from laneway.gateway.tokens import KeyRing
 from laneway.gateway.tools import Tools
@@ -26,14 +29,16 @@ _VERSION_DIGITS = 18
 class OperatorPort:
     """Answers the operator, and no one else."""
 
-    def __init__(self, *, tools: Tools, keys: KeyRing) -> None:
+    def __init__(self, *, tools: Tools, keys: KeyRing, classifying: Classifying) -> None:
         self._tools = tools
+        self._classifying = classifying
         self._keys = keys
 
     def app(self) -> web.Application:
         """The application."""
         app = web.Application()
         app.router.add_get("/v1/state", self._show_state)
+        app.router.add_post("/v1/classify", self._classify)
         app.router.add_post("/v1/attempts/{run_uid}/{attempt:[0-9]{1,9}}/close", self._close_attempt)
         return app
 
@@ -66,6 +71,16 @@ class OperatorPort:
             log.error("attempt could not be closed", extra={"error": str(error)})
             return _refuse(503, "the gateway cannot write its ledger")
         return _answer(state.attempt_state(attempt))
+
+    async def _classify(self, request: web.Request) -> web.Response:
+        """A classifier that fails is an answer too: the run takes another tier, and what was used is told."""
+        if not await self._is_operator(request):
+            return _refuse(401, "the operator secret is missing or wrong")
+        try:
+            asked = ClassifyRequest.model_validate_json(await request.read())
+        except ValidationError:
+            return _refuse(400, "the body is no question about a run")
+        return _answer(await self._classifying.classify(asked))
 
     async def _is_operator(self, request: web.Request) -> bool:
         scheme, _, shown = request.headers.get("Authorization", "").partition(" ")

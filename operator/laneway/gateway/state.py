@@ -121,6 +121,12 @@ class State:
             self._evidence.succeeded(model, sent=sent)
         self._touch(entry)
 
+    def charge(self, attempt: AttemptId, end: CallEnd, *, model: str) -> None:
+        """Count a call of the gateway's own that has ended: it is nobody's turn, and how it went says nothing of the model to others."""
+        entry = self._entry(attempt)
+        entry.count(end, model)
+        self._touch(entry)
+
     def fail(self, attempt: AttemptId, failure: CallFailure) -> None:
         """The gateway itself refused a call of the attempt: no model has failed."""
         entry = self._entry(attempt)

@@ -47,7 +47,7 @@ class Link:
     namespace: str
     lane: str
     model: str | None
-    """None: no model is named, and the lane is not there to name its first."""
+    """None: no model is named, and the lane is not there to name its first, or its classifier has not chosen yet."""
     causes: tuple[Cause, ...] = ()
 
     @property
@@ -65,7 +65,8 @@ class Link:
 class LaneSteps:
     """What a chain takes from a lane."""
 
-    first_model: str
+    model: str | None
+    """Of steps that name none; None: the run has to be classified first."""
     fallback: tuple[Step, ...] = ()
 
 
@@ -120,7 +121,7 @@ class _Expansion:
         for step in steps:
             key = step.namespace or namespace, step.lane
             lane = self.lane_of(key)
-            link = Link(*key, step.model or (lane.first_model if lane else None), step.causes)
+            link = Link(*key, step.model or (lane.model if lane else None), step.causes)
             if link.identity not in self.links:
                 if len(self.links) == CHAIN_LIMIT:
                     self.shortened = True

@@ -10,10 +10,21 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from laneway.api.gatewaystate import AttemptState, CallFailure, GatewayState, LaneSpend, LaneState, ModelEvidence
+from laneway.api.classification import Complexity
+from laneway.api.gatewaystate import (
+    AttemptState,
+    CallFailure,
+    ClassifyAnswer,
+    GatewayState,
+    LaneSpend,
+    LaneState,
+    ModelEvidence,
+)
 from laneway.api.reasons import Cause, ResetSource
 from laneway.api.spend import Period
+from laneway.controller.effects import Classify
 from laneway.controller.gatewayclient import GatewayAway, GatewayClient
+from laneway.controller.views import Answer
 from support.builders import NOW, at, call_failure, evidence, metered, probe
 from support.clock import StillClock
 
@@ -215,6 +226,50 @@ async def test_closing_an_attempt_answers_its_final_totals_and_keeps_them(
     assert await client.close_attempt(UID, 1) == gateway.closed
     assert client.attempt_view(UID, 1).state == gateway.closed
     assert gateway.asked == [f"POST /v1/attempts/{UID}/1/close"]
+
+
+QUESTION = Classify(UID, ("team-a", "local"), "What is the capital of France?")
+USED = AttemptState(run_uid=UID, attempt=0, calls=1)
+
+
+@pytest.mark.row("C20")
+async def test_a_question_goes_to_the_gateway_and_its_answer_is_the_lanes(
+    gateway: Gateway, client: GatewayClient
+) -> None:
+    told = ClassifyAnswer(complexity=Complexity.SIMPLE, reason="short", used=USED)
+    gateway.body = told.model_dump_json(by_alias=True, exclude_none=True)
+    assert await client.classify(QUESTION) == Answer(QUESTION.lane, Complexity.SIMPLE, "short", USED)
+    assert gateway.asked == ["POST /v1/classify"]
+
+
+@pytest.mark.row("S4.39")
+@pytest.mark.parametrize(
+    ("status", "body", "why"),
+    [
+        pytest.param(404, None, "the gateway answered 404", id="a gateway that is older"),
+        pytest.param(500, None, "the gateway answered 500", id="a gateway in trouble"),
+        pytest.param(200, "<html>", "the gateway's answer cannot be read", id="something else that answers"),
+    ],
+)
+async def test_an_answer_of_any_other_kind_is_none_of_a_classifier(
+    gateway: Gateway, client: GatewayClient, status: int, body: str | None, why: str
+) -> None:
+    gateway.status, gateway.body = status, body
+    assert await client.classify(QUESTION) == Answer(QUESTION.lane, None, why)
+    assert client.down_since is None
+
+
+async def test_nobody_who_could_be_asked_is_no_answer(server: TestServer, client: GatewayClient) -> None:
+    await server.close()
+    assert await client.classify(QUESTION) is None
+
+
+async def test_what_a_gateway_says_of_no_attempt_is_nothing_of_a_run_that_has_none(
+    gateway: Gateway, client: GatewayClient
+) -> None:
+    gateway.tells(USED)
+    await client.poll()
+    assert client.attempt_view(UID, None).state is None
 
 
 async def test_a_poll_that_was_overtaken_by_a_close_does_not_open_the_attempt_again(

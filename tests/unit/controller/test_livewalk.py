@@ -43,6 +43,12 @@ def gemini(name: str) -> Lane:
     return hosted(name, endpoint={"url": "https://x.example", "server": "Gemini"})
 
 
+def sorting(name: str) -> Lane:
+    """A lane whose classifier has not been asked."""
+    tiers = {"simple": "m", "medium": "m", "complex": "m"}
+    return hosted(name, classifier={"model": "m", "tiers": tiers})
+
+
 def asking(
     *lanes: Lane, asks: Wish | None = None, pod: Any = None, state: dict[str, Any] | None = None, **changes: Any
 ) -> RunView:
@@ -78,6 +84,11 @@ def asked_lane(view: RunView, seconds: float = 6) -> str | None:
             [hosted(A), hosted(B, endpoint={"url": "https://x.example", "server": "Anthropic"}), hosted(C)],
             C,
             id="a step that does not speak as the held call is skipped",
+        ),
+        pytest.param(
+            [hosted(A), sorting(B), hosted(C)],
+            C,
+            id="a step whose model is chosen by a classifier waits for an attempt",
         ),
         pytest.param(
             [hosted(A), busy(hosted(B), active=4, queued=3), hosted(C)], B, id="a full lane is no cause to walk on"
@@ -138,6 +149,13 @@ def test_a_walk_that_is_granted_names_the_steps_that_were_passed_by() -> None:
     status, event = walked(asked, at(6))
     assert status.fallback_history[-1].passed == f"b/m ({SPEAKS_GEMINI})"
     assert event.message.endswith(f"; passed by b/m ({SPEAKS_GEMINI})")
+
+
+def test_a_step_whose_model_is_not_chosen_is_passed_by_with_a_reason() -> None:
+    asked = find_walk(asking(hosted(A), sorting(B), hosted(C)), at(6))
+    assert asked is not None
+    passed = walked(asked, at(6))[0].fallback_history[-1].passed
+    assert passed == "b (its lane's classifier has not chosen a model, which it does between attempts)"
 
 
 @pytest.mark.row("S4.2")

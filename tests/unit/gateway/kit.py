@@ -19,6 +19,7 @@ from laneway.api.gatewaystate import AttemptState, GatewayState
 from laneway.gateway.addresses import AddressPolicy
 from laneway.gateway.app import CallPort
 from laneway.gateway.bodies import Bodies
+from laneway.gateway.classifying import Classifying
 from laneway.gateway.clientside import runner_of
 from laneway.gateway.credentials import Credentials
 from laneway.gateway.ledger import CallEnd, CallStart, Ledger, open_ledger
@@ -211,6 +212,7 @@ async def gateway(
     clock: Clock = utc_now,
     bodies: Bodies | None = None,
     head_seconds: float = 30.0,
+    classify_seconds: float = 30.0,
     **tools_used: Any,
 ) -> AsyncIterator[Kit]:
     """A gateway whose lane leads to ``server``. ``seen=False``: the views know the lane only. ``tools_used``: ways to wait, and chance."""
@@ -252,7 +254,8 @@ async def gateway(
         authenticator = Authenticator(keys=keys, views=views, confirm=ask, hold_seconds=hold_seconds)
         calls = CallPort(tools=tools, views=views, authenticator=authenticator, bodies=bodies)
         url = await serve(stack, calls.app(), head_seconds=head_seconds)
-        operator_url = await serve(stack, OperatorPort(tools=tools, keys=keys).app())
+        classifying = Classifying(tools=tools, views=views, seconds=classify_seconds)
+        operator_url = await serve(stack, OperatorPort(tools=tools, keys=keys, classifying=classifying).app())
         client = await stack.enter_async_context(aiohttp.ClientSession())
         kit = Kit(url, operator_url, views, state, ledger, upstream, credentials, client, server_url, secrets)
         views.lanes.put(lane_object(server_url, **(lane or {})))

@@ -61,6 +61,21 @@ SETTLED = [
         id="attempts that status no longer lists are in its sum",
     ),
     pytest.param(
+        Spent(used(500, turns=5), {2: used(400, turns=4)}),
+        {1: totals(100), 2: totals(400, turns=4)},
+        used(500, turns=5),
+        id="an attempt that status no longer lists, and that this process has counted, is in its sum",
+    ),
+    pytest.param(
+        Spent(used(30, turns=0), {}),
+        {0: totals(30, turns=0)},
+        used(30, turns=0),
+        id="what classifying the run cost is in its sum once status has it",
+    ),
+    pytest.param(
+        Spent(), {0: totals(30, turns=0)}, used(30, turns=0), id="what classifying the run cost holds before status has heard of it"
+    ),
+    pytest.param(
         Spent(used(100), {1: used(100)}), {1: totals(100, cost=None)}, used(100), id="a cost that is not known is a lower bound"
     ),
 ]  # fmt: skip
@@ -70,7 +85,8 @@ SETTLED = [
 @pytest.mark.parametrize(("spent", "counted", "expected"), SETTLED)
 def test_all_attempts_count_once(spent: Spent, counted: dict[int, Totals], expected: Amount) -> None:
     book = Book(limited(LIMITS, spent=spent), lambda attempt: counted.get(attempt.attempt))
-    book.know(1)
+    for number in (0, 1):
+        book.know(number)
     assert book.account().settled == expected
 
 

@@ -71,6 +71,13 @@ def recorded(item: JsonObject) -> Any:
         pytest.param(
             TWICE, {11: HUNDRED}, [], {0: ONE, 11: ONE}, id="attempts that are no longer listed count together"
         ),
+        pytest.param(
+            TWICE,
+            {1: HUNDRED},
+            [past(0), past(1)],
+            {},
+            id="what classifying the run cost is in its sum and in no attempt",
+        ),
         pytest.param(TWICE, {11: HUNDRED}, [past(1), past(11)], {}, id="against all rows that are not of listed ones"),
         pytest.param(
             TWICE, {1: REPORTED, 2: HUNDRED}, [], {2: ONE}, id="what an agent reported is no call of the gateway's"
