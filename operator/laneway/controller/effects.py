@@ -25,6 +25,13 @@ class EnsureConfigMap:
 
 
 @dataclass(frozen=True)
+class KeepLog:
+    """Create the immutable ConfigMap with the end of a log; no end of a run hangs on it."""
+
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class EnsureClaim:
     """Create the claim of a run's workspace; one that exists is success only if it is that run's."""
 
@@ -86,4 +93,14 @@ class PatchActiveModel:
     value: ActiveModel | None
 
 
-Effect = EnsureConfigMap | EnsureClaim | CreatePod | DeletePod | LabelPod | CloseAttempt | PostEvent | PatchActiveModel
+Effect = (
+    EnsureConfigMap
+    | KeepLog
+    | EnsureClaim
+    | CreatePod
+    | DeletePod
+    | LabelPod
+    | CloseAttempt
+    | PostEvent
+    | PatchActiveModel
+)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from laneway.api.gatewaystate import AttemptState, CallFailure
 from laneway.api.reasons import Cause, End, EventReason, Outcome, Phase, Waiting
 from laneway.api.runstatus import ATTEMPTS_KEPT, AgentRunStatus, Attempt, Trouble, Usage
-from laneway.controller import lastwords, nooutput, status
+from laneway.controller import lastwords, logtail, nooutput, status
 from laneway.controller.agentcost import priced_micro_usd
 from laneway.controller.decision import RunDecision
 from laneway.controller.diagnosis import diagnose
@@ -174,9 +174,10 @@ def end_run(view: RunView, now: datetime, verdict: Verdict, update: dict[str, ob
     if run.current is not None:
         closed = close_books(view, now, verdict)
         number = closed.attempts[-1].id
-        said = result_of(view, has_words=verdict.outcome in _HAVE_WORDS, exit_code=verdict.exit_code)
+        log = logtail.keep(view, verdict.outcome)
+        said = result_of(view, has_words=verdict.outcome in _HAVE_WORDS, exit_code=verdict.exit_code, log=log)
         changes |= {**closed.update, "result": with_earlier_words(said, run.status.result)}
-        effects = told(view, number, verdict)
+        effects = (*told(view, number, verdict), *((log,) if log else ()))
     good = status.is_good(verdict.end, run.spec.limits)
     next_status = status.with_conditions(
         run,
