@@ -35,7 +35,7 @@ def is_wanted(run: Run, pod: PodFacts, state: AttemptState | None, *, direct: bo
 
     Of a pod that leaves for another reason nothing is read: its node may be dead, and each try would take its time.
     """
-    if pod.started is None or not (direct or (state and state.closed)) or _is_passing(state):
+    if pod.started is None or not (direct or (state and state.closed)) or _goes_on(run, state):
         return False
     if pod.finished:
         return pod.agent is not None and pod.agent.exit_code != 0
@@ -69,9 +69,12 @@ def tail_of(log: str, *, parser: LogParser, prompt: str | None = None) -> str:
     return text.encode()[-LIMIT:].decode(errors="ignore").strip("\n")
 
 
-def _is_passing(state: AttemptState | None) -> bool:
-    """Whether trouble of its model ended it that passes: the run goes on, and storms of such trouble have many of them."""
-    return state is not None and state.failure is not None and state.failure.cause in TRANSIENT_CAUSES
+def _goes_on(run: Run, state: AttemptState | None) -> bool:
+    """Whether another attempt follows, as far as can be told: after trouble of a model that passes, or while the task may be tried again."""
+    failure = state.failure if state else None
+    if failure is not None and failure.cause in TRANSIENT_CAUSES:
+        return True
+    return (run.status.retries or 0) < run.spec.retry.max_retries
 
 
 def _without(lines: list[str], prompt: str | None) -> list[str]:

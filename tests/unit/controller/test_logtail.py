@@ -16,6 +16,7 @@ from laneway.controller.decide_run import decide_run
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import KeepLog
 from laneway.controller.logtail import LIMIT, LOOKED_AT, is_wanted, keep, tail_of
+from laneway.controller.objects import Run
 from laneway.controller.podfacts import PodFacts
 from laneway.controller.presets import LogParser
 from support.builders import admitted, at, ended, gateway, lane, metered, pod, run, run_view, running
@@ -84,6 +85,14 @@ def test_no_log_makes_it_fail(log: str, parser: LogParser, prompt: str | None) -
 
 BITTEN = Stopped(reason=StopReason.IDLE, time=at(9), message="silent")
 IDLE = run(status=admitted(start_time=at(2), stopped=BITTEN))
+
+
+def retried(times: int) -> Run:
+    """A run with one retry, which has had so many."""
+    status = STARTED.model_copy(update={"retries": times or None})
+    return run(spec={"retry": {"policy": "Same", "maxRetries": 1}}, status=status)
+
+
 TIMED = run(spec={"timeouts": {"attemptSeconds": 5}}, status=STARTED)
 
 
@@ -101,6 +110,8 @@ def closed(failure: Cause | None = None) -> AttemptState:
         pytest.param(ended(0), closed(), {}, False, id="not of one that went well"),
         pytest.param(ended(1), closed(Cause.API_TRANSIENT), {}, False, id="nor of trouble that passes"),
         pytest.param(ended(1), closed(Cause.MODEL_NOT_FOUND), {}, True, id="of trouble that stays"),
+        pytest.param(ended(1), closed(), {"run": retried(0)}, False, id="not while the task may be tried again"),
+        pytest.param(ended(1), closed(), {"run": retried(1)}, True, id="once it was tried as often as it may"),
         pytest.param(running(), closed(), {}, False, id="not of one at work"),
         pytest.param(running(deleting=True), closed(), {"run": IDLE}, True, id="of one that a watchdog stops"),
         pytest.param(running(deleting=True), closed(), {"run": TIMED}, True, id="of one that may have met its wall"),
