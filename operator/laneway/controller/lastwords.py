@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from laneway.api.reasons import Cause, EventReason, Outcome
+from laneway.controller import logtail
 from laneway.controller.effects import EventType, PostEvent
 from laneway.controller.repeats import TASK_FAILED
 from laneway.controller.views import RunView
 from laneway.rules.classify import ErrorInfo, classify
 from laneway.rules.words import find_network_trouble, find_wrong_key
+
+_LINES = 5
+"""Lines at the end of a log that are an agent's last words."""
 
 
 def hints(view: RunView, number: int, *, outcome: Outcome, cause: Cause | None) -> Iterator[PostEvent]:
@@ -39,8 +43,11 @@ def _refusal(view: RunView) -> str | None:
 
 
 def _last_words(view: RunView) -> str:
-    """The termination message, and the error that the log ends with."""
+    """The termination message, and the error that the log ends with; on a Direct lane, without both, the last lines of the log."""
     message = view.pod.agent.message if view.pod and view.pod.agent else ""
     envelope = view.envelope
     error = envelope.raw_error if envelope and envelope.is_error is not False else None
-    return f"{message}\n{error or ''}"
+    said = f"{message}\n{error or ''}".strip()
+    if said or not view.direct or (envelope and envelope.finished):
+        return said
+    return "\n".join(logtail.words_of(view).split("\n")[-_LINES:])

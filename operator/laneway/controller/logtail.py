@@ -47,11 +47,14 @@ def is_wanted(run: Run, pod: PodFacts, state: AttemptState | None, *, direct: bo
 
 def keep(view: RunView, outcome: Outcome) -> KeepLog | None:
     """What is kept of the log that was read, of a run whose last attempt ended like this."""
-    if outcome in _WELL or view.log_end is None:
-        return None
-    parser = view.preset.log_parser if view.preset else LogParser.NONE
-    text = tail_of(view.log_end, parser=parser, prompt=view.run.spec.prompt)
+    text = words_of(view) if outcome not in _WELL else ""
     return KeepLog(build_log(view.run, text)) if text else None
+
+
+def words_of(view: RunView) -> str:
+    """What may be shown of the log that was read; empty if none was."""
+    parser = view.preset.log_parser if view.preset else LogParser.NONE
+    return tail_of(view.log_end or "", parser=parser, prompt=view.run.spec.prompt)
 
 
 def tail_of(log: str, *, parser: LogParser, prompt: str | None = None) -> str:

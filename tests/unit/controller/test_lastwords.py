@@ -62,6 +62,17 @@ GOOD = EnvelopeSummary(finished=True, is_error=False, result_text=RESET)
             [NETWORK],
             id="one that ran into its wall",
         ),
+        pytest.param(decided(ended(1), log_end=f"{RESET}\nbye\n"), [NETWORK], id="the end of a log that nobody parses"),
+        pytest.param(
+            decided(ended(1), EnvelopeSummary(finished=False), log_end=RESET), [NETWORK], id="or has no result"
+        ),
+        pytest.param(decided(ended(1), log_end=RESET + "\nbye" * 5), [], id="not six lines before its end"),
+        pytest.param(decided(ended(1, message="bye"), log_end=RESET), [], id="nor of an agent that left a message"),
+        pytest.param(decided(ended(1), failed("bye"), log_end=RESET), [], id="or whose log has its error"),
+        pytest.param(
+            decided(ended(1), log_end=RESET, lane=lane(), gateway=gateway(metered())), [], id="nor on a Gateway lane"
+        ),
+        pytest.param(decided(ended(0), log_end=RESET), [], id="a success whose log ends with it"),
         pytest.param(decided(ended(0, message=RESET)), [], id="a success that mentions it"),
         pytest.param(decided(ended(0), GOOD), [], id="a success whose log mentions it"),
         pytest.param(
