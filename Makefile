@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down test lint unit integration e2e agents vllm bench fuzz soak crash crds lock clean
+.PHONY: help demo demo-down test lint unit integration e2e agents vllm alerts bench fuzz soak crash crds lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,6 +36,9 @@ agents: $(BIN)/.ready  ## Claude Code and Codex through the gateway, also to a r
 
 vllm: $(BIN)/.ready  ## OpenAI's client, Claude Code and Codex through the gateway to a real vLLM; pip installs it, 3 GB, once
 	@$(BIN)/python -m pytest -q tests/agents/test_on_vllm.py
+
+alerts: $(BIN)/.ready  ## the rules of docs/alerts.md, each just under its bound and at it; builds promtool once, 5 minutes
+	@$(BIN)/python -m pytest -q tests/alerts
 
 bench: $(BIN)/.ready  ## how fast it is, against targets and the Job controller (FULL=1: full sizes; ONLY="P1 P3"; RECORD=1: into docs/performance.md)
 	@hack/bench $(if $(FULL),--full) $(if $(ONLY),--only $(ONLY)) $(if $(RECORD),--record)

@@ -59,6 +59,15 @@ COREDNS = Part(
     "coredns", "CoreDNS", "github.com/coredns/coredns", versions.COREDNS, ("coredns",), "about a minute", package="."
 )
 HELM = Part("helm", "Helm", "helm.sh/helm/v3", versions.HELM, ("helm",), "about a minute")
+PROMETHEUS = Part(
+    name="prometheus",
+    title="promtool",
+    module="github.com/prometheus/prometheus",
+    version=versions.PROMETHEUS,
+    programs=("promtool",),
+    minutes="about 5 minutes",
+    tags="remove_all_sd",
+)
 
 
 def need(*parts: Part) -> None:

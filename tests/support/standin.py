@@ -192,6 +192,17 @@ class NodeStandIn:
         await self._kube.create(NODES, None, {"metadata": {"name": name}, "status": {"conditions": [ready]}})
         self._nodes.append(name)
 
+    async def answers_at(self, address: str, port: int) -> None:
+        """Say where the kubelet of the newest node can be asked for logs."""
+        status = {
+            "addresses": [{"type": "InternalIP", "address": address}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+        }
+        answer = await self._core.patch_node_status_without_preload_content(
+            self._nodes[-1], {"status": status}, _content_type=_STRATEGIC
+        )
+        await answer.read()
+
     async def beat(self) -> None:
         """Say every few seconds that the newest node is well, until cancelled: one that is not heard of for 40 s counts as lost."""
         while True:

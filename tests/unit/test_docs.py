@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from laneway.api import reasons
 from laneway.controller import diagnosis
@@ -140,6 +141,44 @@ def test_every_metric_of_the_code_is_in_the_documents_with_its_labels() -> None:
     table = {name: line for name, line in rows(page("operate.md")).items() if name.startswith("laneway_")}
     written = {name: _CODE.findall(line.split(" | ")[2]) for name, line in table.items()}
     assert written == {**metrics(), "laneway_build_info": ["version"]}
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    """The rules of alerts.md by their names."""
+    _, _, block = section("alerts.md", "## Rules").partition("```yaml\n")
+    [group] = yaml.safe_load(block.partition("\n```")[0])["groups"]
+    return {rule["alert"]: rule for rule in group["rules"]}
+
+
+REASONS = {
+    "laneway_runs_finished_total": set(reasons.End),
+    "laneway_upstream_throttled_total": set(reasons.Cause),
+    "laneway_reconciles_total": {"done", "stale", "unavailable", "unreadable", "failed"},
+    "laneway_requests_total": {str(status) for status in range(200, 600)},
+}
+"""What the labels that rules pick by can say, as far as it is a closed list."""
+
+
+@pytest.mark.row("S3.35")
+@pytest.mark.parametrize("rule", [pytest.param(rule, id=name) for name, rule in alerts().items()])
+def test_an_alert_speaks_of_metrics_labels_and_reasons_that_there_are(rule: dict[str, Any]) -> None:
+    known, labels = metrics(), set()
+    picked = re.findall(r"(laneway_\w+)(?:\{(\w+)=~?\"([^\"]*)\"\})?", rule["expr"])
+    for metric, label, values in picked:
+        assert metric in known
+        assert not label or label in known[metric]
+        assert not label or set(values.split("|")) <= REASONS[metric]
+        labels |= set(known[metric])
+    grouped = {name.strip() for names in re.findall(r"by \(([^)]*)\)", rule["expr"]) for name in names.split(",")}
+    said = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+    assert picked
+    assert grouped <= labels
+    assert said <= (grouped or labels)
+
+
+@pytest.mark.row("S3.35")
+def test_every_alert_that_is_named_is_a_rule() -> None:
+    assert {word for word in in_code(page("alerts.md")) if word.startswith("Laneway")} <= set(alerts())
 
 
 def test_every_variable_of_an_agent_s_pod_is_in_its_contract() -> None:

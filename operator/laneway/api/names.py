@@ -34,6 +34,11 @@ def prompt_name(*, run: str, uid: str) -> str:
     return f"{_stem(run, uid)}-prompt"
 
 
+def log_name(*, run: str, uid: str) -> str:
+    """The immutable ConfigMap that keeps the end of a log, one a run: that of its last attempt."""
+    return f"{_stem(run, uid)}-log"
+
+
 def workspace_name(*, run: str, uid: str) -> str:
     """The claim of a workspace, one a run: attempts come and go."""
     return _stem(run, uid)

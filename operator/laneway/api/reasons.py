@@ -179,6 +179,8 @@ class EventReason(StrEnum):
     ATTEMPT_STARTED = "AttemptStarted"
     ATTEMPT_ENDED = "AttemptEnded"
     NO_OUTPUT = "NoOutput"
+    AUTH_SUSPECTED = "AuthSuspected"
+    NETWORK_BLIP = "NetworkBlip"
     POD_LOST = "PodLost"
     RETRY_PLANNED = "RetryPlanned"
     ROUND_ENDED = "RoundEnded"

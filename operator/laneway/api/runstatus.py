@@ -262,6 +262,11 @@ class Result(Model):
     )
     exit_code: int | None = Field(default=None, ge=-1, le=65535, description="Exit code of the agent.")
     finish_reason: str | None = Field(default=None, max_length=64, description="Why the model stopped, as it said.")
+    log_config_map: str | None = Field(
+        default=None,
+        max_length=253,
+        description="Name of the ConfigMap that keeps the end of the last attempt's log, at most 4096 bytes, as long as the run. Absent: the run ended well, or nothing could be read.",
+    )
 
 
 class AgentRunStatus(Model):

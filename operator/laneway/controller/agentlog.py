@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from laneway.agent.envelope import TAIL_LINES, EnvelopeSummary, parse
 from laneway.api import names
+from laneway.controller.logtail import LOOKED_AT
 from laneway.controller.podfacts import PodFacts
 from laneway.controller.presets import LogParser
 from laneway.kube.client import Kube
@@ -30,6 +31,8 @@ class AgentLog:
     envelope: EnvelopeSummary | None = None
     blank: bool | None = None
     """Whether nothing but white space was there."""
+    end: str | None = None
+    """The last characters, as they stand there."""
 
 
 async def read_end(kube: Kube, pod: PodFacts, parser: LogParser) -> AgentLog:
@@ -38,15 +41,16 @@ async def read_end(kube: Kube, pod: PodFacts, parser: LogParser) -> AgentLog:
         async with asyncio.timeout(_READ_SECONDS):
             text = await _tail(kube, pod, lines=TAIL_LINES, limit_bytes=_BYTES)
             if parser is LogParser.NONE:
-                return AgentLog(blank=not text.strip())
+                return AgentLog(blank=not text.strip(), end=text[-LOOKED_AT:])
             envelope = parse(text)
             if not envelope.finished and len(text) > _LONG:
-                envelope = parse(await _tail(kube, pod, lines=_LONG_TAIL_LINES, limit_bytes=_LONG_TAIL_BYTES))
+                text = await _tail(kube, pod, lines=_LONG_TAIL_LINES, limit_bytes=_LONG_TAIL_BYTES)
+                envelope = parse(text)
     except (NotFound, Invalid, Forbidden, Unavailable, TimeoutError) as error:
         # A node that is away answers with 500 for good; the end of a run must not hang on its log.
         log.warning("the agent's log was not read", extra={"pod": pod.name, "why": repr(error)})
         return AgentLog()
-    return AgentLog(envelope, blank=not text.strip())
+    return AgentLog(envelope, blank=not text.strip(), end=text[-LOOKED_AT:])
 
 
 async def _tail(kube: Kube, pod: PodFacts, *, lines: int, limit_bytes: int) -> str:

@@ -19,6 +19,7 @@ from laneway.controller.effects import (
     Effect,
     EnsureClaim,
     EnsureConfigMap,
+    KeepLog,
     LabelPod,
     PatchActiveModel,
     PostEvent,
@@ -69,6 +70,8 @@ class Applier:
                     refusal = await self._ensure_config_map(effect)
                     if refusal:
                         return Applied(refusal=refusal)
+                case KeepLog():
+                    await self._keep_log(effect)
                 case EnsureClaim():
                     refusal = await self._ensure_claim(effect)
                     if refusal:
@@ -138,10 +141,22 @@ class Applier:
         except (Forbidden, Invalid, NotFound, Unavailable) as error:
             log.warning("an Event was not posted", extra={"reason": effect.reason, "error": error.message})
 
-    async def _ensure_config_map(self, effect: EnsureConfigMap) -> PodRefusal | None:
+    async def _ensure_config_map(self, effect: EnsureConfigMap | KeepLog) -> PodRefusal | None:
         run = _owner_uid(effect.manifest)
         made = await self._make(CONFIG_MAPS, effect.manifest, lambda found: _is_owned(found, run), what="config map")
         return made if isinstance(made, PodRefusal) else None
+
+    async def _keep_log(self, effect: KeepLog) -> None:
+        """A quota, a namespace that goes, a missing right: the run ends without it."""
+        try:
+            refusal = await self._ensure_config_map(effect)
+            why = refusal.message if refusal else None
+        except (Forbidden, NotFound) as error:
+            why = error.message
+        if why is not None:
+            log.warning(
+                "the end of a log was not kept", extra={"object": effect.manifest["metadata"]["name"], "error": why}
+            )
 
     async def _ensure_claim(self, effect: EnsureClaim) -> PodRefusal | None:
         run = _owner_uid(effect.manifest)

@@ -1,4 +1,4 @@
-"""The manifests of what a run keeps through all its attempts, built purely: its prompt and its workspace."""
+"""The manifests of what a run keeps through all its attempts, built purely: its prompt, its workspace, the end of its log."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from laneway.api.workspace import Workspace
 from laneway.controller.objects import Run
 
 PROMPT_KEY = "prompt"
+LOG_KEY = "log"
 
 
 def build_prompt(run: Run) -> dict[str, Any]:
@@ -20,6 +21,17 @@ def build_prompt(run: Run) -> dict[str, Any]:
         "metadata": _meta(run, prompt_name(run)),
         "immutable": True,
         "data": {PROMPT_KEY: run.spec.prompt},
+    }
+
+
+def build_log(run: Run, text: str) -> dict[str, Any]:
+    """The immutable ConfigMap with the end of the log of a run that did not end well."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _meta(run, names.log_name(run=run.meta.name, uid=run.meta.uid)),
+        "immutable": True,
+        "data": {LOG_KEY: text},
     }
 
 

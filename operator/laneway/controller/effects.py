@@ -25,6 +25,13 @@ class EnsureConfigMap:
 
 
 @dataclass(frozen=True)
+class KeepLog:
+    """Create the immutable ConfigMap with the end of a log; no end of a run hangs on it."""
+
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class EnsureClaim:
     """Create the claim of a run's workspace; one that exists is success only if it is that run's."""
 
@@ -99,6 +106,7 @@ class PatchActiveModel:
 
 Effect = (
     EnsureConfigMap
+    | KeepLog
     | EnsureClaim
     | CreatePod
     | DeletePod

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from laneway.api.gatewaystate import AttemptState, CallFailure
 from laneway.api.reasons import Cause, End, EventReason, Outcome, Phase, Waiting
 from laneway.api.runstatus import ATTEMPTS_KEPT, AgentRunStatus, Attempt, Trouble, Usage
-from laneway.controller import nooutput, status
+from laneway.controller import lastwords, logtail, nooutput, status
 from laneway.controller.agentcost import priced_micro_usd
 from laneway.controller.decision import RunDecision
 from laneway.controller.diagnosis import diagnose
@@ -174,9 +174,10 @@ def end_run(view: RunView, now: datetime, verdict: Verdict, update: dict[str, ob
     if run.current is not None:
         closed = close_books(view, now, verdict)
         number = closed.attempts[-1].id
-        said = result_of(view, has_words=verdict.outcome in _HAVE_WORDS, exit_code=verdict.exit_code)
+        log = logtail.keep(view, verdict.outcome)
+        said = result_of(view, has_words=verdict.outcome in _HAVE_WORDS, exit_code=verdict.exit_code, log=log)
         changes |= {**closed.update, "result": with_earlier_words(said, run.status.result)}
-        effects = (ended_event(number, verdict), *doubt(number, verdict))
+        effects = (*told(view, number, verdict), *((log,) if log else ()))
     good = status.is_good(verdict.end, run.spec.limits)
     next_status = status.with_conditions(
         run,
@@ -240,7 +241,13 @@ def ended_event(number: int, verdict: Verdict) -> PostEvent:
     return PostEvent(EventReason.ATTEMPT_ENDED, f"attempt {number}: {verdict.message}", key=f"ended-{number}")
 
 
-def doubt(number: int, verdict: Verdict) -> tuple[PostEvent, ...]:
+def told(view: RunView, number: int, verdict: Verdict) -> tuple[PostEvent, ...]:
+    """The Events of an attempt's end: how it ended, and what is to be doubted in that."""
+    hints = lastwords.hints(view, number, outcome=verdict.outcome, cause=verdict.cause)
+    return (ended_event(number, verdict), *_doubt(number, verdict), *hints)
+
+
+def _doubt(number: int, verdict: Verdict) -> tuple[PostEvent, ...]:
     """A success that shows no deed is a warning of its own; a failure says it itself."""
     if not verdict.empty or verdict.outcome is not Outcome.SUCCEEDED:
         return ()

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from laneway.api import names
 from laneway.api.gatewaystate import AttemptState
+from laneway.controller import logtail
 from laneway.controller.access import is_direct
 from laneway.controller.activemodel import was_touched
 from laneway.controller.aftermath import has_other_step
@@ -18,7 +19,7 @@ from laneway.controller.livewalk import find_walk
 from laneway.controller.logresult import wants_log
 from laneway.controller.objects import Lane, Run
 from laneway.controller.podfacts import PodFacts, parse_time, read_pod
-from laneway.controller.presets import Preset
+from laneway.controller.presets import LogParser, Preset
 from laneway.controller.views import Answer, Held, PodRefusal, RunView, Standing, Surroundings, Walk
 from laneway.controller.world import World
 from laneway.kube.client import Kube
@@ -74,6 +75,7 @@ class Gatherer:
             gateway=gateway,
             envelope=said.envelope,
             log_blank=said.blank,
+            log_end=said.end,
             refusal=refusal,
             answer=self._answer(run),
             lost_nodes=await self._lost_nodes(pods),
@@ -166,9 +168,11 @@ class Gatherer:
         if pod is None or preset is None or run.current is None:
             return AgentLog()
         direct = is_direct(run.current, lane.spec if lane else None)
-        if not wants_log(pod, preset.log_parser, state, direct=direct):
-            return AgentLog()
-        return await read_end(self._kube, pod, preset.log_parser)
+        if wants_log(pod, preset.log_parser, state, direct=direct):
+            return await read_end(self._kube, pod, preset.log_parser)
+        if logtail.is_wanted(run, pod, state, direct=direct):
+            return AgentLog(end=(await read_end(self._kube, pod, LogParser.NONE)).end)
+        return AgentLog()
 
     async def _lost_nodes(self, pods: tuple[PodFacts, ...]) -> dict[str, datetime]:
         """Nodes that do not answer, among those of unfinished pods that are not ready. Without the right to ask: none."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from laneway.agent.envelope import summary_of
 from laneway.api.runstatus import SUMMARY_LIMIT, Result
+from laneway.controller.effects import KeepLog
 from laneway.controller.views import RunView
 
 _SURELY_WHOLE = SUMMARY_LIMIT - 4
 """Bytes of a text that nobody cut: the kubelet and careful agents cut at 4096, the latter at the end of a character."""
 
 
-def result_of(view: RunView, *, has_words: bool, exit_code: int | None) -> Result:
+def result_of(view: RunView, *, has_words: bool, exit_code: int | None, log: KeepLog | None = None) -> Result:
     """The result of a run that has ended. Only a success, or an end at a limit, has a summary (``has_words``): the termination message, else the summary of the log's result (S0.21)."""
     pod, state, envelope = view.pod, view.gateway.state, view.envelope
     message = pod.agent.message if pod and pod.agent else ""
@@ -24,6 +25,7 @@ def result_of(view: RunView, *, has_words: bool, exit_code: int | None) -> Resul
         truncated=True if has_words and is_cut else None,
         exit_code=exit_code,
         finish_reason=told,
+        log_config_map=log.manifest["metadata"]["name"] if log else None,
     )
 
 

@@ -93,7 +93,7 @@ def _again(view: RunView, now: datetime, verdict: Verdict, closed: Closed, delay
     if pause is None:
         raise ValueError("an attempt that another one follows says when")
     decision = _waits(replace(view, run=after, place=None), pause, now)
-    told: tuple[PostEvent, ...] = (endings.ended_event(last.id, verdict), *endings.doubt(last.id, verdict))
+    told = endings.told(view, last.id, verdict)
     if decision.status.completion_time is None:
         told = (*told, PostEvent(_EVENTS[pause.reason], pause.message, key=f"again-{last.id}"))
     return replace(decision, effects=(*told, *decision.effects))

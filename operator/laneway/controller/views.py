@@ -182,6 +182,8 @@ class RunView:
     """The end of the agent's log, read once the pod has ended if it can tell what nothing else does. Its usage counts on Direct lanes only."""
     log_blank: bool | None = None
     """Whether that log was empty; None: it was not read."""
+    log_end: str | None = None
+    """Its last characters as they stand there; None: it was not read."""
     live_log: LiveLog | None = None
     """The log of an agent that runs, where a watchdog wanted to know; None: it was not read, or could not be."""
     presets: Mapping[str, Preset] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """What kind of failure a failed model call is, and when its model may be used again: by structure first, by words last (C1, C2).
 
 The order: an event of the agent's log; an error type or code about quota, billing or budget; the status; other error types; words. Words
-about rate limits count only where there is no status: a server may quote the prompt.
+about rate limits count only where there is no status: a server may quote the prompt. All words stand in ``words``.
 """
 
 from __future__ import annotations
@@ -12,27 +12,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from laneway.api.reasons import Cause, ResetSource
+from laneway.rules import words
 from laneway.rules.resets import Reset, Told, account_window, details, lower_names, named_time, reset_of, unix_reset
 
 _QUOTA_NAME = re.compile(
     r"(?!.*retryable)(?:.*[_\W])?(quota|billing|budget|credits?|spend|payment)([_\W]|$)", re.IGNORECASE
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_QUOTA_TEXT = re.compile(
-    r"(you have reached your specified api usage limits|(your )?credit balance is too low|you exceeded your current quota"
-    r"|insufficient (quota|credits?|balance))\b",
-    re.IGNORECASE,
-)
-"""Only as the first words: further on a server may quote a prompt."""
 _CONTEXT_NAMES = frozenset({"context_length_exceeded", "request_too_large"})
-_CONTEXT_TEXT = re.compile(
-    r"context (length|window|size)|maximum context|prompt is too long|input (length|is too long)|too many tokens",
-    re.IGNORECASE,
-)
-_MODEL_TEXT = re.compile(r"\bmodels?\b", re.IGNORECASE)
-_RATE_TEXT = re.compile(
-    r"\brate[ _-]?limit|\btoo many requests|\boverloaded|(?<![\w.,])(429|529)(?!\w|[.,]\d)", re.IGNORECASE
-)
 _RATE_NAMES = frozenset({"rate_limit_error", "rate_limit_exceeded", "overloaded_error", "slow_down"})
 _ACCOUNT_NAMES = frozenset({"usage_limit_reached"})
 _AUTH_NAMES = frozenset({"authentication_error", "permission_error", "invalid_api_key"})
@@ -133,7 +120,7 @@ def classify(status: int | None, error: ErrorInfo) -> Cause:
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if status == _NOT_FOUND:
-        named = "model_not_found" in _names(error) or _MODEL_TEXT.search(error.message)
+        named = "model_not_found" in _names(error) or words.MODEL.search(error.message)
         return Cause.MODEL_NOT_FOUND if named else Cause.WIRE_API_UNSUPPORTED
     if status in _CLIENT_ERRORS:
         return _by_request(error) or Cause.TASK_FAILURE
@@ -172,14 +159,14 @@ def _by_name(error: ErrorInfo) -> Cause | None:
 
 
 def _by_words(error: ErrorInfo) -> Cause | None:
-    return _by_request(error) or (Cause.RATE_LIMIT_MODEL if _RATE_TEXT.search(error.message) else None)
+    return _by_request(error) or (Cause.RATE_LIMIT_MODEL if words.RATE.search(error.message) else None)
 
 
 def _by_request(error: ErrorInfo) -> Cause | None:
     """What a refused request means where 400 stands for many things: spend limits and long prompts."""
-    if _QUOTA_TEXT.match(error.message):
+    if words.QUOTA.match(error.message):
         return Cause.QUOTA_EXHAUSTED
-    if _names(error) & _CONTEXT_NAMES or _CONTEXT_TEXT.search(error.message):
+    if _names(error) & _CONTEXT_NAMES or words.CONTEXT.search(error.message):
         return Cause.CONTEXT_TOO_LONG
     return None
 

@@ -111,7 +111,14 @@ async def test_a_log_without_an_end_is_read_once_if_its_lines_are_short() -> Non
 @pytest.mark.row("S3.8")
 @pytest.mark.parametrize(("log", "blank"), [(b"hello\n", False), (b"\n", True)], ids=["words", "none"])
 async def test_without_a_parser_only_whether_there_are_words_is_known(log: bytes, *, blank: bool) -> None:
-    assert await read(log, LogParser.NONE) == AgentLog(envelope=None, blank=blank)
+    assert await read(log, LogParser.NONE) == AgentLog(envelope=None, blank=blank, end=log.decode())
+
+
+@pytest.mark.parametrize("parser", LogParser)
+async def test_its_last_characters_are_handed_on_as_they_stand_there(parser: LogParser) -> None:
+    found = await read(b"x" * 20_000 + b"\nthe end\n", parser)
+    assert found.end is not None
+    assert (len(found.end), found.end[-9:]) == (8192, "\nthe end\n")
 
 
 @pytest.mark.row("S4.21")

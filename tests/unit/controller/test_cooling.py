@@ -63,7 +63,7 @@ LEARNED = {
 }
 
 
-@pytest.mark.row("C5", "C15", "S2.33", "S2.36", "S2.37", "S4.4")
+@pytest.mark.row("C5", "C15", "S2.33", "S2.36", "S2.37", "S4.4", "S3.35")
 @pytest.mark.parametrize(("seen", "until"), LEARNED.values(), ids=LEARNED)
 def test_how_long_a_model_rests_after(seen: LaneView, until: float | None) -> None:
     decision, _ = decided(seen, 15)
@@ -251,7 +251,7 @@ PROBES = {
 }
 
 
-@pytest.mark.row("S3.36", "C22")
+@pytest.mark.row("S3.36", "C22", "S3.35")
 @pytest.mark.parametrize(("moment", "reason", "generation", "ends"), PROBES.values(), ids=PROBES)
 def test_the_hold_of_a_refused_key_ends_with(moment: float, reason: LaneReason, generation: int, *, ends: bool) -> None:
     seen = refused()

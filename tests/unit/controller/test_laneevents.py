@@ -135,14 +135,14 @@ CONDITIONS: dict[str, tuple[tuple[ModelEvidence, ...], tuple[str, str, str]]] = 
 }
 
 
-@pytest.mark.row("S3.39", "S4.7", "B17")
+@pytest.mark.row("S3.39", "S4.7", "B17", "S3.35")
 @pytest.mark.parametrize(("evidence", "says"), CONDITIONS.values(), ids=CONDITIONS)
 def test_throttled_names_every_model_with_its_time(evidence: tuple[ModelEvidence, ...], says: Any) -> None:
     decision, _ = decided(lane_view(the_lane=hosted(), evidence=evidence), 15)
     assert condition_of(decision, "Throttled") == says
 
 
-@pytest.mark.row("S3.39")
+@pytest.mark.row("S3.39", "S3.35")
 def test_throttled_until_is_when_the_last_model_is_back() -> None:
     evidence = said(10), said(10, reset=500, model=SMALL)
     decision, seen = decided(lane_view(the_lane=hosted(), evidence=evidence), 15)

@@ -99,7 +99,7 @@ STUCK = [
 ]  # fmt: skip
 
 
-@pytest.mark.row("S4.12", "S4.13", "C24")
+@pytest.mark.row("S4.12", "S4.13", "C24", "S3.35")
 @pytest.mark.parametrize(("view", "now", "expected"), STUCK)
 def test_an_attempt_is_stuck_when_its_calls_have_only_failed(view: RunView, now: datetime, *, expected: bool) -> None:
     assert stopped(view, now) is (StopReason.STUCK if expected else None)
@@ -185,7 +185,7 @@ IDLE = [
 ]  # fmt: skip
 
 
-@pytest.mark.row("S4.17", "C24")
+@pytest.mark.row("S4.17", "C24", "S3.35")
 @pytest.mark.parametrize(("view", "now", "expected"), IDLE)
 def test_an_agent_is_idle_without_an_open_call_and_without_output(
     view: RunView, now: datetime, *, expected: bool
@@ -325,7 +325,7 @@ def test_the_log_is_looked_at_seldom(view: RunView, now: datetime, due: datetime
 # ---- what is said before anything ends
 
 
-@pytest.mark.row("S4.22", "S4.23")
+@pytest.mark.row("S4.22", "S4.23", "S3.35")
 def test_an_agent_that_stalls_is_told_of_once_and_no_longer_when_it_goes_on() -> None:
     view = at_work(quiet(100), live_log=SILENT)
     assert decide_run(view, at(699)).status.health == ()

@@ -9,7 +9,7 @@ Lines, in the order in which they are written (S0.19, S0.20):
 Other agents add to these lines, or write lines of their own: see ``streamjson`` and ``codex``. No I/O here: text in, text out.
 """
 
-from laneway.agent.envelope.fields import RAW_LIMIT
+from laneway.agent.envelope.fields import RAW_LIMIT, without_keys
 from laneway.agent.envelope.parsing import TAIL_LINES, parse
 from laneway.agent.envelope.summary import summary_of
 from laneway.agent.envelope.values import EnvelopeSummary, RateLimitEvent, Usage
@@ -26,4 +26,5 @@ __all__ = [
     "parse",
     "result_line",
     "summary_of",
+    "without_keys",
 ]

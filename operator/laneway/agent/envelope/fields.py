@@ -12,7 +12,8 @@ RAW_LIMIT = 200
 
 _LOOKED_AT = 2_000
 _KEY = re.compile(
-    r"\b(?:(?:sk|pk|rk)-[\w-]{8,}|AIza[\w-]{16,}|(?:hf|gh[opsu])_\w{16,}|(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{40,})"
+    r"\b(?:(?:sk|pk|rk)-[\w-]{8,}|AIza[\w-]{16,}|(?:hf|gh[opsu])_\w{16,})"
+    r"|(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{40,}"
 )
 """What providers' keys look like, and any word so long that has letters and digits."""
 
@@ -43,9 +44,14 @@ def text_of(value: object) -> str | None:
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(value, str) else None
 
 
+def without_keys(text: str) -> str:
+    """A text with ``(key)`` in the place of what looks like one: which keys an agent has the operator does not know."""
+    return _KEY.sub("(key)", text)
+
+
 def error_words(text: str | None) -> str | None:
-    """The beginning of an error's words without keys: a server may repeat the one that it refused, and the operator does not know it."""
-    return _KEY.sub("(key)", text[:_LOOKED_AT])[:RAW_LIMIT] if text is not None else None
+    """The beginning of an error's words without keys: a server may repeat the one that it refused."""
+    return without_keys(text[:_LOOKED_AT])[:RAW_LIMIT] if text is not None else None
 
 
 def bool_of(value: object) -> bool | None:
