@@ -90,6 +90,9 @@ class Faults:
     async def given(self, write: Write) -> None:
         """The answer to a write has been given, or lost."""
 
+    async def over(self) -> None:
+        """Return when no fault is under way."""
+
     def listed(self, resource: str, listing: JsonObject) -> JsonObject:
         """What a list tells."""
         return listing

@@ -105,3 +105,12 @@ def test_what_must_not_be_is_said(outcome: Outcome, hits: int, said: list[str]) 
 )
 def test_only_what_the_api_server_refused_itself_is_counted(writes: Sequence[Write], counted: dict[str, int]) -> None:
     assert refused(written(*writes)) == counted
+
+
+def test_where_an_end_may_differ_it_is_not_said() -> None:
+    other = ended(runs={"hello": [None, {"reason": "Completed", "usage": {"totalTokens": 38}}]})
+    assert wrongs(other, PLAIN, hits=0, but=lambda path: path.endswith("totalTokens")) == []
+
+
+def test_a_deletion_comes_again_without_a_fault_where_the_scenario_says_so() -> None:
+    assert wrongs(written(STATUS, POD, GOING), replace(PLAIN, deleted_again=1), hits=0) == []
