@@ -30,7 +30,7 @@ _SETTLE_SECONDS = 90.0
 _NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 _ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 _PASSES = re.compile(r"^laneway_reconciles_total\{.*\} ([0-9.e+]+)$", re.MULTILINE)
-_WAITING = re.compile(r"^laneway_queue_depth ([0-9.e+]+)$", re.MULTILINE)
+_WAITING = re.compile(r"^laneway_(?:queue_depth|events_waiting) ([0-9.e+]+)$", re.MULTILINE)
 
 T = TypeVar("T")
 
@@ -51,6 +51,8 @@ class Outcome:
     starts: int
     """How many operators were started."""
     seconds: float
+    gateways: int = 0
+    """How many gateways were started."""
     deleted_again: int = 0
     """How often a pod's deletion may come again without any fault."""
 
@@ -113,6 +115,7 @@ class Trial:
             most_pods_at_once(self.stage),
             len(self.stage.operators),
             time.monotonic() - began,
+            len(self.stage.gateways),
             self.scene.deleted_again,
         )
 
@@ -161,10 +164,10 @@ class Trial:
             await asyncio.sleep(0.02)
 
     async def _work(self) -> tuple[int, int]:
-        """Passes so far, and keys that wait for one."""
+        """Passes so far; keys that wait for one, and Events that wait to be posted."""
         text = await read(self._metrics)
-        waiting = _WAITING.search(text)
-        return sum(round(float(one)) for one in _PASSES.findall(text)), round(float(waiting[1])) if waiting else 1
+        passes, waiting = (sum(round(float(one)) for one in kind.findall(text)) for kind in (_PASSES, _WAITING))
+        return passes, waiting
 
 
 Scenario = Callable[[Stage], AbstractAsyncContextManager[Scene]]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -25,15 +23,13 @@ from laneway.controller.effects import (
 from laneway.controller.events import build_event
 from laneway.controller.gatewayclient import GatewayAway, GatewayClient
 from laneway.controller.objects import Meta
+from laneway.controller.telling import Teller
 from laneway.controller.views import PodRefusal
 from laneway.controller.world import World
 from laneway.kube.client import Kube
-from laneway.kube.errors import AlreadyExists, Forbidden, Invalid, KubeError, NotFound, Unavailable
-from laneway.kube.resources import AGENT_RUNS, CLAIMS, CONFIG_MAPS, EVENTS, PODS, JsonObject, Key, Resource, uid_of
+from laneway.kube.errors import AlreadyExists, Forbidden, Invalid, KubeError
+from laneway.kube.resources import AGENT_RUNS, CLAIMS, CONFIG_MAPS, PODS, JsonObject, Key, Resource, uid_of
 
-log = logging.getLogger(__name__)
-
-_EVENTS_AT_ONCE = 8
 _NOT_PERMITTED = "cannot create resource"
 
 
@@ -56,8 +52,7 @@ class Applier:
         self._gateway = gateway
         self._clock = clock
         self._instance = instance
-        self._telling: set[asyncio.Task[None]] = set()
-        self._places = asyncio.Semaphore(_EVENTS_AT_ONCE)
+        self._teller = Teller(kube)
 
     async def prepare(self, effects: tuple[Effect, ...]) -> Applied:
         """Effects that come before the status: children are made, attempts are closed."""
@@ -94,7 +89,7 @@ class Applier:
             elif isinstance(effect, DeletePod):
                 await self._delete_pod(effect)
             elif isinstance(effect, PostEvent):
-                await self.post(effect, kind=kind, meta=meta)
+                self.tell((effect,), kind=kind, meta=meta)
 
     async def write_status(self, resource: Resource, meta: Meta, status: Model, *, known: JsonObject) -> Meta | None:
         """Write a whole status if it says anything new. The answer enters the cache; None: nothing was written."""
@@ -108,32 +103,14 @@ class Applier:
         return replace(meta, resource_version=answer["metadata"]["resourceVersion"])
 
     def tell(self, events: tuple[PostEvent, ...], *, kind: str, meta: Meta) -> None:
-        """Post Events, in order, behind the pass: the next slot does not wait for them."""
-        task = asyncio.create_task(self._tell(events, kind=kind, meta=meta))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        """Post Events, in order, behind the pass: what comes next does not wait for them."""
+        now = self._clock.now()
+        for event in events:
+            self._teller.tell(build_event(event, kind=kind, meta=meta, instance=self._instance, now=now))
 
     async def all_told(self) -> None:
         """Wait until what was to be told is posted."""
-        await asyncio.gather(*self._telling)
-
-    async def _tell(self, events: tuple[PostEvent, ...], *, kind: str, meta: Meta) -> None:
-        async with self._places:
-            try:
-                for event in events:
-                    await self.post(event, kind=kind, meta=meta)
-            except KubeError as error:
-                log.warning("Events were not posted", extra={"object": meta.name, "error": error.message})
-
-    async def post(self, effect: PostEvent, *, kind: str, meta: Meta) -> None:
-        """Post an Event; one that was posted before is success, and no Event is worth an error."""
-        event = build_event(effect, kind=kind, meta=meta, instance=self._instance, now=self._clock.now())
-        try:
-            await self._kube.create(EVENTS, meta.namespace, event)
-        except AlreadyExists:
-            return
-        except (Forbidden, Invalid, NotFound, Unavailable) as error:
-            log.warning("an Event was not posted", extra={"reason": effect.reason, "error": error.message})
+        await self._teller.all_told()
 
     async def _ensure_config_map(self, effect: EnsureConfigMap) -> PodRefusal | None:
         run = _owner_uid(effect.manifest)

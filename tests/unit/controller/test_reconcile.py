@@ -493,6 +493,7 @@ async def test_two_hundred_failures_of_one_outage_are_one_write_and_one_event(de
         desk.add(AGENT_RUNS, raw_run(name, version=number + 2, status=failed_at(10 + number % 5)))
         await work(desk)
     assert desk.kube.writes.count(("apply modellanes", "local")) == before + 1
+    await desk.reconciler.all_told()
     cooled = [obj for (resource, _, _), obj in desk.kube.objects.items() if resource is EVENTS]
     assert [event["reason"] for event in cooled if event["reason"] == "ModelCooled"] == ["ModelCooled"]
     assert lane_status(desk).models[0].failures == Failures(rate_limit_model=1)
@@ -526,6 +527,7 @@ async def test_a_run_whose_wait_is_over_is_granted_and_told_so_in_order(desk: De
     desk.clock.move(80)
     await desk.reconciler.reconcile(LANE)
     assert desk.is_admitted(HELLO)
+    await desk.reconciler.all_told()
     events = [obj["reason"] for (resource, _, _), obj in desk.kube.objects.items() if resource is EVENTS]
     assert events == ["BackoffElapsed", "SlotGranted"]
     assert (lane_status(desk).backing_off_runs, gauge("laneway_lane_backing_off_runs")) == (0, 0)
