@@ -15,7 +15,7 @@ from crash.scene import LANES, SECONDS, Scene, works
 from integration.agents import add_lane, call, reachable_server
 from integration.operators import Stage, is_finished
 from laneway.kube.resources import SECRETS, JsonObject
-from modelserver import ModelServer
+from modelserver import ModelServer, Step
 from modelserver.shapes import INPUT_TOKENS, OUTPUT_TOKENS
 
 CALL_TOKENS = INPUT_TOKENS + OUTPUT_TOKENS
@@ -25,6 +25,9 @@ _PROBED_ONCE = {"periodSeconds": 3600}
 _WRITTEN_EVERY = 16
 """After so many seconds the usage of a running attempt is written again; the gateway may be away for longer, 60."""
 _AGAIN_SECONDS = 0.1
+_LOOK_SECONDS = 0.001
+_WORKS_SECONDS = 0.2
+"""The model server, for each answer."""
 
 
 class Metered(Scene):
@@ -63,7 +66,6 @@ class Metered(Scene):
         staying = self._part("evicted")
         evicted.released.set()
         await self._until("evicted", works(2))
-        self._ahead.move(_WRITTEN_EVERY)
         await self._call("evicted", 2)
         waiting = self._part("waiting")
         await self._add("waiting", LANES[1])
@@ -93,8 +95,15 @@ class Metered(Scene):
             await self._until(name, lambda run: (run.get("status", {}).get("usage") or {}).get("totalTokens") == tokens)
 
     async def _answered(self, pod: JsonObject) -> bool:
+        """Whether the call was answered. Time passes while it is under way: so its end is news even if its beginning was told."""
+        came = len(self._server.requests)
+        asked = asyncio.create_task(call(self._stage, pod))
+        while not asked.done() and len(self._server.requests) == came:
+            await asyncio.sleep(_LOOK_SECONDS)
+        if not asked.done():
+            self._ahead.move(_WRITTEN_EVERY)
         try:
-            return (await call(self._stage, pod))[0] == 200
+            return (await asked)[0] == 200
         except (OSError, aiohttp.ClientError):
             return False
 
@@ -102,5 +111,7 @@ class Metered(Scene):
 @asynccontextmanager
 async def metered(stage: Stage) -> AsyncIterator[Metered]:
     """The scenario, with its model server."""
-    async with reachable_server(models={"smollm2": 8192}) as server:
+    async with reachable_server(
+        steps=[Step(delay_seconds=_WORKS_SECONDS, repeat=None)], models={"smollm2": 8192}
+    ) as server:
         yield Metered(stage, server)

@@ -9,6 +9,7 @@ from laneway.api import names
 from laneway.api.base import Model
 from laneway.api.reasons import Waiting
 from laneway.controller.clock import Clock
+from laneway.controller.doubts import Doubts
 from laneway.controller.effects import (
     CloseAttempt,
     CreatePod,
@@ -27,7 +28,7 @@ from laneway.controller.telling import Teller
 from laneway.controller.views import PodRefusal
 from laneway.controller.world import World
 from laneway.kube.client import Kube
-from laneway.kube.errors import AlreadyExists, Forbidden, Invalid, KubeError
+from laneway.kube.errors import AlreadyExists, Forbidden, Invalid, KubeError, Unavailable
 from laneway.kube.resources import AGENT_RUNS, CLAIMS, CONFIG_MAPS, PODS, JsonObject, Key, Resource, uid_of
 
 _NOT_PERMITTED = "cannot create resource"
@@ -53,6 +54,7 @@ class Applier:
         self._clock = clock
         self._instance = instance
         self._teller = Teller(kube)
+        self._doubts = Doubts()
 
     async def prepare(self, effects: tuple[Effect, ...]) -> Applied:
         """Effects that come before the status: children are made, attempts are closed."""
@@ -77,10 +79,11 @@ class Applier:
         return applied
 
     async def finish(self, effects: tuple[Effect, ...], *, kind: str, meta: Meta) -> None:
-        """Effects that come after the status: pods count where it says, the spec shows the step, pods are stopped, people are told.
+        """Effects that come after the status: people are told, pods count where it says, the spec shows the step, pods are stopped.
 
-        ``meta``: as the status was written.
+        What fails on the way comes again with the next decision, but Events do not: they are first. ``meta``: as the status was written.
         """
+        self.tell(_events_in(effects), kind=kind, meta=meta)
         for effect in effects:
             if isinstance(effect, LabelPod):
                 await self._label_pod(effect)
@@ -88,17 +91,26 @@ class Applier:
                 await self._patch_active_model(effect, meta)
             elif isinstance(effect, DeletePod):
                 await self._delete_pod(effect)
-            elif isinstance(effect, PostEvent):
-                self.tell((effect,), kind=kind, meta=meta)
 
-    async def write_status(self, resource: Resource, meta: Meta, status: Model, *, known: JsonObject) -> Meta | None:
-        """Write a whole status if it says anything new. The answer enters the cache; None: nothing was written."""
+    async def write_status(
+        self, resource: Resource, meta: Meta, status: Model, *, known: JsonObject, effects: tuple[Effect, ...] = ()
+    ) -> Meta | None:
+        """Write a whole status if it says anything new. The answer enters the cache; None: nothing was written.
+
+        ``effects``: those of the same decision. Without an answer their Events are told when the status turns out to be written.
+        """
+        self.tell(self._doubts.landed(meta.uid, known), kind=resource.kind, meta=meta)
         wanted = {name: value for name, value in status.to_wire().items() if value != []}
         if wanted == known:
             return None
-        answer = await self._kube.apply_status(
-            resource, meta.namespace, meta.name, status=wanted, resource_version=meta.resource_version, uid=meta.uid
-        )
+        try:
+            answer = await self._kube.apply_status(
+                resource, meta.namespace, meta.name, status=wanted, resource_version=meta.resource_version, uid=meta.uid
+            )
+        except Unavailable:
+            self._doubts.note(meta.uid, wanted, _events_in(effects))
+            raise
+        self._doubts.settle(meta.uid)
         self._world.absorb(resource, answer)
         return replace(meta, resource_version=answer["metadata"]["resourceVersion"])
 
@@ -180,6 +192,10 @@ class Applier:
         except GatewayAway:
             return Applied(gateway_away=True)
         return Applied(look_again=True)
+
+
+def _events_in(effects: tuple[Effect, ...]) -> tuple[PostEvent, ...]:
+    return tuple(effect for effect in effects if isinstance(effect, PostEvent))
 
 
 def _is_ours(pod: JsonObject, effect: CreatePod) -> bool:

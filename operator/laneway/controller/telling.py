@@ -1,6 +1,6 @@
 """Events, posted behind the passes: no pass waits for one.
 
-What fails for a while (429, 5xx, no answer) is tried again, for half a minute; a repeat is harmless, for the name is derived from what is told.
+What fails for a while (409, 429, 5xx, no answer) is tried again, for half a minute; a repeat is harmless, for the name is derived from what is told.
 Events of one object come in order. All of it is in memory alone: an operator that is killed may cost Events.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from laneway.controller import metrics
 from laneway.kube.client import Kube
-from laneway.kube.errors import AlreadyExists, KubeError, Unavailable
+from laneway.kube.errors import AlreadyExists, Conflict, KubeError, Unavailable
 from laneway.kube.resources import EVENTS, JsonObject
 
 log = logging.getLogger(__name__)
@@ -80,6 +80,8 @@ class Teller:
             for pause in PAUSES:
                 try:
                     return await self._try(event)
+                except Conflict:
+                    asked = 0.0
                 except Unavailable as error:
                     asked = error.retry_after or 0.0
                 await self._pause(min(max(pause, asked), LONGEST_PAUSE))
