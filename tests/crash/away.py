@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from crash.ending import Ending
 from crash.kinds import Counted
 from crash.metered import Metered
+from crash.scene import SECONDS
 from crash.trial import Trial
 from integration.operators import is_finished
 from laneway.kube.resources import AGENT_RUNS
@@ -34,12 +35,15 @@ class GatewayAway(Counted):
         self._number = number
         self._seconds = seconds
         self._away: asyncio.Task[None] | None = None
+        self._is_over = False
 
     async def given(self, write: Write) -> None:
-        if write.asked.number == self._number:
+        if write.asked.number == self._number and not self._is_over:
             self._away = asyncio.create_task(self._go())
 
     async def over(self) -> None:
+        """A write that comes later is met by nothing: nobody would wait for what becomes of it."""
+        self._is_over = True
         if self._away is not None:
             await self._away
 
@@ -55,10 +59,19 @@ class GatewayAway(Counted):
         """Wait until the end of every call is in the ledger: that comes just after its answer."""
         ledger = self.stage.folder / "ledger.db"
         while ledger.exists():
-            with closing(sqlite3.connect(ledger)) as reader:
+            with (
+                closing(sqlite3.connect(ledger)) as reader,
+                suppress(sqlite3.OperationalError),
+            ):  # its table is still to come
                 if not reader.execute("SELECT count(*) FROM calls WHERE state = 'open'").fetchone()[0]:
                     return
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def begin_anew(self) -> None:
+        """Start another process, and wait until it serves the operator."""
+        gateway = self.stage.start_gateway()
+        listens = await self.stage.within(lambda: "listening what=operator" in gateway.log, seconds=SECONDS)
+        assert listens, f"the gateway does not serve: {gateway.log}"
 
     async def leave(self) -> None:
         """The gateway goes."""
@@ -88,7 +101,7 @@ class Killed(GatewayAway):
         self.count["gateway killed"] += 1
 
     async def come_back(self) -> None:
-        self.stage.start_gateway()
+        await self.begin_anew()
 
 
 @dataclass(frozen=True)
@@ -141,8 +154,7 @@ class LedgerGone(GatewayAway):
         self.count["ledger gone"] += 1
 
     async def come_back(self) -> None:
-        self.stage.start_gateway()
-        await self.stage.any_event(lambda: "listening what=operator" in self.stage.gateways[-1].log)
+        await self.begin_anew()
         self._forgotten = Forgotten(self._begun, await self._now())
 
     async def _now(self) -> frozenset[str]:

@@ -89,8 +89,9 @@ class Metered(Scene):
         await self._until(name, works(attempt))
         pod = await self._stage.has_pod(self.runs[name], number=attempt)
         async with self.calling:
-            while not await self._answered(pod):
-                await asyncio.sleep(_AGAIN_SECONDS)
+            async with asyncio.timeout(SECONDS):
+                while not await self._answered(pod):
+                    await asyncio.sleep(_AGAIN_SECONDS)
             tokens = attempt * CALL_TOKENS
             await self._until(name, lambda run: (run.get("status", {}).get("usage") or {}).get("totalTokens") == tokens)
 
