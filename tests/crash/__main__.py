@@ -12,15 +12,17 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 
 from bench.machine import shape
-from crash.oracle import wrongs
+from crash.kinds import judged
+from crash.metered import metered
 from crash.plan import Planned, plan
+from crash.scene import direct
 from crash.table import Result, Table
-from crash.trial import Outcome, trial
+from crash.trial import Outcome, Scenario, trial
 from laneway.kube.errors import KubeError
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -38,11 +40,12 @@ class Crash:
         """Trials that were not begun in time."""
 
     async def run(self) -> None:
-        """Play without faults, then with every fault, in an order that the seed draws."""
-        plain = await self._without_faults()
-        planned = plan(len(plain.writes))
+        """Play each scenario without faults, then with every fault, in an order that the seed draws."""
+        plain = {scenario: await self._without_faults(scenario) for scenario in (direct, metered)}
+        writes = [len(outcome.writes) for outcome in plain.values()]
+        planned = plan(*writes, self._asked.seed)
         random.Random(self._asked.seed).shuffle(planned)
-        self._say(f"{len(plain.writes)} writes without faults; {len(planned)} trials")
+        self._say(f"{' and '.join(map(str, writes))} writes without faults; {len(planned)} trials")
         until = time.monotonic() + self._asked.seconds
         trials = iter(planned)
         async with asyncio.TaskGroup() as group:
@@ -50,27 +53,26 @@ class Crash:
                 group.create_task(self._work(trials, plain, until))
         self.left = len(planned) - len(self.results)
 
-    async def _without_faults(self) -> Outcome:
-        async with trial(self._asked.kubeconfig, self._folder) as made:
-            return await made.run(None)
+    async def _without_faults(self, scenario: Scenario) -> Outcome:
+        async with trial(self._asked.kubeconfig, self._folder, scenario) as made:
+            return await made.run()
 
-    async def _work(self, trials: Iterator[Planned], plain: Outcome, until: float) -> None:
+    async def _work(self, trials: Iterator[Planned], plain: Mapping[Scenario, Outcome], until: float) -> None:
         for one in trials:
             if time.monotonic() > until:
                 return
-            result = await self._try(one, plain)
+            result = await self._try(one, plain[one.scenario])
             self.results.append(result)
             self._say(f"{len(self.results)}  {one.kind}: {'; '.join(result.wrong) or 'same end'}")
 
     async def _try(self, one: Planned, plain: Outcome) -> Result:
-        async with trial(self._asked.kubeconfig, self._folder) as made:
+        async with trial(self._asked.kubeconfig, self._folder, one.scenario) as made:
             faults = made.proxy.faults = one.faults(made)
             try:
-                outcome = await made.run(plain.ending)
+                outcome = await made.run(lambda found: not plain.ending.differences(found, but=faults.may_differ))
             except (AssertionError, OSError, KubeError) as error:
                 return Result(one.kind, faults.count.total(), None, (f"{made.stage.namespace}: {error}",))
-        hits = max(faults.count.total(), outcome.starts - 1) if faults.hits_writes else outcome.starts - 1
-        return Result(one.kind, faults.count.total(), outcome, tuple(wrongs(outcome, plain, hits=hits)))
+        return Result(one.kind, faults.count.total(), outcome, tuple(judged(outcome, plain, faults)))
 
     def _say(self, words: str) -> None:
         print(words, file=self._out, flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,14 +30,14 @@ class Ending:
     lanes: dict[str, Any]
     """By name: the whole status."""
 
-    def differences(self, other: Ending) -> list[str]:
-        """Where the other one is another, in words."""
+    def differences(self, other: Ending, *, but: Callable[[str], bool] = lambda path: False) -> list[str]:
+        """Where the other one is another, in words. ``but``: paths that may differ."""
         mine, theirs = _flat(vars(self)), _flat(vars(other))
         paths = sorted(mine.keys() | theirs.keys())
         return [
             f"{path}: {mine.get(path, 'absent')} and {theirs.get(path, 'absent')}"
             for path in paths
-            if mine.get(path) != theirs.get(path)
+            if mine.get(path) != theirs.get(path) and not but(path)
         ]
 
 

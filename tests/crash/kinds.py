@@ -7,7 +7,9 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Collection
 
-from crash.trial import Trial
+from crash.ending import Ending
+from crash.oracle import wrongs
+from crash.trial import Outcome, Trial
 from laneway.kube.resources import JsonObject
 from laneway.kube.resync import FOLLOWED
 from support.faultproxy import Asked, Cut, Faults, Refusal, Write
@@ -27,6 +29,20 @@ class Counted(Faults):
 
     def __init__(self) -> None:
         self.count: Counter[str] = Counter()
+
+    def may_differ(self, path: str) -> bool:
+        """Whether the end may be another one here, because nobody can know better."""
+        return False
+
+    def wrongs(self, found: Ending) -> list[str]:
+        """What is not as it must be where the end may differ."""
+        return []
+
+
+def judged(outcome: Outcome, plain: Outcome, faults: Counted) -> list[str]:
+    """What does not hold of a trial, in words: in general, and by the kind of its faults."""
+    hits = max(faults.count.total(), outcome.starts - 1) if faults.hits_writes else outcome.starts - 1
+    return [*wrongs(outcome, plain, hits=hits, but=faults.may_differ), *faults.wrongs(outcome.ending)]
 
 
 class Kill(Counted):

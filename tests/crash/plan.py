@@ -1,16 +1,29 @@
-"""Which trials there are: the operator killed after each write, in two ways, and every kind of fault at every write."""
+"""Which trials there are: the operator killed after each write, in two ways, every kind of fault at every write, and the gateway gone after each write."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from crash.away import GatewayAway, Killed, LedgerGone, Stopped
 from crash.kinds import BROKEN, CONFLICT, TOO_MANY, Counted, Expired, Kill, Lost, Refused, Rival, StaleLists, Watches
-from crash.trial import Trial
+from crash.metered import metered
+from crash.scene import direct
+from crash.trial import Scenario, Trial
 
 _APART = 9
 """Every ninth write is hit in one trial, and nine trials hit them all: what failed is tried again after 5 s, and a trial must not take minutes."""
 _SEEDS = 4
+_AWAYS: tuple[tuple[str, type[GatewayAway]], ...] = (
+    ("gateway stopped for a while", Stopped),
+    ("gateway killed, back after a while", Killed),
+    ("gateway killed, its ledger gone", LedgerGone),
+)
+_LONGEST_AWAY = 6.0
+"""Seconds: several polls of the operator, and its tries to close an attempt."""
+_KILLED_EVERY = 6
+"""The kills themselves are no others than without the gateway; here they show that calls are counted once."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +33,13 @@ class Planned:
     kind: str
     """What is done to it, as the table says it."""
     faults: Callable[[Trial], Counted]
+    scenario: Scenario = direct
 
 
-def plan(writes: int) -> list[Planned]:
-    """All trials of a scenario of so many writes."""
-    return [*_kills(writes), *_refusals(writes), *_watches(), *_old_lists(writes), *_rivals(writes)]
+def plan(writes: int, metered_writes: int, seed: int) -> list[Planned]:
+    """All trials of scenarios of so many writes: without the gateway, and behind it. The seed draws how the gateway goes, and for how long."""
+    without = [*_kills(writes), *_refusals(writes), *_watches(), *_old_lists(writes), *_rivals(writes)]
+    return [*without, *_gateway_away(metered_writes, random.Random(seed)), *_metered_kills(metered_writes)]
 
 
 def _kills(writes: int) -> Iterator[Planned]:
@@ -63,4 +78,27 @@ def _rivals(writes: int) -> Iterator[Planned]:
     for number in range(2, writes, 6):
         yield Planned(
             "a second leader for as long as the first may write", lambda made, number=number: Rival(made, number)
+        )
+
+
+def _gateway_away(writes: int, drawn: random.Random) -> Iterator[Planned]:
+    """After each write, in one of the ways; of three writes in a row each is met in another."""
+    for first in range(1, writes + 1, len(_AWAYS)):
+        numbers = range(first, min(first + len(_AWAYS), writes + 1))
+        for number, (words, kind) in zip(numbers, drawn.sample(_AWAYS, len(_AWAYS)), strict=False):
+            seconds = drawn.uniform(0, _LONGEST_AWAY)
+            yield Planned(
+                words,
+                lambda made, kind=kind, number=number, seconds=seconds: kind(made, number, seconds=seconds),
+                metered,
+            )
+
+
+def _metered_kills(writes: int) -> Iterator[Planned]:
+    for number in range(2, writes + 1, _KILLED_EVERY):
+        lost = number % (2 * _KILLED_EVERY) == 2
+        yield Planned(
+            "killed after a write, calls through the gateway",
+            lambda made, number=number, lost=lost: Kill(made, number, lost=lost),
+            metered,
         )

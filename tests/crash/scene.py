@@ -1,11 +1,12 @@
 """The scenario: two lanes of one slot and three runs. One falls back after its first model failed, one is cancelled, one waits its turn.
 
-Each step of the test waits for what the step before has brought about in the cluster, so that every run of the scenario asks the same of the operator.
+Runs are made in the order of their names, so that their order in a queue does not hang on seconds. Each step of the test waits for what the step before has brought about in the cluster, so that every run of the scenario asks the same of the operator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from integration.operators import Stage, condition, is_finished
@@ -14,9 +15,8 @@ from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, JsonObject
 from support.standin import Part
 
 LANES = ("first", "second")
-RUNS = ("cancelled", "chained", "plain")
-"""In the order in which they are made, which is that of their names too: so their order in a queue does not hang on seconds."""
-_SECONDS = 60.0
+SECONDS = 60.0
+"""The longest that a step may take."""
 _PRICES = {"inputUSDPerMillion": "1", "outputUSDPerMillion": "10"}
 _AGENT = {"agent": {"preset": "laneway", "image": None}}
 
@@ -48,6 +48,9 @@ def _result(text: str, *, is_error: bool, status: int | None, tokens: int) -> st
 class Scene:
     """The scenario on one stage."""
 
+    deleted_again = 0
+    """How often a pod's deletion may come again without any fault."""
+
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self.runs: dict[str, JsonObject] = {}
@@ -60,13 +63,13 @@ class Scene:
 
     async def play(self) -> None:
         """From the first start of an operator to the end of all runs."""
-        await self._stage.until(self._lanes_are_ready, answer=True, seconds=_SECONDS)
+        await self._stage.until(self._lanes_are_ready, answer=True, seconds=SECONDS)
         self._part("cancelled")
         await self._add("cancelled", LANES[1:])
-        await self._until("cancelled", _works(1))
+        await self._until("cancelled", works(1))
         failing = self._part("chained", exit_code=1, message="")
         await self._add("chained", LANES)
-        await self._until("chained", _works(1))
+        await self._until("chained", works(1))
         succeeding = self._part("chained")
         failing.released.set()
         await self._until("chained", _waits_on_second)
@@ -76,7 +79,7 @@ class Scene:
         await self._stage.change("cancelled", {"cancel": True})
         await self._until("cancelled", is_finished)
         for name, part, attempt in (("chained", succeeding, 2), ("plain", plain, 1)):
-            await self._until(name, _works(attempt))
+            await self._until(name, works(attempt))
             part.released.set()
             await self._until(name, is_finished)
 
@@ -92,9 +95,14 @@ class Scene:
         """The next pod of a run works until it is let go."""
         return self._stage.node.play(name, Part.held(**changes))
 
+    @property
+    def size(self) -> int:
+        """How many objects the operator looks at."""
+        return len(self.runs) + len(LANES)
+
     async def touch(self) -> None:
         """Change every object in a way that means nothing, so that each is looked at again."""
-        for resource, found in ((AGENT_RUNS, RUNS), (MODEL_LANES, LANES)):
+        for resource, found in ((AGENT_RUNS, self.runs), (MODEL_LANES, LANES)):
             for name in found:
                 known = await self._stage.kube.get(resource, self._stage.namespace, name)
                 touched = int((known["metadata"].get("annotations") or {}).get("touched", "0")) + 1
@@ -104,12 +112,18 @@ class Scene:
     async def _until(self, name: str, true: Callable[[JsonObject], bool]) -> None:
         uid = self.runs[name]["metadata"]["uid"]
         try:
-            await self._stage.runs.until(lambda: true(self._stage.last(uid)), seconds=_SECONDS)
+            await self._stage.runs.until(lambda: true(self._stage.last(uid)), seconds=SECONDS)
         except AssertionError as error:
             raise AssertionError(f"{name}: {self._stage.last(uid).get('status')}") from error
 
 
-def _works(attempt: int) -> Callable[[JsonObject], bool]:
+@asynccontextmanager
+async def direct(stage: Stage) -> AsyncIterator[Scene]:
+    """The scenario; it needs nothing else."""
+    yield Scene(stage)
+
+
+def works(attempt: int) -> Callable[[JsonObject], bool]:
     """Whether a run's status says that the agent of this attempt works."""
     return lambda run: (
         run.get("status", {}).get("attempt") == attempt and condition(run, "Finished").get("reason") == "Running"

@@ -7,15 +7,15 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.programs import read
 from crash.ending import Ending, ending, most_pods_at_once, told
-from crash.scene import LANES, RUNS, Scene, log_of
+from crash.scene import Scene, direct, log_of
 from integration.operators import Program, Stage, free_ports, staged
 from laneway.kube.client import Kube
 from laneway.kube.errors import NotFound
@@ -30,7 +30,7 @@ _SETTLE_SECONDS = 90.0
 _NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 _ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 _PASSES = re.compile(r"^laneway_reconciles_total\{.*\} ([0-9.e+]+)$", re.MULTILINE)
-_WAITING = re.compile(r"^laneway_queue_depth ([0-9.e+]+)$", re.MULTILINE)
+_WAITING = re.compile(r"^laneway_(?:queue_depth|events_waiting) ([0-9.e+]+)$", re.MULTILINE)
 
 T = TypeVar("T")
 
@@ -51,6 +51,10 @@ class Outcome:
     starts: int
     """How many operators were started."""
     seconds: float
+    gateways: int = 0
+    """How many gateways were started."""
+    deleted_again: int = 0
+    """How often a pod's deletion may come again without any fault."""
 
     @property
     def done(self) -> Counter[tuple[str, str, str]]:
@@ -65,10 +69,10 @@ class Outcome:
 class Trial:
     """A stage with its proxy. Faults may kill the operator by it."""
 
-    def __init__(self, stage: Stage, proxy: FaultProxy) -> None:
+    def __init__(self, stage: Stage, proxy: FaultProxy, scene: Scene) -> None:
         self.stage = stage
         self.proxy = proxy
-        self.scene = Scene(stage)
+        self.scene = scene
         self._metrics = ""
 
     @property
@@ -82,16 +86,18 @@ class Trial:
         self.stage.settings["LANEWAY_METRICS_PORT"] = str(port)
         self._metrics = f"http://127.0.0.1:{port}/metrics"
         self.stage.start()
+        del self.stage.settings["LANEWAY_METRICS_PORT"]  # gateways have their own
 
-    async def run(self, expected: Ending | None) -> Outcome:
-        """Play the scenario; with ``expected``, wait a while for that end, as a write that failed is made up for later."""
+    async def run(self, is_expected: Callable[[Ending], bool] = lambda found: True) -> Outcome:
+        """Play the scenario, and wait a while for an end that is expected: a write that failed is made up for later."""
         began = time.monotonic()
         await self.scene.set_up()
         self.start()
         keeping = asyncio.create_task(self._keep_up())
         try:
             await self._unless_broken(self.scene.play(), keeping)
-            found = await self._unless_broken(self._settle(expected), keeping)
+            await self._unless_broken(self.proxy.faults.over(), keeping)
+            found = await self._unless_broken(self._settle(is_expected), keeping)
             writes = list(self.proxy.writes)
             for _ in range(SILENT_ROUNDS):
                 await self._unless_broken(self._look_at_everything(), keeping)
@@ -101,8 +107,17 @@ class Trial:
             with suppress(asyncio.CancelledError):
                 await keeping
         words = await told(self.stage, self.scene)
-        seconds = time.monotonic() - began
-        return Outcome(found, words, writes, later, most_pods_at_once(self.stage), len(self.stage.operators), seconds)
+        return Outcome(
+            found,
+            words,
+            writes,
+            later,
+            most_pods_at_once(self.stage),
+            len(self.stage.operators),
+            time.monotonic() - began,
+            len(self.stage.gateways),
+            self.scene.deleted_again,
+        )
 
     async def _keep_up(self) -> None:
         """Start an operator again whenever it is gone, as the kubelet does; nobody waits for the Lease of the dead."""
@@ -123,15 +138,15 @@ class Trial:
             keeping.result()
         return doing.result()
 
-    async def _settle(self, expected: Ending | None) -> Ending:
-        """Wait for the expected end, or for one that a look at everything leaves as it is."""
+    async def _settle(self, is_expected: Callable[[Ending], bool]) -> Ending:
+        """Wait for an expected end, or for one that a look at everything leaves as it is."""
         deadline = time.monotonic() + _SETTLE_SECONDS
         while True:
             before = self.proxy.asked
             await self._look_at_everything()
             found = await ending(self.stage, self.scene)
             is_quiet = self.proxy.asked == before and all(_is_empty(lane) for lane in found.lanes.values())
-            if (is_quiet and (expected is None or found == expected)) or time.monotonic() > deadline:
+            if (is_quiet and is_expected(found)) or time.monotonic() > deadline:
                 return found
 
     async def _look_at_everything(self) -> None:
@@ -142,21 +157,24 @@ class Trial:
         while True:
             now, waiting = await self._work()
             passes = 0 if now < passes else passes  # another operator began to count
-            if now >= passes + len(RUNS) + len(LANES) and waiting == 0:
+            if now >= passes + self.scene.size and waiting == 0:
                 return
             if time.monotonic() > deadline:
                 raise AssertionError(f"{now - passes} passes in {_LOOK_SECONDS:.0f} s; {waiting} wait")
             await asyncio.sleep(0.02)
 
     async def _work(self) -> tuple[int, int]:
-        """Passes so far, and keys that wait for one."""
+        """Passes so far; keys that wait for one, and Events that wait to be posted."""
         text = await read(self._metrics)
-        waiting = _WAITING.search(text)
-        return sum(round(float(one)) for one in _PASSES.findall(text)), round(float(waiting[1])) if waiting else 1
+        passes, waiting = (sum(round(float(one)) for one in kind.findall(text)) for kind in (_PASSES, _WAITING))
+        return passes, waiting
+
+
+Scenario = Callable[[Stage], AbstractAsyncContextManager[Scene]]
 
 
 @asynccontextmanager
-async def trial(kubeconfig: str, folder: Path) -> AsyncIterator[Trial]:
+async def trial(kubeconfig: str, folder: Path, scenario: Scenario = direct) -> AsyncIterator[Trial]:
     """A trial in a namespace of its own, which goes, in the background, at the end. There are no faults unless its proxy is given some."""
     kube = await Kube.connect(kubeconfig=kubeconfig)
     namespace = f"crash-{secrets.token_hex(4)}"
@@ -171,7 +189,8 @@ async def trial(kubeconfig: str, folder: Path) -> AsyncIterator[Trial]:
             staged(kube, kubeconfig=kubeconfig, namespace=namespace, folder=place) as stage,
         ):
             stage.kubeconfig = proxied
-            yield Trial(stage, proxy)
+            async with scenario(stage) as scene:
+                yield Trial(stage, proxy, scene)
     finally:
         await kube.delete(_NAMESPACES, None, namespace)
         await kube.close()

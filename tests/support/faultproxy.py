@@ -50,6 +50,8 @@ class Write:
     """The API server's answer, or the proxy's if it was refused here."""
     fault: str = ""
     """What was done to it; empty: nothing."""
+    version: str = ""
+    """The object's resourceVersion after it; empty if the answer names none."""
 
     @property
     def done(self) -> bool:
@@ -89,6 +91,9 @@ class Faults:
 
     async def given(self, write: Write) -> None:
         """The answer to a write has been given, or lost."""
+
+    async def over(self) -> None:
+        """Return when no fault is under way."""
 
     def listed(self, resource: str, listing: JsonObject) -> JsonObject:
         """What a list tells."""
@@ -161,7 +166,7 @@ class FaultProxy:
             return _refused(refusal)
         answer = await self._relay(request)
         lost = self.faults.loses(asked)
-        write = Write(asked, answer.status, fault="answer lost" if lost else "")
+        write = Write(asked, answer.status, "answer lost" if lost else "", _version_in(answer.body))
         self.writes.append(write)
         await self.faults.done(write)
         if lost:
@@ -186,6 +191,10 @@ class FaultProxy:
                 except Cut:
                     _hang_up(request)
         return out
+
+
+def _version_in(body: Any) -> str:
+    return str((json.loads(body).get("metadata") or {}).get("resourceVersion") or "")
 
 
 def _headers(request: web.Request) -> dict[str, str]:

@@ -39,6 +39,8 @@ class Part:
     runs_seconds: float = 0.1
     exit_code: int = 0
     message: str = "Paris."
+    reason: str = ""
+    """Why the pod ended, if not by itself, such as ``Evicted``."""
     stops_seconds: float = 0.05
     """How long a deleted pod needs to leave."""
     starts: bool = True
@@ -125,7 +127,7 @@ class NodeStandIn:
         await self._tell(pod, "Running", ready=True, state={"running": {"startedAt": started}})
         await asyncio.sleep(part.runs_seconds)
         await part.released.wait()
-        await self._end(pod, started, part.exit_code, part.message)
+        await self._end(pod, started, part.exit_code, part.message, reason=part.reason)
 
     async def _stop(self, pod: JsonObject) -> None:
         """SIGTERM, the wait for the agent to leave, the end of its container, and the removal."""
@@ -135,10 +137,11 @@ class NodeStandIn:
         meta = pod["metadata"]
         await self._kube.delete(PODS, meta["namespace"], meta["name"], uid=meta["uid"], grace_seconds=0)
 
-    async def _end(self, pod: JsonObject, started: str, code: int, message: str) -> None:
+    async def _end(self, pod: JsonObject, started: str, code: int, message: str, *, reason: str = "") -> None:
         ended = {"exitCode": code, "reason": "Completed" if code == 0 else "Error", "message": message}
         ended |= {"startedAt": started, "finishedAt": _now()}
-        await self._tell(pod, "Succeeded" if code == 0 else "Failed", ready=False, state={"terminated": ended})
+        phase = "Succeeded" if code == 0 else "Failed"
+        await self._tell(pod, phase, ready=False, state={"terminated": ended}, reason=reason)
 
     async def _bind(self, pod: JsonObject) -> None:
         meta = pod["metadata"]
@@ -152,11 +155,12 @@ class NodeStandIn:
             )
             await answer.read()
 
-    async def _tell(self, pod: JsonObject, phase: str, *, ready: bool, state: JsonObject) -> None:
+    async def _tell(self, pod: JsonObject, phase: str, *, ready: bool, state: JsonObject, reason: str = "") -> None:
         meta = pod["metadata"]
         container = {"name": names.AGENT_CONTAINER, "image": "i", "imageID": "i", "restartCount": 0, "ready": ready}
         status = {
             "phase": phase,
+            "reason": reason or None,
             "conditions": [
                 {"type": "PodScheduled", "status": "True", "lastTransitionTime": _now()},
                 {"type": "Ready", "status": str(ready), "lastTransitionTime": _now()},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from laneway.api import names
 from laneway.api.base import Model
 from laneway.api.reasons import Waiting
 from laneway.controller.clock import Clock
+from laneway.controller.doubts import Doubts
 from laneway.controller.effects import (
     Classify,
     CloseAttempt,
@@ -27,16 +27,16 @@ from laneway.controller.effects import (
 from laneway.controller.events import build_event
 from laneway.controller.gatewayclient import GatewayAway, GatewayClient
 from laneway.controller.objects import Meta
+from laneway.controller.telling import Teller
 from laneway.controller.views import PodRefusal
 from laneway.controller.world import World
 from laneway.kube.client import Kube
 from laneway.kube.errors import AlreadyExists, Forbidden, Invalid, KubeError, NotFound, Unavailable
-from laneway.kube.resources import AGENT_RUNS, CLAIMS, CONFIG_MAPS, EVENTS, PODS, JsonObject, Key, Resource, uid_of
+from laneway.kube.resources import AGENT_RUNS, CLAIMS, CONFIG_MAPS, PODS, JsonObject, Key, Resource, uid_of
+
+_NOT_PERMITTED = "cannot create resource"
 
 log = logging.getLogger(__name__)
-
-_EVENTS_AT_ONCE = 8
-_NOT_PERMITTED = "cannot create resource"
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Applier:
         self._gateway = gateway
         self._clock = clock
         self._instance = instance
-        self._telling: set[asyncio.Task[None]] = set()
-        self._places = asyncio.Semaphore(_EVENTS_AT_ONCE)
+        self._teller = Teller(kube)
+        self._doubts = Doubts()
 
     async def prepare(self, effects: tuple[Effect, ...]) -> Applied:
         """Effects that come before the status: children are made, attempts are closed."""
@@ -86,10 +86,11 @@ class Applier:
         return applied
 
     async def finish(self, effects: tuple[Effect, ...], *, kind: str, meta: Meta) -> None:
-        """Effects that come after the status: pods count where it says, the spec shows the step, pods are stopped, classifiers and people are told.
+        """Effects that come after the status: people are told, pods count where it says, the spec shows the step, pods are stopped, classifiers are asked.
 
-        ``meta``: as the status was written.
+        What fails on the way comes again with the next decision, but Events do not: they are first. ``meta``: as the status was written.
         """
+        self.tell(_events_in(effects), kind=kind, meta=meta)
         for effect in effects:
             if isinstance(effect, LabelPod):
                 await self._label_pod(effect)
@@ -99,47 +100,38 @@ class Applier:
                 await self._delete_pod(effect)
             elif isinstance(effect, Classify):
                 self._gateway.questions.ask(effect, Key(*meta.key))
-            elif isinstance(effect, PostEvent):
-                await self.post(effect, kind=kind, meta=meta)
 
-    async def write_status(self, resource: Resource, meta: Meta, status: Model, *, known: JsonObject) -> Meta | None:
-        """Write a whole status if it says anything new. The answer enters the cache; None: nothing was written."""
+    async def write_status(
+        self, resource: Resource, meta: Meta, status: Model, *, known: JsonObject, effects: tuple[Effect, ...] = ()
+    ) -> Meta | None:
+        """Write a whole status if it says anything new. The answer enters the cache; None: nothing was written.
+
+        ``effects``: those of the same decision. Without an answer their Events are told when the status turns out to be written.
+        """
+        self.tell(self._doubts.landed(meta.uid, known), kind=resource.kind, meta=meta)
         wanted = {name: value for name, value in status.to_wire().items() if value != []}
         if wanted == known:
             return None
-        answer = await self._kube.apply_status(
-            resource, meta.namespace, meta.name, status=wanted, resource_version=meta.resource_version, uid=meta.uid
-        )
+        try:
+            answer = await self._kube.apply_status(
+                resource, meta.namespace, meta.name, status=wanted, resource_version=meta.resource_version, uid=meta.uid
+            )
+        except Unavailable:
+            self._doubts.note(meta.uid, wanted, _events_in(effects))
+            raise
+        self._doubts.settle(meta.uid)
         self._world.absorb(resource, answer)
         return replace(meta, resource_version=answer["metadata"]["resourceVersion"])
 
     def tell(self, events: tuple[PostEvent, ...], *, kind: str, meta: Meta) -> None:
-        """Post Events, in order, behind the pass: the next slot does not wait for them."""
-        task = asyncio.create_task(self._tell(events, kind=kind, meta=meta))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        """Post Events, in order, behind the pass: what comes next does not wait for them."""
+        now = self._clock.now()
+        for event in events:
+            self._teller.tell(build_event(event, kind=kind, meta=meta, instance=self._instance, now=now))
 
     async def all_told(self) -> None:
         """Wait until what was to be told is posted."""
-        await asyncio.gather(*self._telling)
-
-    async def _tell(self, events: tuple[PostEvent, ...], *, kind: str, meta: Meta) -> None:
-        async with self._places:
-            try:
-                for event in events:
-                    await self.post(event, kind=kind, meta=meta)
-            except KubeError as error:
-                log.warning("Events were not posted", extra={"object": meta.name, "error": error.message})
-
-    async def post(self, effect: PostEvent, *, kind: str, meta: Meta) -> None:
-        """Post an Event; one that was posted before is success, and no Event is worth an error."""
-        event = build_event(effect, kind=kind, meta=meta, instance=self._instance, now=self._clock.now())
-        try:
-            await self._kube.create(EVENTS, meta.namespace, event)
-        except AlreadyExists:
-            return
-        except (Forbidden, Invalid, NotFound, Unavailable) as error:
-            log.warning("an Event was not posted", extra={"reason": effect.reason, "error": error.message})
+        await self._teller.all_told()
 
     async def _ensure_config_map(self, effect: EnsureConfigMap | KeepLog) -> PodRefusal | None:
         run = _owner_uid(effect.manifest)
@@ -221,6 +213,10 @@ class Applier:
         except GatewayAway:
             return Applied(gateway_away=True)
         return Applied(look_again=True)
+
+
+def _events_in(effects: tuple[Effect, ...]) -> tuple[PostEvent, ...]:
+    return tuple(effect for effect in effects if isinstance(effect, PostEvent))
 
 
 def _is_ours(pod: JsonObject, effect: CreatePod) -> bool:

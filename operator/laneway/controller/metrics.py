@@ -44,6 +44,7 @@ FALLBACKS = Counter(
 )
 RECONCILES = Counter("laneway_reconciles", "Passes over runs and lanes.", ["kind", "outcome"])
 QUEUE_DEPTH = Gauge("laneway_queue_depth", "Runs and lanes that wait to be looked at.")
+EVENTS_WAITING = Gauge("laneway_events_waiting", "Kubernetes Events that are not posted yet.")
 
 
 def show_lane(lane: Lane, status: ModelLaneStatus) -> None:

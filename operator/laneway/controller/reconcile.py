@@ -17,7 +17,7 @@ from laneway.controller.apply import Applied, Applier
 from laneway.controller.clock import Clock
 from laneway.controller.decide_lane import Grant, LaneDecision, decide_lane
 from laneway.controller.decide_run import decide_run
-from laneway.controller.effects import CreatePod, Effect
+from laneway.controller.effects import CreatePod, Effect, PostEvent
 from laneway.controller.gatewayclient import GatewayClient
 from laneway.controller.gather import Gatherer
 from laneway.controller.lanestatus import line_is_shorter
@@ -108,7 +108,9 @@ class Reconciler:
             await self._reconcile_run(key, applied.refusal)
             return
         known = self._world.raw_status(AGENT_RUNS, key)
-        written = await self._applier.write_status(AGENT_RUNS, run.meta, decision.status, known=known)
+        written = await self._applier.write_status(
+            AGENT_RUNS, run.meta, decision.status, known=known, effects=decision.effects
+        )
         self._note_walk(key, decision.walk)
         if written and decision.status.completion_time and not run.finished:
             metrics.count_end(run, decision.status.reason or "")
@@ -189,7 +191,9 @@ class Reconciler:
 
     async def _write_lane(self, key: Key, lane: Lane, decision: LaneDecision) -> None:
         known = self._world.raw_status(MODEL_LANES, key)
-        if await self._applier.write_status(MODEL_LANES, lane.meta, decision.status, known=known):
+        if await self._applier.write_status(
+            MODEL_LANES, lane.meta, decision.status, known=known, effects=decision.effects
+        ):
             self._line_told[key] = self._clock.now()
             metrics.count_throttled(lane, decision.counted)
 
@@ -254,31 +258,34 @@ class Reconciler:
         if run.status.observed_generation is None and work in self._queue:
             self._queue.add(work)  # its first look says which step of its chain it waits for; now a slot waits for it
             return False
-        if not await self._hold(lane, run, grant.attempt.id, granted_status(grant, now)):
+        events = granted_events(grant, now)
+        if not await self._hold(lane, run, grant.attempt.id, granted_status(grant, now), events):
             return False
         self._gatherer.untouched[work.key] = Held(run.meta.uid, grant.attempt.id)
         self._served_times().note(lane, run.caller, now)
         metrics.count_grant(run, now)
-        self._applier.tell(granted_events(grant, now), kind=AGENT_RUNS.kind, meta=run.meta)
+        self._applier.tell(events, kind=AGENT_RUNS.kind, meta=run.meta)
         return True
 
     async def _grant_walk(self, lane: Key, walk: Walk) -> bool:
         """The same for a running attempt of another lane. Its pod counts there until its label says otherwise."""
         run, now = walk.run, self._clock.now()
         status, event = walked(walk, now)
-        if not await self._hold(lane, run, run.status.attempt or 0, status):
+        if not await self._hold(lane, run, run.status.attempt or 0, status, (event,)):
             return False
         self._served_times().note(lane, run.caller, now)
         metrics.count_moves(run, status)
         self._applier.tell((event,), kind=AGENT_RUNS.kind, meta=run.meta)
         return True
 
-    async def _hold(self, lane: Key, run: Run, attempt: int, status: AgentRunStatus) -> bool:
+    async def _hold(
+        self, lane: Key, run: Run, attempt: int, status: AgentRunStatus, events: tuple[PostEvent, ...]
+    ) -> bool:
         """Write a status that takes a slot. Without an answer the slot counts as held until a live read has settled it."""
         write = Write(Key(*run.meta.key), Held(run.meta.uid, attempt), self._clock.now())
         self._unsettled.add(lane, write)
         try:
-            await self._applier.write_status(AGENT_RUNS, run.meta, status, known={})
+            await self._applier.write_status(AGENT_RUNS, run.meta, status, known={}, effects=events)
         except Unavailable:
             return False
         except (Conflict, NotFound):

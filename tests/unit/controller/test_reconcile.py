@@ -104,6 +104,11 @@ class Desk:
             await passing
 
 
+def reasons_told(desk: Desk) -> list[str]:
+    """The reasons of all Events, in order."""
+    return [obj["reason"] for (resource, _, _), obj in desk.kube.objects.items() if resource is EVENTS]
+
+
 @pytest.fixture
 def desk() -> Desk:
     return Desk()
@@ -166,6 +171,23 @@ async def test_a_grant_without_an_answer_holds_its_slot_until_it_is_read_live(de
     assert not desk.is_admitted(OTHER)
     assert desk.is_admitted(HELLO)
     assert [verb for verb, name in desk.kube.writes if name == "hello"] == ["apply agentruns"] * (1 if lands else 2)
+
+
+@pytest.mark.parametrize("lands", [True, False], ids=["it was written", "it was not written"])
+async def test_the_events_of_a_status_without_an_answer_are_told_once_it_is_known_to_be_written(
+    desk: Desk, *, lands: bool
+) -> None:
+    desk.add(AGENT_RUNS, raw_run(version=2, status=LOOKED_AT))
+    desk.kube.fails, desk.kube.lands = {AGENT_RUNS: NO_ANSWER}, lands
+    await desk.reconciler.reconcile(LANE)
+    desk.kube.fails = {}
+    await desk.reconciler.all_told()
+    assert reasons_told(desk) == []
+    desk.clock.move(SETTLES_AFTER.total_seconds())
+    await desk.reconciler.reconcile(LANE)
+    await desk.reconciler.reconcile(HELLO)
+    await desk.reconciler.all_told()
+    assert reasons_told(desk) == ["SlotGranted"]
 
 
 @pytest.mark.row("S2.7", "C8")
@@ -493,6 +515,7 @@ async def test_two_hundred_failures_of_one_outage_are_one_write_and_one_event(de
         desk.add(AGENT_RUNS, raw_run(name, version=number + 2, status=failed_at(10 + number % 5)))
         await work(desk)
     assert desk.kube.writes.count(("apply modellanes", "local")) == before + 1
+    await desk.reconciler.all_told()
     cooled = [obj for (resource, _, _), obj in desk.kube.objects.items() if resource is EVENTS]
     assert [event["reason"] for event in cooled if event["reason"] == "ModelCooled"] == ["ModelCooled"]
     assert lane_status(desk).models[0].failures == Failures(rate_limit_model=1)
@@ -526,8 +549,8 @@ async def test_a_run_whose_wait_is_over_is_granted_and_told_so_in_order(desk: De
     desk.clock.move(80)
     await desk.reconciler.reconcile(LANE)
     assert desk.is_admitted(HELLO)
-    events = [obj["reason"] for (resource, _, _), obj in desk.kube.objects.items() if resource is EVENTS]
-    assert events == ["BackoffElapsed", "SlotGranted"]
+    await desk.reconciler.all_told()
+    assert reasons_told(desk) == ["BackoffElapsed", "SlotGranted"]
     assert (lane_status(desk).backing_off_runs, gauge("laneway_lane_backing_off_runs")) == (0, 0)
 
 

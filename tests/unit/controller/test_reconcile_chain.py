@@ -91,6 +91,7 @@ class Desk:
     async def passes(self, *work: WorkKey) -> None:
         for key in work:
             await self.reconciler.reconcile(key)
+            await self.reconciler.all_told()
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ async def passes(desk: Desk) -> None:
             await desk.reconciler.reconcile(HELLO)
         except KubeError:
             desk.kube.fails.clear()
+        await desk.reconciler.all_told()
         pod = desk.world.cache.get(PODS, Key("team-a", POD))
         if pod is not None and (PODS, "team-a", POD) not in desk.kube.objects:
             desk.world.cache.remove(PODS, pod)

@@ -13,8 +13,9 @@ from crash.trial import Outcome
 from support.faultproxy import Asked, Write
 
 POD = Write(Asked(1, "POST", "pods", "hello-0a1b2c3d-1"), 201)
-STATUS = Write(Asked(2, "PATCH", "agentruns/status", "hello"), 200)
-LANE = Write(Asked(3, "PATCH", "modellanes/status", "local"), 200)
+STATUS = Write(Asked(2, "PATCH", "agentruns/status", "hello"), 200, version="10")
+LATER, LAST = replace(STATUS, version="12"), replace(STATUS, version="14")
+LANE = Write(Asked(3, "PATCH", "modellanes/status", "local"), 200, version="11")
 EVENT = Write(Asked(4, "POST", "events", "hello.0123"), 201)
 TAKEN = Write(Asked(5, "POST", "pods", "hello-0a1b2c3d-1"), 409)
 GOING = Write(Asked(6, "DELETE", "pods", "hello-0a1b2c3d-1"), 200)
@@ -66,12 +67,12 @@ def ended(**changes: object) -> Outcome:
             id="no silence",
         ),
         pytest.param(replace(PLAIN, told=[TOLD, TOLD]), 1, [f"an Event of its own: {TOLD}"], id="an Event twice"),
-        pytest.param(replace(PLAIN, told=[]), 1, [], id="an Event less after a hit"),
-        pytest.param(replace(PLAIN, told=[]), 0, [f"an Event less: {TOLD}"], id="an Event less without one"),
-        pytest.param(written(STATUS, STATUS, POD), 0, [], id="the start told in two writes, and no lane"),
-        pytest.param(written(STATUS, STATUS, STATUS, POD), 1, [], id="a status more after a hit"),
+        pytest.param(replace(PLAIN, told=[], starts=2), 1, [], id="an Event less after a kill"),
+        pytest.param(replace(PLAIN, told=[]), 1, [f"an Event less: {TOLD}"], id="an Event less without one"),
+        pytest.param(written(STATUS, LATER, POD), 0, [], id="the start told in two writes, and no lane"),
+        pytest.param(written(STATUS, LATER, LAST, POD), 1, [], id="a status more after a hit"),
         pytest.param(
-            written(STATUS, STATUS, STATUS, POD),
+            written(STATUS, LATER, LAST, POD),
             0,
             ["PATCH agentruns/status hello: 3 times, 1 without faults"],
             id="a status more without one",
@@ -89,6 +90,24 @@ def ended(**changes: object) -> Outcome:
             ["DELETE pods hello-1: 1 times, 0 without faults"],
             id="a deletion that nothing explains",
         ),
+        pytest.param(
+            written(STATUS, STATUS, POD),
+            0,
+            [f"it says nothing new: {STATUS.asked}"],
+            id="a status that says nothing new",
+        ),
+        pytest.param(
+            written(STATUS, POD, *(replace(LANE, version=str(number)) for number in range(2))),
+            0,
+            [],
+            id="lanes follow runs",
+        ),
+        pytest.param(
+            written(STATUS, POD, *(replace(LANE, version=str(number)) for number in range(3))),
+            0,
+            ["3 writes of lanes, at most 2"],
+            id="a lane that nothing had changed for",
+        ),
         pytest.param(written(STATUS, POD, TAKEN), 0, [], id="a pod whose name was taken was made once"),
     ],
 )
@@ -105,3 +124,12 @@ def test_what_must_not_be_is_said(outcome: Outcome, hits: int, said: list[str]) 
 )
 def test_only_what_the_api_server_refused_itself_is_counted(writes: Sequence[Write], counted: dict[str, int]) -> None:
     assert refused(written(*writes)) == counted
+
+
+def test_where_an_end_may_differ_it_is_not_said() -> None:
+    other = ended(runs={"hello": [None, {"reason": "Completed", "usage": {"totalTokens": 38}}]})
+    assert wrongs(other, PLAIN, hits=0, but=lambda path: path.endswith("totalTokens")) == []
+
+
+def test_a_deletion_comes_again_without_a_fault_where_the_scenario_says_so() -> None:
+    assert wrongs(written(STATUS, POD, GOING), replace(PLAIN, deleted_again=1), hits=0) == []
