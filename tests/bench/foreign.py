@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,46 +25,64 @@ class Process:
     """CPU seconds of its children that have ended, and of theirs."""
 
 
+Processes = Mapping[int, Process]
+"""By process id."""
+
+
 class Foreigners:
     """Tells how much of the machine programs used that belong neither to this benchmark nor to its clusters.
 
-    An orphan that ends is not counted: init reaps those of the clusters too.
+    What began and ended meanwhile as an orphan is not counted: init reaps those of the clusters too.
     """
 
     def __init__(self, runs: Iterable[str]) -> None:
         """``runs`` are state folders of clusters; a cluster's programs name them in their arguments, and its containers descend from those."""
         self._runs = tuple(runs)
-        self._begun, self._before = time.monotonic(), self._used()
+        self._begun, self._before = time.monotonic(), _processes()
 
     def share(self) -> float:
         """Percent of all cores since this was made."""
         seconds = (time.monotonic() - self._begun) * (os.cpu_count() or 1)
-        return 100 * max(0.0, self._used() - self._before) / seconds
-
-    def _used(self) -> float:
-        return foreign_seconds(_processes(), self._runs, os.getpid())
+        return 100 * foreign_seconds(self._before, _processes(), self._runs, os.getpid()) / seconds
 
 
-def foreign_seconds(processes: Mapping[int, Process], runs: Iterable[str], this: int) -> float:
-    """CPU seconds of all processes that are not this one, do not name one of the folders, and descend from none of those.
+def foreign_seconds(before: Processes, after: Processes, runs: Sequence[str], this: int) -> float:
+    """CPU seconds that processes used which are not this one, do not name one of the folders, and descend from none of those.
 
-    What a child used is its parent's when it has ended, so that the sum never loses it.
+    What a process used is its parent's once it has ended; what it had used before is taken away there again.
     """
-    named = {pid for pid, one in processes.items() if any(run in one.command for run in runs)}
+    ours = _ours(before, runs, this) | _ours(after, runs, this)
+    grown = {pid: _total(pid, after) - _total(pid, before) for pid in after if pid not in ours}
+    for pid in before.keys() - after.keys() - ours:
+        heir = pid
+        while heir in before and heir not in after:
+            heir = before[heir].parent
+        if heir in grown and heir != _INIT:
+            grown[heir] -= _total(pid, before)
+    return sum(max(0.0, seconds) for seconds in grown.values())
+
+
+def _total(pid: int, processes: Processes) -> float:
+    if pid not in processes:
+        return 0.0
+    return processes[pid].used + (0.0 if pid == _INIT else processes[pid].reaped)
+
+
+def _ours(processes: Processes, runs: Sequence[str], this: int) -> set[int]:
     children: dict[int, list[int]] = defaultdict(list)
     for pid, one in processes.items():
         children[one.parent].append(pid)
+    left = [this, *(pid for pid, one in processes.items() if any(run in one.command for run in runs))]
     ours: set[int] = set()
-    left = [this, *named]
     while left:
         pid = left.pop()
         if pid not in ours:
             ours.add(pid)
             left += children[pid]
-    return sum(one.used + (0.0 if pid == _INIT else one.reaped) for pid, one in processes.items() if pid not in ours)
+    return ours
 
 
-def _processes() -> dict[int, Process]:
+def _processes() -> Processes:
     found = {}
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():

@@ -125,22 +125,43 @@ def test_why_there_is_no_node(complaint: str, expected: str) -> None:
     assert why(complaint) == expected
 
 
-PROCESSES = {
-    1: Process(0, "init", 1, 1000),
+RUN = "/run/node"
+BEFORE = {
+    1: Process(0, "init", 10, 1000),
     10: Process(1, "shell", 2, 4),
     11: Process(10, "python -m bench", 100, 100),
-    12: Process(11, "load", 100, 100),
-    20: Process(1, "shim -address /run/node/sock", 100, 100),
+    20: Process(1, f"shim -address {RUN}/sock", 100, 100),
     21: Process(20, "laneway gateway", 100, 100),
-    30: Process(1, "compiler", 8, 16),
+    30: Process(1, "make", 1, 50),
+    31: Process(30, "compiler", 40, 0),
+    40: Process(1, "daemon", 70, 0),
 }
 
 
-def test_other_programs_are_those_that_descend_neither_from_us_nor_from_a_cluster() -> None:
-    assert foreign_seconds(PROCESSES, ["/run/node"], 11) == 1 + (2 + 4) + (8 + 16)
+def used(pid: int, *, own: float = 0, reaped: float = 0) -> dict[int, Process]:
+    """A process that has used more."""
+    one = BEFORE[pid]
+    return {pid: Process(one.parent, one.command, one.used + own, one.reaped + reaped)}
 
 
-def test_a_child_that_has_ended_is_not_lost_because_its_parent_has_its_time() -> None:
-    before = {**PROCESSES, 31: Process(30, "compiler's child", 5, 0)}
-    after = {**PROCESSES, 30: Process(1, "compiler", 8, 16 + 5)}
-    assert foreign_seconds(before, ["/run/node"], 11) == foreign_seconds(after, ["/run/node"], 11)
+def without(*pids: int) -> dict[int, Process]:
+    return {pid: one for pid, one in BEFORE.items() if pid not in pids}
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        pytest.param(BEFORE, 0, id="nothing has happened"),
+        pytest.param(BEFORE | used(31, own=5) | used(10, own=1), 6, id="two of them went on"),
+        pytest.param(BEFORE | used(11, own=5) | used(20, own=5) | used(21, own=5), 0, id="ours do not count"),
+        pytest.param(BEFORE | {50: Process(11, "hack/cluster", 5, 5)}, 0, id="nor does what we have started"),
+        pytest.param(BEFORE | {50: Process(21, "sh", 5, 5)}, 0, id="nor does what a container has started"),
+        pytest.param(BEFORE | {50: Process(10, "editor", 5, 2)}, 7, id="one has begun"),
+        pytest.param(BEFORE | used(30, reaped=9), 9, id="one began and ended, and its parent has its time"),
+        pytest.param(without(31) | used(30, reaped=43), 3, id="one ended: what it had used before was before"),
+        pytest.param(without(30, 31) | used(1, reaped=94), 0, id="init's children do not count, they may be ours"),
+        pytest.param(without(40) | used(10, own=5), 5, id="one that ended hides nothing of what others used"),
+    ],
+)
+def test_what_other_programs_used_when(after: dict[int, Process], expected: float) -> None:
+    assert foreign_seconds(BEFORE, after, [RUN], 11) == expected
