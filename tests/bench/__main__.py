@@ -1,4 +1,5 @@
-"""Measures and reports: the exit code is 0 when every target was met, 1 when one was missed, 2 when the machine was too busy to tell.
+"""Measures and reports: the exit code is 0 when every target was met, 1 when one was missed, 2 when the machine was too busy to tell
+or could not carry a benchmark.
 
 hack/bench [--full] [--only P1 P2 ...] [--record] [--profile FOLDER]      brings the control plane and the programs
 """
@@ -13,11 +14,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import admission, calls, control, idle, life, machine
+from bench import admission, begin, calls, control, idle, life, machine
 from bench.programs import ROOT
 from bench.report import Part, Report
 
-_ALL = ("P1", "P2", "P3", "P5", "P6", "P7", "P8", "P9", "P10", "P11")
+_ALL = ("P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11")
 PAGE = ROOT / "docs" / "performance.md"
 
 
@@ -32,6 +33,7 @@ def main() -> int:
         "P1": lambda: admission.measure(full=asked.full, run=str(asked.kubeconfig.parents[1])),
         "P2": lambda: asyncio.run(control.throughput(setting)),
         "P3": lambda: asyncio.run(control.refill(setting)),
+        "P4": lambda: asyncio.run(begin.begin(kubeconfig, full=asked.full)),
         "P5": lambda: asyncio.run(control.writes(setting)),
         "P6": lambda: asyncio.run(idle.idle(setting)),
         "P7": lambda: asyncio.run(calls.first_token(gateway)),
@@ -45,7 +47,7 @@ def main() -> int:
     parts = []
     for name in asked.only:
         parts.append(benchmarks[name]())
-        print(f"{name} measured", flush=True)
+        print(f"{name} measured" if parts[-1].figures else parts[-1].size, flush=True)
     shutil.rmtree(folder)  # logs stay only where a benchmark failed
     report = Report(f"{shape}, {sizes} sizes", tuple(parts))
     print(f"\n{report.table()}\n")

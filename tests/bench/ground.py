@@ -15,7 +15,7 @@ from bench.player import PodTimes
 from bench.programs import Program, python
 from laneway.kube.resources import Resource
 
-_NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 _ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 
 
@@ -59,7 +59,7 @@ async def ground(kubeconfig: str, folder: Path, name: str) -> AsyncGenerator[Gro
 async def new_namespace(api: Api, name: str) -> str:
     """A namespace whose name begins so, ready for pods: those are refused before it has its service account."""
     namespace = f"{name}-{secrets.token_hex(3)}"
-    await api.send("POST", _NAMESPACES.path(), {"metadata": {"name": namespace}})
+    await api.send("POST", NAMESPACES.path(), {"metadata": {"name": namespace}})
     async with asyncio.timeout(30):
         while not (await api.get(_ACCOUNTS.path(namespace)))["items"]:
             await asyncio.sleep(0.05)

@@ -23,6 +23,7 @@ class Part:
     size: str
     """What was run, as a sentence."""
     figures: tuple[Figure, ...]
+    """None: it could not be measured, and its sentence says why."""
     others: tuple[float, ...]
     """Percent of the machine that other programs used, by round."""
 
@@ -47,11 +48,12 @@ class Report:
 
     @property
     def code(self) -> int:
-        """The exit code: 0 if no target was missed, 1 if one was, 2 if the machine was too busy to tell: only times were missed, or sides compared."""
+        """The exit code: 0 if no target was missed, 1 if one was, 2 if the machine was too busy to tell or could not carry a benchmark."""
         verdicts = {_verdict(figure, busy=self.others > BUSY_PERCENT) for figure in self.figures}
         if _MISSED in verdicts:
             return MISSED
-        return UNSURE if verdicts & {_MISSED_BUSY, _BUSY} else MET
+        unknown = not all(part.figures for part in self.parts)
+        return UNSURE if unknown or verdicts & {_MISSED_BUSY, _BUSY} else MET
 
     @property
     def notes(self) -> tuple[str, ...]:
