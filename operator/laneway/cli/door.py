@@ -19,8 +19,6 @@ from laneway.kube.resources import JsonObject, Resource
 
 Kind = TypeVar("Kind", bound=Model)
 
-_TRIES = 5
-
 
 class CommandError(Exception):
     """The command cannot do what was asked; the message says why, in a sentence for people."""
@@ -34,6 +32,8 @@ class Door:
     namespace: str
     now: datetime
     """When the command was given."""
+    colours: bool = False
+    """Whether what is printed goes to a terminal that wants them."""
 
     async def get(self, resource: Resource, name: str) -> JsonObject:
         """An object of the namespace. Raises CommandError if there is none of that name."""
@@ -52,12 +52,14 @@ class Door:
 
 
 @asynccontextmanager
-async def opened(*, namespace: str | None, kubeconfig: str | None, context: str | None) -> AsyncIterator[Door]:
+async def opened(
+    *, namespace: str | None, kubeconfig: str | None, context: str | None, colours: bool
+) -> AsyncIterator[Door]:
     """The door that kubectl's flags describe. Raises KubeError."""
     connection, usual = await Connection.open_for_person(kubeconfig=kubeconfig, context=context)
     kube = Kube(connection, manager=PERSON_MANAGER)
     try:
-        yield Door(kube, namespace or usual, datetime.now(UTC))
+        yield Door(kube, namespace or usual, datetime.now(UTC), colours)
     finally:
         await kube.close()
 

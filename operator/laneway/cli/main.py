@@ -11,12 +11,21 @@ import os
 import sys
 from collections.abc import Sequence
 
-from laneway.cli import asking
+from laneway.cli import asking, cooldowns, listing, steering
 from laneway.cli.door import CommandError, Door, in_words, opened
 from laneway.cli.parser import PROGRAM, build_parser
+from laneway.cli.retry import retry
 from laneway.kube.errors import KubeError
+from laneway.settings import wants_colours
 
 _INTERRUPTED = 130
+_OF_RUNS = {
+    "why": asking.why,
+    "suspend": steering.suspend,
+    "resume": steering.resume,
+    "cancel": steering.cancel,
+    "retry": retry,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,14 +52,38 @@ def _failed(why: str) -> int:
 
 
 async def _run(options: argparse.Namespace) -> None:
-    async with opened(namespace=options.namespace, kubeconfig=options.kubeconfig, context=options.context) as door:
-        await _command(door, options)
+    async with opened(
+        namespace=options.namespace,
+        kubeconfig=options.kubeconfig,
+        context=options.context,
+        colours=sys.stdout.isatty() and wants_colours(),
+    ) as door:
+        match options.command:
+            case "list" | "lanes":
+                await _list(door, options)
+            case "cooldown":
+                await _cooldown(door, options)
+            case command:
+                await _OF_RUNS[command](door, options.run)
 
 
-async def _command(door: Door, options: argparse.Namespace) -> None:
-    match options.command:
-        case "why":
-            await asking.why(door, options.run)
+async def _list(door: Door, options: argparse.Namespace) -> None:
+    show = listing.runs if options.command == "list" else listing.lanes
+    await show(door, everywhere=options.all_namespaces, selector=options.selector, output=options.output)
+
+
+async def _cooldown(door: Door, options: argparse.Namespace) -> None:
+    match options.action:
+        case "set":
+            try:
+                until = cooldowns.until_of(options.span, options.until, door.now)
+            except ValueError as error:
+                raise CommandError(str(error)) from error
+            await cooldowns.hold(door, options.lane, options.model, until)
+        case "clear":
+            await cooldowns.clear(door, options.lane, options.model)
+        case _:
+            await cooldowns.show(door, options.lane, options.model)
 
 
 if __name__ == "__main__":
