@@ -19,6 +19,8 @@ from laneway.kube.resources import JsonObject, Resource
 
 Kind = TypeVar("Kind", bound=Model)
 
+_UNAUTHORIZED = 401
+
 
 class CommandError(Exception):
     """The command cannot do what was asked; the message says why, in a sentence for people."""
@@ -85,6 +87,8 @@ def in_words(error: KubeError) -> str:
         return f"{error.message}; are Laneway's CustomResourceDefinitions installed?"
     if isinstance(error, Conflict):
         return f"it was changed by somebody else at the same moment; try again: {error.message}"
+    if error.status == _UNAUTHORIZED:
+        return f"the cluster does not know who you are; log in again: {error.message}"
     if isinstance(error, Unavailable) and error.status is None:
         return f"{error.message}; is the cluster up, and is this the right context? What was asked may have been done all the same"
     return error.message

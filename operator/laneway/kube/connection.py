@@ -19,6 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
+from yaml import YAMLError
 
 from laneway import __version__
 from laneway.kube.errors import KubeError
@@ -66,10 +67,12 @@ class Connection:
                 config_file=kubeconfig, context=context, client_configuration=configuration, persist_config=False
             )
             return cls(configuration), _context_namespace(kubeconfig, context)
-        except (kubernetes_config.ConfigException, OSError, ValueError) as error:
+        except (kubernetes_config.ConfigException, OSError, ValueError, YAMLError, TypeError) as error:
             named = kubeconfig is not None or context is not None
             if named or not _load_service_account(configuration):
-                raise KubeError(f"no usable Kubernetes configuration: {error}") from error
+                # The loader takes it for granted that a file has something in it.
+                why = "a file is empty or malformed" if isinstance(error, TypeError) else error
+                raise KubeError(f"no usable Kubernetes configuration: {why}") from error
         return cls(configuration), _pod_namespace()
 
     @property

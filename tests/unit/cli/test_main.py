@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+import manifests
+from laneway.api.agentrun import AgentRun
+from laneway.cli.door import CommandError, in_words, parsed
 from laneway.cli.main import main
+from laneway.kube.errors import error_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -71,3 +75,43 @@ def test_what_cannot_be_done_is_code_1_and_a_sentence(
     assert printed.err.startswith("kubectl laneway: ")
     assert said in printed.err
     assert "Traceback" not in printed.err
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("{", id="it is no YAML"),
+        pytest.param("", id="it is empty"),
+        pytest.param("clusters: []", id="it has no context"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_used_is_said(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "config"
+    broken.write_text(content)
+    assert main(["lanes", "--kubeconfig", str(broken)]) == 1
+    assert capsys.readouterr().err.startswith("kubectl laneway: no usable Kubernetes configuration: ")
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        pytest.param(401, "the cluster does not know who you are; log in again: words", id="an old token"),
+        pytest.param(403, "you may not do that: words", id="no right"),
+        pytest.param(404, "words; are Laneway's CustomResourceDefinitions installed?", id="the kind is not there"),
+        pytest.param(
+            409, "it was changed by somebody else at the same moment; try again: words", id="somebody was faster"
+        ),
+        pytest.param(422, "words", id="a rule of the schema speaks for itself"),
+        pytest.param(500, "words", id="the server's own trouble"),
+    ],
+)
+def test_a_refusal_is_said_with_what_it_means(status: int, said: str) -> None:
+    assert in_words(error_of(status=status, body={"message": "words"})) == said
+
+
+def test_an_object_of_a_newer_version_is_said_to_be_one() -> None:
+    newer = {**manifests.run(name="hello"), "status": {"phase": "PhaseOfTomorrow"}}
+    with pytest.raises(CommandError, match=r"hello has a field that this version does not know: status\.phase"):
+        parsed(AgentRun, newer)
