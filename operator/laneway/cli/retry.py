@@ -48,11 +48,9 @@ async def _create(door: Door, old: JsonObject) -> JsonObject:
 
 def _names(old: JsonObject) -> Iterator[JsonObject]:
     """The API server makes the name if it made the old one's; else the next number."""
-    if prefix := old["metadata"].get("generateName"):
-        yield {"generateName": prefix}
-        return
+    prefix = old["metadata"].get("generateName")
     for number in range(1, _TRIES + 1):
-        yield {"name": retry_name(old["metadata"]["name"], number)}
+        yield {"generateName": prefix} if prefix else {"name": retry_name(old["metadata"]["name"], number)}
 
 
 def retry_name(name: str, number: int) -> str:
