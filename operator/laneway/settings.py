@@ -159,6 +159,11 @@ def agent_settings(env: Mapping[str, str] = os.environ) -> AgentSettings:
     )
 
 
+def wants_colours(env: Mapping[str, str] = os.environ) -> bool:
+    """Whether a terminal may be given colours: not a dumb one, nor that of somebody who set NO_COLOR."""
+    return not env.get("NO_COLOR") and env.get("TERM") != "dumb"
+
+
 def _need(env: Mapping[str, str], name: str) -> str:
     value = env.get(name, "")
     if not value:

@@ -18,6 +18,7 @@ from laneway.settings import (
     agent_settings,
     gateway_settings,
     operator_settings,
+    wants_colours,
 )
 
 OPERATOR = {
@@ -167,3 +168,15 @@ def test_a_command_without_its_settings_says_so_in_one_line(
         monkeypatch.delenv(name, raising=False)
     assert main([command]) == 2
     assert capsys.readouterr().err.startswith(f"laneway {command}: ")
+
+
+@pytest.mark.parametrize(
+    ("env", "wanted"),
+    [
+        pytest.param({"TERM": "xterm"}, True, id="a terminal gets colours"),
+        pytest.param({"TERM": "xterm", "NO_COLOR": "1"}, False, id="not that of somebody who wants none"),
+        pytest.param({"TERM": "dumb"}, False, id="not one that cannot show them"),
+    ],
+)
+def test_colours(env: dict[str, str], wanted: bool) -> None:
+    assert wants_colours(env) is wanted

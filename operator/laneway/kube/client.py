@@ -98,8 +98,11 @@ class _Call:
 class Kube:
     """The Kubernetes API. Every method raises KubeError."""
 
-    def __init__(self, connection: Connection, *, write_guard: Callable[[], bool] | None = None) -> None:
+    def __init__(
+        self, connection: Connection, *, write_guard: Callable[[], bool] | None = None, manager: str = SPEC_MANAGER
+    ) -> None:
         self._connection = connection
+        self._manager = manager
         self._may_write = write_guard or (lambda: True)
         self._places = asyncio.Semaphore(_PARALLEL)
 
@@ -208,7 +211,7 @@ class Kube:
 
     async def create(self, resource: Resource, namespace: str | None, body: JsonObject) -> JsonObject:
         """Make an object. Raises AlreadyExists if the name is taken."""
-        query = {"fieldManager": SPEC_MANAGER}
+        query = {"fieldManager": self._manager}
         return await self._write(_Call("create", resource, resource.path(namespace), query, body=body))
 
     async def apply_status(
@@ -232,12 +235,12 @@ class Kube:
     async def merge_patch(self, resource: Resource, namespace: str | None, name: str, body: JsonObject) -> JsonObject:
         """Change the fields in ``body``; ``metadata.resourceVersion`` and ``uid`` in it are preconditions."""
         path = resource.path(namespace, name)
-        query = {"fieldManager": SPEC_MANAGER}
+        query = {"fieldManager": self._manager}
         return await self._write(_Call("patch", resource, path, query, body=body, content_type=_MERGE_PATCH))
 
     async def replace(self, resource: Resource, namespace: str | None, name: str, body: JsonObject) -> JsonObject:
         """Put the whole object; ``metadata.resourceVersion`` in it is the precondition."""
-        query = {"fieldManager": SPEC_MANAGER}
+        query = {"fieldManager": self._manager}
         return await self._write(_Call("replace", resource, resource.path(namespace, name), query, body=body))
 
     async def delete(

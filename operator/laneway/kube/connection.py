@@ -11,6 +11,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -18,6 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
+from yaml import YAMLError
 
 from laneway import __version__
 from laneway.kube.errors import KubeError
@@ -25,6 +27,7 @@ from laneway.kube.resources import JsonObject
 
 _USER_AGENT = f"laneway/{__version__}"
 _BEARER = "BearerToken"
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _before_body: ContextVar[Callable[[], None] | None] = ContextVar("before_body", default=None)
 
 
@@ -50,6 +53,27 @@ class Connection:
         except (kubernetes_config.ConfigException, OSError) as error:
             raise KubeError(f"no usable Kubernetes configuration: {error}") from error
         return cls(configuration)
+
+    @classmethod
+    async def open_for_person(cls, *, kubeconfig: str | None, context: str | None) -> tuple[Connection, str]:
+        """Connect as kubectl does, and the namespace that is meant when none is named. Raises KubeError.
+
+        ``kubeconfig``, else the files of KUBECONFIG, else that of the home; only without any of them the pod's service account.
+        """
+        configuration: Any = kubernetes_client.Configuration()
+        try:
+            load: Any = kubernetes_config.load_kube_config
+            await load(
+                config_file=kubeconfig, context=context, client_configuration=configuration, persist_config=False
+            )
+            return cls(configuration), _context_namespace(kubeconfig, context)
+        except (kubernetes_config.ConfigException, OSError, ValueError, YAMLError, TypeError) as error:
+            named = kubeconfig is not None or context is not None
+            if named or not _load_service_account(configuration):
+                # The loader takes it for granted that a file has something in it.
+                why = "a file is empty or malformed" if isinstance(error, TypeError) else error
+                raise KubeError(f"no usable Kubernetes configuration: {why}") from error
+        return cls(configuration), _pod_namespace()
 
     @property
     def server(self) -> str:
@@ -125,6 +149,17 @@ def _load_service_account(configuration: Any) -> bool:
     except kubernetes_config.ConfigException:  # not in a pod
         return False
     return True
+
+
+def _context_namespace(kubeconfig: str | None, name: str | None) -> str:
+    list_contexts: Any = kubernetes_config.list_kube_config_contexts
+    contexts, active = list_contexts(config_file=kubeconfig)
+    meant = next((one for one in contexts if one["name"] == name), active)
+    return str(meant["context"].get("namespace") or "default")
+
+
+def _pod_namespace() -> str:
+    return _POD_NAMESPACE.read_text(encoding="utf-8").strip()
 
 
 def _environment_proxy(server: str) -> str | None:

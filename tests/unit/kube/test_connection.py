@@ -101,3 +101,25 @@ async def test_both_sessions_say_who_they_are(tmp_path: Path) -> None:
         await connection.close()
     assert [request.headers.get("Authorization") for request in heard] == ["Bearer t0k"] * 2
     assert all(request.headers["User-Agent"].startswith("laneway/") for request in heard)
+
+
+@pytest.mark.parametrize(
+    ("context", "server", "namespace"),
+    [
+        pytest.param(None, "http://192.0.2.1:6443", "default", id="the current context, which names no namespace"),
+        pytest.param("other", "http://192.0.2.2:6443", "team-b", id="a context by its name"),
+    ],
+)
+async def test_a_person_s_connection_is_that_of_the_context(
+    context: str | None, server: str, namespace: str, tmp_path: Path
+) -> None:
+    path = Path(kubeconfig(tmp_path, SERVER))
+    config = json.loads(path.read_text())
+    config["clusters"].append({"name": "o", "cluster": {"server": "http://192.0.2.2:6443"}})
+    config["contexts"].append({"name": "other", "context": {"cluster": "o", "user": "u", "namespace": "team-b"}})
+    path.write_text(json.dumps(config))
+    connection, found = await Connection.open_for_person(kubeconfig=str(path), context=context)
+    try:
+        assert (connection.server, found) == (server, namespace)
+    finally:
+        await connection.close()
