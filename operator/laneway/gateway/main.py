@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30.0
 _CUT_SECONDS = 5.0
-_TOLD_SECONDS = 3.0
-"""Three of the operator's polls."""
+_TOLD_SECONDS = 10.0
+"""Ten of the operator's polls: what memory alone knows goes with the process."""
 _LOCK_STEP_SECONDS = 1.0
 _KEYS_FIRST_STEP_SECONDS = 1.0
 _KEYS_STEP_SECONDS = 60.0
@@ -160,7 +160,7 @@ class _Gateway:
             call.cut()
         await wait_until_left(calls, seconds=_CUT_SECONDS)
         if self._health.ledger is not None and self._health.ledger.lost:
-            await asyncio.sleep(_TOLD_SECONDS)
+            await state.wait_until_read(seconds=_TOLD_SECONDS)
 
     async def _open(self, stack: AsyncExitStack) -> Tools:
         """Everything that a call works with; waits for the ledger's lock, unready."""

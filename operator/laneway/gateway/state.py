@@ -66,6 +66,9 @@ class State:
         self._lanes: OrderedDict[_LaneKey, LaneState] = OrderedDict()
         self._spends: OrderedDict[tuple[str, ...], LaneSpend] = OrderedDict()
         self._evidence = Evidence(self._next_version)
+        self._read = -1
+        """The version that the operator has read, as its last question showed."""
+        self._asked = asyncio.Event()
         for one in past:
             self.remember(one)
 
@@ -250,7 +253,8 @@ class State:
 
     def since(self, *, epoch: str | None, version: int) -> GatewayState:
         """What changed after a version; everything to one who knew another epoch."""
-        after = version if epoch == self.epoch else -1
+        after = self._read = version if epoch == self.epoch else -1
+        self._asked.set()
         attempts, lanes = [], []
         for entry in reversed(self._attempts.values()):
             if entry.version <= after:
@@ -271,6 +275,18 @@ class State:
             lanes=tuple(lanes),
             spends=tuple(spends),
         )
+
+    async def wait_until_read(self, *, seconds: float) -> bool:
+        """Whether the operator has read, within so many seconds, all that is known now."""
+        wanted = self.version
+        try:
+            async with asyncio.timeout(seconds):
+                while self._read < wanted:
+                    self._asked.clear()
+                    await self._asked.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def _entry(self, attempt: AttemptId) -> Attempt:
         entry = self._attempts.get(attempt)

@@ -302,3 +302,15 @@ async def test_a_lane_that_is_gone_takes_the_evidence_of_its_models_with_it() ->
     assert len(state.since(epoch=None, version=0).evidence) == 1
     state.drop_lane("n", "lane")
     assert state.since(epoch=None, version=0).evidence == ()
+
+
+async def test_what_the_operator_has_read_shows_in_its_next_question() -> None:
+    state = State(clock=Hand())
+    state.fail(ATTEMPT, failure())
+    assert not await state.wait_until_read(seconds=0)
+    told = state.since(epoch=None, version=0)
+    assert not await state.wait_until_read(seconds=0)
+    waiting = asyncio.ensure_future(state.wait_until_read(seconds=60))
+    await asyncio.sleep(0)
+    state.since(epoch=told.epoch, version=told.version)
+    assert await waiting
