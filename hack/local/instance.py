@@ -1,7 +1,9 @@
 """The two clusters that can be up at once: the single node, and a control plane alone for tests that need no kubelet."""
 
 import json
+import random
 import socket
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +68,8 @@ class Instance:
         (self.run / "ports.json").write_text(json.dumps(ports))
 
 
+_PORTS = range(20_000, 30_000)
+"""Below those that Linux gives to whoever asks for any: a port that is free when it is chosen stays so until it is used."""
 NODE_CLUSTER = Instance("node", "the local cluster", NODE_ADDRESS, (("api", 6443),))
 CONTROL_PLANE = Instance("control", "the control plane", LOOPBACK)
 
@@ -76,12 +80,14 @@ def program(name: str) -> str:
 
 
 def free_ports(names: list[str]) -> dict[str, int]:
-    """A free loopback port for each name."""
-    sockets = [socket.socket() for _ in names]
-    try:
-        for each in sockets:  # all are held until the last is known, so no number comes twice
-            each.bind((LOOPBACK, 0))
-        return {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}
-    finally:
-        for each in sockets:
-            each.close()
+    """A free port for each name."""
+    left = list(names)
+    found: dict[str, int] = {}
+    with ExitStack() as stack:  # all are held until the last is known, so no number comes twice
+        for port in random.sample(_PORTS, len(_PORTS)):
+            if not left:
+                break
+            with suppress(OSError):
+                stack.enter_context(socket.create_server(("", port)))
+                found[left.pop(0)] = port
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -299,11 +300,21 @@ def is_finished(run: JsonObject) -> bool:
     return condition(run, "Finished").get("status") == "True"
 
 
+_PORTS = range(20_000, 30_000)
+"""Below those that Linux gives to whoever asks for any: a port that is free when it is chosen stays so until it is used."""
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nobody listens on."""
+    """Ports that nobody listens on."""
+    found: list[int] = []
     with ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in taken]
+        for port in random.sample(_PORTS, len(_PORTS)):
+            if len(found) == count:
+                break
+            with suppress(OSError):
+                stack.enter_context(socket.create_server(("", port)))
+                found.append(port)
+    return found
 
 
 @asynccontextmanager
