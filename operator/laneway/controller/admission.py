@@ -6,11 +6,12 @@ from datetime import datetime
 
 from laneway.api.reasons import EventReason, Phase
 from laneway.api.runstatus import ATTEMPTS_KEPT, AgentRunStatus, CurrentStep
-from laneway.controller import limitends, moves, repeats, status, wording
+from laneway.controller import limitends, limitwords, moves, repeats, status
 from laneway.controller.decide_lane import Grant
 from laneway.controller.effects import PostEvent
 from laneway.controller.endings import shown
 from laneway.controller.views import Walk
+from laneway.rules import wording
 
 
 def granted_status(grant: Grant, now: datetime) -> AgentRunStatus:
@@ -28,7 +29,7 @@ def granted_status(grant: Grant, now: datetime) -> AgentRunStatus:
             **repeats.counted(run),
         }
     )
-    lane, message = wording.held_lane(attempt), "its pod is being made"
+    lane, message = limitwords.held_lane(attempt), "its pod is being made"
     said = status.active_conditions(Phase.STARTING, "Starting", message, lane=lane)
     return status.with_conditions(run, changed, said, phase=Phase.STARTING, reason="Starting", now=now)
 

@@ -13,7 +13,7 @@ from laneway.api.agentrun import OnTransientError
 from laneway.api.gatewaystate import CallFailure
 from laneway.api.reasons import Cause, End, EventReason, ResetSource
 from laneway.api.runstatus import RAW_LIMIT, Attempt, BackoffStatus, Trouble
-from laneway.controller import endings, moves, waiting, wording
+from laneway.controller import endings, moves, waiting
 from laneway.controller.choice import choose, is_soon, step_after
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import PostEvent
@@ -23,6 +23,7 @@ from laneway.controller.objects import Lane, Run
 from laneway.controller.ownhealth import after_attempt
 from laneway.controller.survey import Survey, survey
 from laneway.controller.views import RunView
+from laneway.rules import wording
 from laneway.rules.backoff import ATTEMPT_SPACING, Policy, jitter, next_attempt
 from laneway.rules.chain import TRANSIENT_CAUSES, Shut, admits, reached
 from laneway.rules.cooldown import Outcome, ceil_second

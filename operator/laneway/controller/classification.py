@@ -14,13 +14,14 @@ from dataclasses import replace
 from laneway.api.classification import REASON_LIMIT, Classification, ClassificationSource, Complexity
 from laneway.api.reasons import EventReason
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller import status, wording
+from laneway.controller import status
 from laneway.controller.effects import Classify, Effect, EventType, PostEvent
 from laneway.controller.eligibility import Blocker, Question, find_unclassified
 from laneway.controller.objects import Lane
 from laneway.controller.ownhealth import cooldown_for
 from laneway.controller.survey import Survey
 from laneway.controller.views import Answer, RunView
+from laneway.rules import wording
 from laneway.rules.chain import LaneSteps, expand
 from laneway.rules.complexity import text_of
 

@@ -22,6 +22,7 @@ from laneway.controller import (
     healthwatch,
     limitends,
     limitwatch,
+    limitwords,
     livewalk,
     moves,
     overtime,
@@ -31,7 +32,6 @@ from laneway.controller import (
     status,
     waiting,
     watchends,
-    wording,
 )
 from laneway.controller.decision import RunDecision
 from laneway.controller.diagnosis import VOLUME_TOLD_AFTER, Obstacle, find_obstacle
@@ -300,7 +300,7 @@ def _active(view: RunView, now: datetime, phase: Phase, reason: str, message: st
                 "start_time": run.status.start_time or pod.started,
             }
         )
-    lane = wording.held_lane(attempt) if attempt else ""
+    lane = limitwords.held_lane(attempt) if attempt else ""
     said = status.active_conditions(phase, reason, message, lane=lane)
     return status.with_conditions(run, next_status, said, phase=phase, reason=reason, now=now)
 

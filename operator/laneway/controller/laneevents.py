@@ -7,13 +7,13 @@ from datetime import datetime
 
 from laneway.api.modellane import CooldownMode, ModelLaneStatus
 from laneway.api.reasons import EventReason, LaneCondition, ResetSource
-from laneway.controller import wording
 from laneway.controller.byhand import is_held
 from laneway.controller.cooling import Heard, LaneHealth
 from laneway.controller.effects import EventType, PostEvent
 from laneway.controller.lanehealth import account_health, cleared_at, model_health, said_by_hand
 from laneway.controller.objects import Lane
 from laneway.controller.views import LaneView
+from laneway.rules import wording
 from laneway.rules.cooldown import OVERLOADED, Health, ceil_second
 
 

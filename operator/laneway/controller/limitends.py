@@ -7,7 +7,7 @@ from datetime import datetime
 
 from laneway.api.limits import OnReached
 from laneway.api.reasons import End, EventReason, Outcome, Phase, Waiting
-from laneway.controller import endings, status, wording
+from laneway.controller import endings, limitwords, status
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import EventType, PostEvent
 from laneway.controller.endings import Verdict
@@ -88,7 +88,7 @@ def _pause_attempt(view: RunView, now: datetime, hit: Hit) -> RunDecision:
 
 
 def _paused(run: Run, now: datetime, hit: Hit) -> RunDecision:
-    message = wording.to_continue(hit.words, hit.limit)
+    message = limitwords.to_continue(hit.words, hit.limit)
     record = hit.record(now)
     next_status = status.with_conditions(
         run,

@@ -10,11 +10,12 @@ from laneway.api.agentrun import Selection
 from laneway.api.gatewaystate import ModelInUse, ModelMove, Wish
 from laneway.api.reasons import Cause
 from laneway.api.runstatus import Attempt, StepStatus
-from laneway.controller import moves, wording
+from laneway.controller import moves
 from laneway.controller.effects import Effect
 from laneway.controller.passing import passed_by_live
 from laneway.controller.survey import Survey, survey
 from laneway.controller.views import RunView, Walk
+from laneway.rules import wording
 from laneway.rules.chain import Shut, below, least_busy, lists_full
 from laneway.rules.endpoint import spoken
 

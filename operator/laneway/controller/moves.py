@@ -16,11 +16,11 @@ from laneway.api.runstatus import (
     NamedStep,
     StepStatus,
 )
-from laneway.controller import wording
 from laneway.controller.effects import Effect, EventType, PostEvent
 from laneway.controller.objects import Run
 from laneway.controller.passing import passed_by
 from laneway.controller.survey import Survey
+from laneway.rules import wording
 from laneway.rules.chain import Link
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from laneway.api.endpoint import WireAPI
 from laneway.api.reasons import Cause
 from laneway.api.runstatus import PASSED_LIMIT
-from laneway.controller import wording
 from laneway.controller.survey import StepView, Survey
+from laneway.rules import wording
 from laneway.rules.endpoint import spoken
 
 

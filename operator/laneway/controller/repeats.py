@@ -10,10 +10,10 @@ from datetime import datetime
 
 from laneway.api.reasons import Outcome, Waiting
 from laneway.api.runstatus import AgentRunStatus, Attempt
-from laneway.controller import wording
 from laneway.controller.effects import DeletePod
 from laneway.controller.objects import Run
 from laneway.controller.views import RunView
+from laneway.rules import wording
 
 TASK_FAILED = frozenset({Outcome.FAILED, Outcome.TIMED_OUT})
 """How an attempt ends whose agent did not do its work: it gave up, or it took too long."""

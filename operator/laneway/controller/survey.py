@@ -8,11 +8,11 @@ from datetime import datetime
 
 from laneway.api.reasons import Cause, Outcome, ResetSource, Waiting
 from laneway.api.runstatus import Attempt, Fallback
-from laneway.controller import wording
 from laneway.controller.eligibility import Blocker, Question, find_step_blocker
 from laneway.controller.objects import Lane, Run
 from laneway.controller.ownhealth import cooldown_for, healths
 from laneway.controller.views import RunView
+from laneway.rules import wording
 from laneway.rules.chain import TRANSIENT_CAUSES, Chain, Identity, Key, Link, Shut
 from laneway.rules.cooldown import Cooldown
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from laneway.api.reasons import LaneReason
-from laneway.controller import wording
 from laneway.controller.status import Said
 from laneway.controller.trial import Gate
+from laneway.rules import wording
 
 
 def throttled(gates: Mapping[str, Gate], now: datetime) -> Said:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from laneway.api.reasons import Cause, End, Outcome, Phase, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, BackoffStatus, Queue
-from laneway.controller import activemodel, classification, endings, limitends, moves, repeats, status, wording
+from laneway.controller import activemodel, classification, endings, limitends, moves, repeats, status
 from laneway.controller.choice import came_early, choose, holds_its_place
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import Effect
@@ -16,6 +16,7 @@ from laneway.controller.objects import Run
 from laneway.controller.place import Place
 from laneway.controller.survey import Survey, survey
 from laneway.controller.views import DependencyState, RunView
+from laneway.rules import wording
 from laneway.rules.backoff import Policy, jitter, next_attempt
 from laneway.rules.cooldown import ceil_second
 

@@ -1,13 +1,10 @@
-"""What only the operator says to people; with it the words of ``rules.wording``. Pure."""
+"""What is said of limits to people. Pure."""
 
 from __future__ import annotations
 
 from laneway.api.limits import LimitName, Limits, OnReached
 from laneway.api.modellane import Access
 from laneway.api.runstatus import Attempt
-from laneway.rules.wording import CAUSES, clock, cooling, source, step_name
-
-__all__ = ["CAUSES", "clock", "cooling", "held_lane", "nearly_used", "source", "step_name", "to_continue"]
 
 _NOT_LIVE = "which is Direct: what its calls use is known only when it has ended, so limits on that cannot be live"
 
