@@ -35,6 +35,14 @@ def asked(server: ModelServer) -> list[str | None]:
     return [request.model for request in server.requests]
 
 
+async def being_asked(stage: Stage, server: ModelServer) -> JsonObject:
+    """A run whose question is on its way; the server does not answer the first one, and the next one with complex."""
+    await serve(stage, server, Step(model="tiny", delay_seconds=3600), Step(model="tiny", pieces=("Complex.",)))
+    run = await stage.add_run()
+    await stage.any_event(lambda: asked(server) == ["tiny"])
+    return run
+
+
 @pytest.mark.row("S0.18", "S4.37", "S4.38", "C20")
 async def test_runs_that_name_no_model_are_classified_and_started_one_after_the_other_on_one_slot(
     stage: Stage, server: ModelServer
@@ -87,9 +95,7 @@ async def test_a_classifier_in_trouble_means_medium_and_one_event(stage: Stage, 
 async def test_an_operator_that_is_killed_while_a_run_is_classified_only_asks_again(
     stage: Stage, server: ModelServer
 ) -> None:
-    await serve(stage, server, Step(model="tiny", delay_seconds=3600), Step(model="tiny", pieces=("Complex.",)))
-    run = await stage.add_run()
-    await stage.any_event(lambda: asked(server) == ["tiny"])
+    run = await being_asked(stage, server)
     await stage.condition(run, "Admitted", "WaitingForClassification")
     stage.operators[0].kill()
     await stage.free_lease()
@@ -104,9 +110,7 @@ async def test_an_operator_that_is_killed_while_a_run_is_classified_only_asks_ag
 async def test_a_gateway_that_is_killed_while_a_run_is_classified_is_asked_again_and_both_calls_are_paid(
     stage: Stage, server: ModelServer
 ) -> None:
-    await serve(stage, server, Step(model="tiny", delay_seconds=3600), Step(model="tiny", pieces=("Complex.",)))
-    run = await stage.add_run()
-    await stage.any_event(lambda: asked(server) == ["tiny"])
+    run = await being_asked(stage, server)
     stage.gateways[0].kill()
     stage.start_gateway()
     [ended] = await stage.finished(run, seconds=40)

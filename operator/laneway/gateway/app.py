@@ -128,13 +128,9 @@ class CallPort:
                 state.leave(attempt, call)
 
     async def _open(self, attempt: AttemptId) -> OpenCall:
-        state = self._tools.state
         try:
-            if not state.knows(attempt):
-                past = await self._tools.ledger.past_of(attempt)
-                if past is not None and not state.knows(attempt):
-                    state.remember(past)
-            return state.open(attempt)
+            await self._tools.recall(attempt)
+            return self._tools.state.open(attempt)
         except AttemptClosed:
             raise Refused(Kind.UNAUTHENTICATED, "the token's attempt has ended") from None
         except TooManyCalls:

@@ -7,7 +7,7 @@ alone knows attempts on Direct lanes, and what a ledger that was lost had counte
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from laneway.api.gatewaystate import Totals
 from laneway.gateway.ledger import CallEnd
@@ -54,6 +54,12 @@ class Charge:
     """None: no price, or nothing to charge."""
     estimated: bool
     """The try was sent and gave no usage, or not all of it: its reservation is charged."""
+
+    def entered_in(self, end: CallEnd) -> CallEnd:
+        """The end of the try with what is charged for it."""
+        if not self.estimated:
+            return end
+        return replace(end, usage=self.usage, cost_micro_usd=self.cost_micro_usd, estimated=True)
 
 
 class Book:

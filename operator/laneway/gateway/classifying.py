@@ -80,8 +80,8 @@ class Classifying:
 
     async def _ask(self, asked: ClassifyRequest, attempt: AttemptId) -> Reply:
         run = await self._seen(asked.run_uid)
-        if not run.attempt:
-            await self._recall(attempt)
+        if not run.attempt:  # of a run that had attempts the ledger may hold theirs under this number too
+            await self._tools.recall(attempt)
         lane = self._views.lanes.get((asked.lane_namespace, asked.lane))
         if lane is None or lane.spec.classifier is None or lane.spec.access is not Access.GATEWAY:
             raise _Failed("the lane has no classifier any more")
@@ -95,12 +95,6 @@ class Classifying:
         if reply is None:
             raise _Failed("the classifier's answer names none of simple, medium and complex")
         return reply
-
-    async def _recall(self, attempt: AttemptId) -> None:
-        """What earlier questions used, if this process has not seen them. Of a run that had attempts the ledger may hold theirs under this number too."""
-        state, ledger = self._tools.state, self._tools.ledger
-        if not state.knows(attempt) and (past := await ledger.past_of(attempt)) and not state.knows(attempt):
-            state.remember(past)
 
     async def _seen(self, uid: str) -> Run:
         """The run; the operator may have been quicker to see it."""
@@ -186,8 +180,7 @@ class _Call:
     def _settle(self, start: CallStart, reservation: Reservation) -> None:
         """Count the call and write its row, without waiting. It costs its reservation if it was sent and nobody told what it used."""
         end = self._end()
-        charge = self._tools.purse.settle(reservation, end)
-        end = replace(end, usage=charge.usage, cost_micro_usd=charge.cost_micro_usd, estimated=charge.estimated)
+        end = self._tools.purse.settle(reservation, end).entered_in(end)
         self._tools.ledger.settle(start.id, end)
         self._tools.state.charge(self._caller.attempt, end, model=self._target.model)
         metrics.count_tokens(start, end.usage)

@@ -310,10 +310,7 @@ class Exchange:
         """The end with what it costs: the reservation, if nobody knows better."""
         if self._reservation is None:
             return end
-        charge = self._tools.purse.settle(self._reservation, end)
-        if not charge.estimated:
-            return end
-        return replace(end, usage=charge.usage, cost_micro_usd=charge.cost_micro_usd, estimated=charge.estimated)
+        return self._tools.purse.settle(self._reservation, end).entered_in(end)
 
     def _log(self, failure: CallFailure) -> None:
         """Whose call failed, where and how; never the server's words, for they may quote the prompt (S2.23)."""

@@ -16,6 +16,7 @@ from laneway.gateway.state import Clock, State
 from laneway.gateway.upstream import Upstream
 from laneway.gateway.wire.base import Wire
 from laneway.rules.retry import Pick
+from laneway.rules.token import AttemptId
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +52,11 @@ class Tools:
     """Chance."""
     keep_alive_seconds: float = KEEP_ALIVE_SECONDS
     """A held stream tells its client so often that it is alive."""
+
+    async def recall(self, attempt: AttemptId) -> None:
+        """Have in the state what the ledger knows of an attempt, if this process has not seen it. Raises LedgerError."""
+        if self.state.knows(attempt):
+            return
+        past = await self.ledger.past_of(attempt)
+        if past is not None and not self.state.knows(attempt):
+            self.state.remember(past)
