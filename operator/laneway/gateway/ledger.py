@@ -1,4 +1,4 @@
-"""The ledger: one row for every call, in SQLite, written by one thread.
+"""The ledger: one row for every call, in SQLite.
 
 A row is committed as ``open``, with what is reserved for its call, before the call goes upstream, and settled when the call ends; a row
 found open at start belonged to a process that was killed, and is charged its whole reservation. Rows hold who, where, when, how much: never

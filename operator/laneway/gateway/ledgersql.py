@@ -90,6 +90,7 @@ WHERE state = 'open'
 CLOSE_ATTEMPT = "INSERT INTO closed (run_uid, attempt, closed_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 PROBE = "UPDATE probe SET writes = writes + 1"
 """A write that changes nothing: whether the disk is well again."""
+CARRY_OVER = "PRAGMA wal_checkpoint(PASSIVE)"
 DROP_OLD = (
     "DELETE FROM calls WHERE rowid IN (SELECT rowid FROM calls WHERE started_ms < :before LIMIT :most)",
     "DELETE FROM closed WHERE (run_uid, attempt) IN (SELECT run_uid, attempt FROM closed WHERE closed_ms < :before LIMIT :most)",

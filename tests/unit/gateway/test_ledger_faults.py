@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from laneway.gateway import ledgermetrics
+from laneway.gateway import ledgercommit, ledgermetrics
 from laneway.gateway.health import Health
 from laneway.gateway.ledger import CallEnd, Ledger, LedgerError, LedgerLost, open_ledger
 from laneway.gateway.tokens import KeyRing
@@ -29,9 +29,9 @@ Break = Callable[[Ledger, Path], AbstractContextManager[None]]
 
 
 @pytest.fixture
-async def opened(tmp_path: Path) -> AsyncIterator[tuple[Ledger, Path]]:
+async def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Ledger, Path]]:
+    monkeypatch.setattr(ledgercommit, "BUSY_MILLISECONDS", 0)
     ledger, _ = open_ledger(tmp_path / "l.sqlite", now_ms=NOW)
-    ledger._writer.connection.execute("PRAGMA busy_timeout = 0")
     yield ledger, tmp_path / "l.sqlite"
     await ledger.close()
 
