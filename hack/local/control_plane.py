@@ -7,7 +7,9 @@ import urllib.error
 import urllib.request
 
 from local import pki
+from local.console import StepError
 from local.instance import LOOPBACK, NODE, NODE_ADDRESS, SERVICE_ADDRESS, SERVICE_RANGE, Instance, program
+from local.paths import TREE
 
 COMPONENT_RATE = [
     "--kube-api-qps=1000",
@@ -67,6 +69,15 @@ def kubectl(instance: Instance, *arguments: str, stdin: str | None = None) -> su
     """Runs the cluster's own kubectl as its administrator."""
     command = [program("kubectl"), f"--kubeconfig={instance.kubeconfig}", *arguments]
     return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+
+
+def install_crds(instance: Instance, step: str) -> None:
+    """Applies the tree's CRDs, and waits until they are served. Raises StepError."""
+    crds = str(TREE / "crds")
+    for arguments in (("apply", "--server-side", "-f", crds), ("wait", "--for=condition=Established", "-f", crds)):
+        done = kubectl(instance, *arguments)
+        if done.returncode != 0:
+            raise StepError(step, done.stderr.strip(), "look at the log of its API server")
 
 
 def kubectl_ok(instance: Instance, *arguments: str) -> bool:

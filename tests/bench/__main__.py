@@ -1,7 +1,7 @@
 """Measures and reports: the exit code is 0 when every target was met, 1 when one was missed, 2 when the machine was too busy to tell
 or could not carry a benchmark.
 
-hack/bench [--full] [--only P1 P2 ...] [--record] [--profile FOLDER]      brings the control plane and the programs
+hack/bench [--full] [--only P1 P2 ...] [--record] [--profile FOLDER]      brings the control plane, its network and the programs
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def main() -> int:
     shape = machine.shape()
     kubeconfig, folder = str(asked.kubeconfig), Path(tempfile.mkdtemp())
     setting = control.Setting(kubeconfig, asked.programs, folder, asked.full, asked.profile)
-    gateway = calls.Setting(kubeconfig, folder, asked.rig, asked.litellm, asked.full, asked.profile)
+    gateway = calls.Setting(kubeconfig, folder, asked.address, asked.rig, asked.litellm, asked.full, asked.profile)
     benchmarks: dict[str, Callable[[], Part]] = {
         "P1": lambda: admission.measure(full=asked.full, run=str(asked.kubeconfig.parents[1])),
         "P2": lambda: asyncio.run(control.throughput(setting)),
         "P3": lambda: asyncio.run(control.refill(setting)),
-        "P4": lambda: asyncio.run(begin.begin(kubeconfig, full=asked.full)),
+        "P4": lambda: asyncio.run(begin.begin(full=asked.full)),
         "P5": lambda: asyncio.run(control.writes(setting)),
         "P6": lambda: asyncio.run(idle.idle(setting)),
         "P7": lambda: asyncio.run(calls.first_token(gateway)),
@@ -49,7 +49,7 @@ def main() -> int:
         parts.append(benchmarks[name]())
         print(f"{name} measured" if parts[-1].figures else parts[-1].size, flush=True)
     shutil.rmtree(folder)  # logs stay only where a benchmark failed
-    report = Report(f"{shape}, {sizes} sizes", tuple(parts))
+    report = Report(shape, tuple(parts))
     print(f"\n{report.table()}\n")
     asked.out.write_text(report.json())
     print(f"every round: {asked.out}")
@@ -62,6 +62,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--programs", type=Path, required=True, help="folder of kube-controller-manager")
+    parser.add_argument(
+        "--address", required=True, help="of this machine, for the model server; the gateway refuses 127.0.0.1"
+    )
     parser.add_argument("--rig", type=Path, required=True, help="mock and load of the gateway's benchmarks")
     parser.add_argument("--litellm", type=Path, required=True, help="LiteLLM's proxy; P9 alone needs it")
     parser.add_argument("--out", type=Path, required=True, help="file for the JSON")

@@ -59,14 +59,13 @@ class Scene:
     pods: PodWatch
 
 
-async def begin(kubeconfig: str, *, full: bool) -> Part:
-    """P4. ``kubeconfig`` is that of the control plane of the other benchmarks, which may be up beside the node."""
+async def begin(*, full: bool) -> Part:
+    """P4."""
     each = _EACH_FULL if full else _EACH
     try:
         with node() as here:
-            clusters = [str(Path(path).parents[1]) for path in (kubeconfig, here.kubeconfig)]
             async with _scene(here) as scene:
-                rounds = await _rounds(scene, each, clusters)
+                rounds = await _rounds(scene, each, str(Path(here.kubeconfig).parents[1]))
     except NoNodeError as error:
         return Part(f"P4: not measured, because no node runs here: {error}.", (), ())
     return part(rounds, each)
@@ -119,7 +118,7 @@ async def _scene(here: Node) -> AsyncGenerator[Scene]:
         await api.close()
 
 
-async def _rounds(scene: Scene, each: int, clusters: Sequence[str]) -> list[Round]:
+async def _rounds(scene: Scene, each: int, cluster: str) -> list[Round]:
     """The sample run stays throughout: its pod is the model of the plain ones, and its prompt is mounted by them too."""
     endpoint = {"url": "http://ollama.default:11434", "server": "Ollama"}
     lane = manifests.lane({"endpoint": endpoint, "capacity": {"runs": _SLOTS}}, name="lane")
@@ -128,17 +127,17 @@ async def _rounds(scene: Scene, each: int, clusters: Sequence[str]) -> list[Roun
     await scene.pods.running(_SAMPLE)
     selector = f"?labelSelector={names.RUN_LABEL}={_SAMPLE}"
     [sample] = (await scene.api.get(PODS.path(scene.namespace) + selector))["items"]
-    await _round(scene, sample, "warm", 2, clusters)
+    await _round(scene, sample, "warm", 2, cluster)
     found = []
     for number in range(_ROUNDS):
-        found.append(await _round(scene, sample, f"round-{number}", each, clusters))
+        found.append(await _round(scene, sample, f"round-{number}", each, cluster))
         slowest = [max(one.to_agent for one in kind) for kind in (found[-1].runs, found[-1].pods)]
         print(f"  slowest run {slowest[0]:.2f} s, Pod {slowest[1]:.2f} s, others {found[-1].others:.0f} %", flush=True)
     return found
 
 
-async def _round(scene: Scene, sample: JsonObject, title: str, each: int, clusters: Sequence[str]) -> Round:
-    others = Foreigners(clusters)
+async def _round(scene: Scene, sample: JsonObject, title: str, each: int, cluster: str) -> Round:
+    others = Foreigners((cluster,))
     took: dict[str, list[Begun]] = {AGENT_RUNS.kind: [], PODS.kind: []}
     made: list[tuple[Resource, str]] = []
     for number, kind in enumerate(turns(each)):

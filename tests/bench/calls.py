@@ -10,7 +10,7 @@ from pathlib import Path
 from bench import doors, machine
 from bench.doors import Door
 from bench.figures import Figure, Target, at_least, at_most, differences, ratios
-from bench.load import FAST, PACED, Answers, Load, Order, load, own_address, start_mock
+from bench.load import FAST, PACED, Answers, Load, Order, Place, load, start_mock
 from bench.report import Part
 from bench.stand import Stand, build
 from integration.operators import free_ports
@@ -27,11 +27,18 @@ class Setting:
 
     kubeconfig: str
     folder: Path
+    address: str
+    """Of this machine, for the model server."""
     rig: Path
     litellm: Path
     """Its command."""
     full: bool
     profile: Path | None
+
+    def place(self) -> Place:
+        """A free one for the model server."""
+        [port] = free_ports(1)
+        return Place(self.address, port)
 
     def seconds(self, quick: float) -> float:
         """How long a round loads one way."""
@@ -153,13 +160,13 @@ async def throughput(setting: Setting) -> Part:
 @asynccontextmanager
 async def _up(setting: Setting, *names: str) -> AsyncGenerator[Here]:
     """The mock, the load, and the ways between them."""
-    [port] = free_ports(1)
-    stand = await build(setting.kubeconfig, setting.folder, server=f"http://{own_address()}:{port}")
-    mock = await start_mock(setting.rig, port, stand.folder / "mock.log")
+    place = setting.place()
+    stand = await build(setting.kubeconfig, setting.folder, server=f"http://{place}")
+    mock = await start_mock(setting.rig, place, stand.folder / "mock.log")
     opened: list[Door] = []
     try:
         for name in names:
-            door = await _open(name, setting, stand, port)
+            door = await _open(name, setting, stand, place)
             opened.append(door)
         with load(setting.rig) as running:
             here = Here(running, opened, str(Path(setting.kubeconfig).parents[1]))
@@ -174,17 +181,17 @@ async def _up(setting: Setting, *names: str) -> AsyncGenerator[Here]:
         mock.stop()
 
 
-async def _open(name: str, setting: Setting, stand: Stand, port: int) -> Door:
+async def _open(name: str, setting: Setting, stand: Stand, place: Place) -> Door:
     match name:
         case "gateway":
             profile = setting.profile / f"{stand.namespace}.prof" if setting.profile else None
             return await doors.gateway(stand, profile=profile)
         case "bare aiohttp":
-            return await doors.bare(port, stand.folder)
+            return await doors.bare(place, stand.folder)
         case "LiteLLM":
-            return await doors.litellm(port, stand.folder, setting.litellm)
+            return await doors.litellm(place, stand.folder, setting.litellm)
         case _:
-            return doors.straight(port)
+            return doors.straight(place)
 
 
 def _rounds(here: Here, order: Callable[[Door], Order]) -> tuple[Turns, tuple[float, ...]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import aiohttp
 
-from bench.load import FAST, PACED, alone, own_address
+from bench.load import FAST, PACED, Place, alone
 from bench.programs import Program, port_answers, python, read
 from bench.stand import Stand
 from integration.operators import free_ports
@@ -31,9 +31,9 @@ class Door:
     """None: nothing stands between."""
 
 
-def straight(port: int) -> Door:
+def straight(mock: Place) -> Door:
     """The mock itself."""
-    return Door("direct", f"{own_address()}:{port}", {FAST: ["none"], PACED: ["none"]})
+    return Door("direct", str(mock), {FAST: ["none"], PACED: ["none"]})
 
 
 async def gateway(stand: Stand, *, profile: Path | None = None) -> Door:
@@ -66,16 +66,16 @@ def ledger_of(stand: Stand, port: int) -> Path:
     return stand.folder / f"ledger-{port}.db"
 
 
-async def bare(port: int, folder: Path) -> Door:
+async def bare(mock: Place, folder: Path) -> Door:
     """aiohttp on both sides, and nothing else."""
     [own] = free_ports(1)
-    command = python("bench.bare", str(own), f"http://{own_address()}:{port}")
+    command = python("bench.bare", str(own), f"http://{mock}")
     program = Program(alone(command), folder / "bare.log")
     await program.until(lambda: port_answers(_LOOPBACK, own))
     return Door("bare aiohttp", f"{_LOOPBACK}:{own}", {FAST: ["none"], PACED: ["none"]}, program)
 
 
-async def litellm(port: int, folder: Path, command: Path) -> Door:
+async def litellm(mock: Place, folder: Path, command: Path) -> Door:
     """LiteLLM's proxy with one worker and a master key, without a database."""
     [own] = free_ports(1)
     served = [
@@ -83,7 +83,7 @@ async def litellm(port: int, folder: Path, command: Path) -> Door:
             "model_name": model,
             "litellm_params": {
                 "model": f"openai/{model}",
-                "api_base": f"http://{own_address()}:{port}/v1",
+                "api_base": f"http://{mock}/v1",
                 "api_key": "none",
             },
         }

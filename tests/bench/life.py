@@ -8,10 +8,9 @@ from pathlib import Path
 from bench import doors, machine
 from bench.calls import Setting
 from bench.figures import Figure, at_most, growth
-from bench.load import FAST, Order, load, own_address, start_mock
+from bench.load import FAST, Order, load, start_mock
 from bench.report import Part
 from bench.stand import build
-from integration.operators import free_ports
 
 _STARTS = 5
 _CALLS, _CALLS_FULL = 20_000, 100_000
@@ -25,9 +24,9 @@ _NO_SLOPE_MEGABYTES = 5.0
 async def memory(setting: Setting) -> Part:
     """P10: idle, and over many calls. The first half of them warms up and is not judged; few calls are not either."""
     calls = _CALLS_FULL if setting.full else _CALLS
-    [port] = free_ports(1)
-    stand = await build(setting.kubeconfig, setting.folder, server=f"http://{own_address()}:{port}")
-    mock = await start_mock(setting.rig, port, stand.folder / "mock.log")
+    place = setting.place()
+    stand = await build(setting.kubeconfig, setting.folder, server=f"http://{place}")
+    mock = await start_mock(setting.rig, place, stand.folder / "mock.log")
     door = await doors.gateway(stand)
     if door.program is None:
         raise RuntimeError("the gateway is a program")
@@ -62,9 +61,9 @@ async def memory(setting: Setting) -> Part:
 
 async def start(setting: Setting) -> Part:
     """P11: from the start of the process to the first answer of a model."""
-    [port] = free_ports(1)
-    stand = await build(setting.kubeconfig, setting.folder, server=f"http://{own_address()}:{port}")
-    mock = await start_mock(setting.rig, port, stand.folder / "mock.log")
+    place = setting.place()
+    stand = await build(setting.kubeconfig, setting.folder, server=f"http://{place}")
+    mock = await start_mock(setting.rig, place, stand.folder / "mock.log")
     taken, others = [], []
     try:
         for _ in range(_STARTS):

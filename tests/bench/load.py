@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -101,18 +100,22 @@ def load(rig: Path) -> Generator[Load]:
         running.stop()
 
 
-async def start_mock(rig: Path, port: int, log: Path) -> Program:
-    """The model server, on an address of this machine that is not loopback: the gateway refuses that one."""
-    mock = Program(beside([str(rig), "mock", f"{own_address()}:{port}"]), log)
-    await mock.until(lambda: port_answers(own_address(), port))
+@dataclass(frozen=True)
+class Place:
+    """Where the model server listens: not on 127.0.0.1, which the gateway refuses."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}"
+
+
+async def start_mock(rig: Path, place: Place, log: Path) -> Program:
+    """The model server."""
+    mock = Program(beside([str(rig), "mock", str(place)]), log)
+    await mock.until(lambda: port_answers(place.address, place.port))
     return mock
-
-
-def own_address() -> str:
-    """The address that this machine would use towards others; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))
-        return str(probe.getsockname()[0])
 
 
 def beside(command: list[str]) -> list[str]:

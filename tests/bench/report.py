@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import string
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from support import pages
 MET, MISSED, UNSURE = 0, 1, 2
 BUSY_PERCENT = 10.0
 """Other programs that use more of the machine than this make times worthless."""
+_HEAD = ("| | what | unit | mean | spread | rounds | target | |", "|---|---|---|---|---|---|---|---|")
+_ABOUT = re.compile(r"(?:- |\| )(\w+(?:, \w+)*)(?:: | \|)")
 _MET, _MISSED, _MISSED_BUSY, _BUSY = "met", "MISSED", "missed, machine busy", "not judged, machine busy"
 
 
@@ -61,15 +65,19 @@ class Report:
         sizes = tuple(part.size for part in self.parts)
         if self.others <= BUSY_PERCENT:
             return sizes
-        busy = f"Other programs used up to {self.others:.0f} % of the machine: times and rates are worse than on a quiet one, and a missed one is not judged; nor is what was compared."
+        rows = ", ".join(dict.fromkeys(figure.row for figure in self.figures))
+        busy = f"{rows}: other programs used up to {self.others:.0f} % of the machine. Times and rates are worse than on a quiet one, and a missed one is not judged; nor is what was compared."
         return (*sizes, busy)
 
-    def markdown(self) -> str:
-        """All of it for a page."""
-        head = ["| | what | unit | mean | spread | rounds | target | |", "|---|---|---|---|---|---|---|---|"]
-        rows = [f"| {' | '.join(line)} |" for line in self._lines()]
-        text = [f"Measured on {self.machine}.", "", *(f"- {line}" for line in self.notes), ""]
-        return "\n".join([*text, *head, *rows])
+    def markdown(self, before: str = "") -> str:
+        """All of it for a page, with what the page had ``before`` of rows that were not measured this time."""
+        mine = {figure.row for figure in self.figures}
+        kept = [line for line in before.splitlines() if (rows := _rows_of(line)) and not rows <= mine]
+        notes = [*(f"- {line}" for line in self.notes), *(line for line in kept if line.startswith("- "))]
+        lines = [f"| {' | '.join(line)} |" for line in self._lines()]
+        lines += [line for line in kept if line.startswith("| ")]
+        text = [f"Measured on {self.machine}.", "", *sorted(notes, key=_first_row), ""]
+        return "\n".join([*text, *_HEAD, *sorted(lines, key=_first_row)])
 
     def table(self) -> str:
         """All of it for a terminal."""
@@ -96,8 +104,18 @@ class Report:
         )
 
     def record(self, page: Path) -> None:
-        """Write it into a page, between its marks. Raises ValueError if they are not there."""
-        pages.record(page, "results", self.markdown())
+        """Write it into a page, between its marks; rows that were not measured stay. Raises ValueError if the marks are not there."""
+        pages.record(page, "results", self.markdown(pages.recorded(page, "results")))
+
+
+def _rows_of(line: str) -> set[str]:
+    """The rows that a line of a page is about; none for a line of another kind."""
+    found = _ABOUT.match(line)
+    return set(found[1].split(", ")) if found else set()
+
+
+def _first_row(line: str) -> int:
+    return min((int(row.lstrip(string.ascii_letters) or 0) for row in _rows_of(line)), default=0)
 
 
 def _cells(figure: Figure, *, busy: bool) -> tuple[str, ...]:
