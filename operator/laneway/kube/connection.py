@@ -108,6 +108,18 @@ class Connection:
         finally:
             _before_body.reset(token)
 
+    async def upgrade(
+        self, path_and_query: str, *, protocol: str, connect_seconds: float
+    ) -> aiohttp.ClientWebSocketResponse[bool]:
+        """Open a WebSocket; the caller closes it. Raises aiohttp's errors (WSServerHandshakeError for a refusal) and TimeoutError."""
+        async with asyncio.timeout(connect_seconds):
+            return await self._own.ws_connect(
+                self.server + path_and_query,
+                protocols=(protocol,),
+                server_hostname=self._configuration.tls_server_name or None,
+                max_msg_size=0,
+            )
+
     async def credentials(self) -> dict[str, str]:
         """The header that proves who we are; empty when a client certificate does."""
         headers: dict[str, str] = {}
@@ -149,6 +161,16 @@ def _load_service_account(configuration: Any) -> bool:
     except kubernetes_config.ConfigException:  # not in a pod
         return False
     return True
+
+
+def context_names(kubeconfig: str | None) -> list[str]:
+    """Names of the contexts of ``kubeconfig``, else of the files of KUBECONFIG or of the home. Raises KubeError."""
+    list_contexts: Any = kubernetes_config.list_kube_config_contexts
+    try:
+        contexts, _ = list_contexts(config_file=kubeconfig)
+    except (kubernetes_config.ConfigException, OSError, ValueError, YAMLError, TypeError) as error:
+        raise KubeError(f"no usable Kubernetes configuration: {error}") from error
+    return [str(one["name"]) for one in contexts]
 
 
 def _context_namespace(kubeconfig: str | None, name: str | None) -> str:
