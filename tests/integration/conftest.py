@@ -20,6 +20,7 @@ from kubernetes.aio.config import kube_config
 from integration.agents import reachable_server
 from integration.operators import Stage, staged
 from integration.planes import install_crds
+from integration.plugin import Plugin
 from laneway.kube.client import Kube
 from laneway.kube.errors import NotFound
 from laneway.kube.resources import JsonObject, Resource
@@ -112,6 +113,14 @@ async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) ->
     """A stage in the test's namespace, on which nothing runs yet."""
     async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
         yield stage
+
+
+@pytest.fixture
+def laneway(stage: Stage, tmp_path: Path) -> Plugin:
+    """The plugin, in the stage's namespace."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    return Plugin(folder, stage.namespace)
 
 
 @pytest.fixture

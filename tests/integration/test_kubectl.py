@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,59 +10,10 @@ import yaml
 
 from integration.conftest import Kubectl
 from integration.operators import Stage, condition
+from integration.plugin import Plugin
 from laneway.api.reasons import Waiting
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES
 from support.standin import Part
-
-ROOT = Path(__file__).parents[2]
-SCRIPT = f"#!{sys.executable}\nimport sys\nfrom laneway.cli.main import main\nsys.exit(main())\n"
-"""What an installer makes of the project's script."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command printed, and its exit code."""
-
-    out: str
-    err: str
-    code: int
-
-
-class Plugin:
-    """``kubectl laneway`` in a namespace."""
-
-    def __init__(self, folder: Path, namespace: str) -> None:
-        self._namespace = namespace
-        self._env = {
-            **os.environ,
-            "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT / "operator"),
-        }
-        script = folder / "kubectl-laneway"
-        script.write_text(SCRIPT)
-        script.chmod(0o755)
-
-    async def ask(self, *arguments: str) -> Answer:
-        """Run a command."""
-        command = ["kubectl", "laneway", *arguments, "-n", self._namespace]
-        done = await asyncio.to_thread(
-            subprocess.run, command, env=self._env, capture_output=True, text=True, check=False, timeout=60
-        )
-        assert "Traceback" not in done.stderr
-        return Answer(done.stdout, done.stderr, done.returncode)
-
-    async def __call__(self, *arguments: str) -> str:
-        """Run a command that can be done; answers what it printed."""
-        answer = await self.ask(*arguments)
-        assert (answer.code, answer.err) == (0, ""), answer
-        return answer.out
-
-
-@pytest.fixture
-def laneway(stage: Stage, tmp_path: Path) -> Plugin:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    return Plugin(folder, stage.namespace)
 
 
 async def test_why_tells_what_a_run_waits_for_and_who_has_the_slots(stage: Stage, laneway: Plugin) -> None:
