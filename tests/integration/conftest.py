@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes.aio.config import kube_config
 
 from integration.agents import reachable_server
@@ -121,6 +122,25 @@ def laneway(stage: Stage, tmp_path: Path) -> Plugin:
     folder = tmp_path / "bin"
     folder.mkdir()
     return Plugin(folder, stage.namespace)
+
+
+@pytest.fixture
+def guest(stage: Stage, kubectl: Kubectl, tmp_path: Path) -> str:
+    """A kubeconfig of somebody who may read runs and lanes of the stage's namespace, and nothing else."""
+    here = ("-n", stage.namespace)
+    kubectl("create", "serviceaccount", "guest", *here)
+    kubectl(
+        "create", "role", "guest", "--verb=get,list", "--resource=agentruns.laneway.dev,modellanes.laneway.dev", *here
+    )
+    kubectl("create", "rolebinding", "guest", "--role=guest", f"--serviceaccount={stage.namespace}:guest", *here)
+    config = yaml.safe_load(Path(stage.kubeconfig).read_text())
+    config["users"] = [
+        {"name": one["name"], "user": {"token": kubectl("create", "token", "guest", *here).strip()}}
+        for one in config["users"]
+    ]
+    path = tmp_path / "guest"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
 
 
 @pytest.fixture

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import pytest
 import yaml
 
 from integration.conftest import Kubectl
@@ -140,25 +138,6 @@ async def test_what_is_not_there_is_said_with_its_name(stage: Stage, laneway: Pl
         assert answer.err == f"kubectl laneway: there is no AgentRun nobody in namespace {stage.namespace}\n"
     answer = await laneway.ask("cooldown", "clear", "nowhere")
     assert answer.err == f"kubectl laneway: there is no ModelLane nowhere in namespace {stage.namespace}\n"
-
-
-@pytest.fixture
-def guest(stage: Stage, kubectl: Kubectl, tmp_path: Path) -> str:
-    """A kubeconfig of somebody who may read runs and lanes of the stage's namespace, and nothing else."""
-    here = ("-n", stage.namespace)
-    kubectl("create", "serviceaccount", "guest", *here)
-    kubectl(
-        "create", "role", "guest", "--verb=get,list", "--resource=agentruns.laneway.dev,modellanes.laneway.dev", *here
-    )
-    kubectl("create", "rolebinding", "guest", "--role=guest", f"--serviceaccount={stage.namespace}:guest", *here)
-    config = yaml.safe_load(Path(stage.kubeconfig).read_text())
-    config["users"] = [
-        {"name": one["name"], "user": {"token": kubectl("create", "token", "guest", *here).strip()}}
-        for one in config["users"]
-    ]
-    path = tmp_path / "guest"
-    path.write_text(yaml.safe_dump(config))
-    return str(path)
 
 
 async def test_who_may_not_look_everywhere_is_told_less_and_who_may_not_write_is_told_so(

@@ -23,18 +23,18 @@ class LedgerSum(Model):
     open_calls: int
     """Of these, calls under way: what they use is not in the sums."""
     turns: int
-    input_tokens: int | None
+    input_tokens: int | None = None
     """None: no call told any. Cached tokens included."""
-    cache_read_tokens: int | None
-    cache_write_tokens: int | None
-    output_tokens: int | None
-    cost_micro_usd: int | None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_micro_usd: int | None = None
     """None: no price was known."""
     unpriced_calls: int
     """Calls with usage and without a price: they are missing in the cost."""
     estimated_calls: int
     """Calls that told no usage, and are charged what was reserved for them."""
-    estimated_micro_usd: int | None
+    estimated_micro_usd: int | None = None
     """What of the cost is such reservations."""
     unknown_calls: int
     """Calls that told no usage, and for which nothing was reserved: they are missing everywhere."""
