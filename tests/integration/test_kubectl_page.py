@@ -96,7 +96,7 @@ def parsers(parser: argparse.ArgumentParser, *path: str) -> Iterator[tuple[str, 
 
 def test_the_page_has_every_command_and_every_flag() -> None:
     everything = dict(parsers(build_parser()))
-    told = {flag for flag in re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", PAGE)}
+    told = set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", PAGE))
     missing = [name for name in everything if f"kubectl laneway {name}" not in PAGE]
     flags = {
         max(a.option_strings, key=len) for parser in everything.values() for a in parser._actions if a.option_strings
