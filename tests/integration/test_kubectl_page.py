@@ -56,9 +56,7 @@ def _cut(command: str) -> tuple[str, str, str]:
 
 
 async def test_every_command_of_the_page_does_what_it_says(stage: Stage, laneway: Plugin, tmp_path: Path) -> None:
-    spend = [{"namespace": stage.namespace, "period": "Day", "limitUSD": "10"}]
-    pricing = {"inputUSDPerMillion": "1.00", "outputUSDPerMillion": "1.00"}
-    await stage.add_lane({"models": [{"name": "smollm2", "pricing": pricing}], "spend": spend})
+    await stage.add_lane()
     (tmp_path / "prompt.md").write_text("Say hello.\n")
     (tmp_path / "bin").mkdir(exist_ok=True)
     env = {**laneway.env, "HOME": str(tmp_path)}

@@ -132,8 +132,8 @@ async def test_top_draws_changes_on_a_terminal_and_gives_it_back(stage: Stage, l
         await stage.add_run("second")
         await _shown(ours, "second")
         process.send_signal(2)
-        assert await asyncio.wait_for(process.wait(), 20) == 130
         assert (await _shown(ours, "\x1b[?1049l")).endswith("\x1b[?25h\x1b[?1049l")
+        assert await asyncio.wait_for(process.wait(), 20) == 130
     finally:
         with suppress(ProcessLookupError):
             process.kill()

@@ -20,7 +20,7 @@ from laneway.kube.watch import mirror
 
 _BEGIN, _END = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 """Another screen without a cursor, and back to the one before."""
-_HOME, _LINE_END, _BELOW = "\x1b[H", "\x1b[K\r\n", "\x1b[J"
+_HOME, _LINE_END, _BELOW = "\x1b[H", "\x1b[K\n", "\x1b[J"
 _SILENT_SECONDS = 90
 """A watch is heard of about once a minute on an idle cluster."""
 
@@ -50,9 +50,11 @@ class _Known:
 
     objects: dict[Key, JsonObject] = field(default_factory=dict)
     heard: float = field(default_factory=time.monotonic)
+    listed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def list(self, items: list[JsonObject]) -> None:
         self.objects = {key_of(item): item for item in items}
+        self.listed.set()
 
     def take(self, kind: str, obj: JsonObject) -> None:
         if kind == "DELETED":
@@ -85,6 +87,8 @@ async def _watched(door: Door, namespace: str | None, selector: str | None, ever
 
 
 async def _draw(door: Door, known: dict[Resource, _Known], namespace: str | None, every: float) -> None:
+    for one in known.values():
+        await one.listed.wait()
     while True:
         silent = int(time.monotonic() - min(one.heard for one in known.values()))
         lanes, runs = (list(known[one].objects.values()) for one in (MODEL_LANES, AGENT_RUNS))
