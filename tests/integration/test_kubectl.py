@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import yaml
 
@@ -131,8 +132,18 @@ async def test_lists_are_those_of_kubectl(stage: Stage, laneway: Plugin, kubectl
     assert "\x1b" not in "".join(everywhere)
 
 
+async def test_a_reader_that_has_seen_enough_ends_a_command_without_a_word(stage: Stage, laneway: Plugin) -> None:
+    await stage.add_run()
+    for command in ("list -A -o json", "top --once", "usage"):
+        line = f"kubectl laneway {command} -n {stage.namespace} | : ; echo ${{PIPESTATUS[0]}}"
+        done = subprocess.run(
+            ["bash", "-c", line], env=laneway.env, capture_output=True, text=True, check=True, timeout=60
+        )
+        assert (done.stdout, done.stderr) == ("0\n", ""), command
+
+
 async def test_what_is_not_there_is_said_with_its_name(stage: Stage, laneway: Plugin) -> None:
-    for command in (["why", "nobody"], ["cancel", "nobody"], ["retry", "nobody"]):
+    for command in (["why", "nobody"], ["cancel", "nobody"], ["retry", "nobody"], ["logs", "nobody"]):
         answer = await laneway.ask(*command)
         assert (answer.code, answer.out) == (1, "")
         assert answer.err == f"kubectl laneway: there is no AgentRun nobody in namespace {stage.namespace}\n"
