@@ -63,7 +63,7 @@ async def test_every_command_of_the_page_does_what_it_says(stage: Stage, laneway
     stage.start()
     stage.node.play("ended", Part())
     ended = await stage.add_run("ended")
-    await stage.finished(ended)
+    await stage.finished(ended, seconds=60)
     waiting = await stage.add_run("waiting", spec={"notBeforeTime": "2100-01-01T00:00:00Z"})
     await stage.condition(waiting, "Admitted", "NotBefore")
     ran = 0
@@ -75,7 +75,7 @@ async def test_every_command_of_the_page_does_what_it_says(stage: Stage, laneway
             done = await asyncio.to_thread(
                 subprocess.run,
                 ["bash", "-c", given],
-                env=env, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60,
+                env=env, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=120,
             )  # fmt: skip
             assert (done.returncode, "Traceback" in done.stderr) == (0, False), (given, done.stdout, done.stderr)
             ran += 1

@@ -129,6 +129,7 @@ class _LogReader:
         self._wanted = wanted
         self._last = b""
         """Time of the last line, as the kubelet writes it."""
+        self._said = ""
 
     async def copy(self) -> None:
         """All of it, and if it is followed, what comes until its container ends. Raises KubeError."""
@@ -137,10 +138,17 @@ class _LogReader:
                 await self._copy_once()
                 if not self._wanted.follow or await self._has_ended():
                     return
-            except (Unavailable, Invalid):
+            except (Unavailable, Invalid) as error:
                 if not self._wanted.follow or await self._has_ended():
                     raise
+                self._tell(error)
             await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _tell(self, error: Unavailable | Invalid) -> None:
+        """Say once why nothing comes, where that is not simply a container that has not started yet."""
+        if isinstance(error, Unavailable) and error.message != self._said:
+            self._said = error.message
+            _say(f"its log cannot be read now, and is tried again: {error.message}")
 
     async def _copy_once(self) -> None:
         seen = self._last
