@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down test lint unit integration e2e agents vllm alerts bench fuzz soak crash crds lock clean
+.PHONY: help demo demo-down test lint unit integration e2e agents vllm alerts bench fuzz soak crash plugin crds lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -51,6 +51,9 @@ soak: $(BIN)/.ready  ## very many calls with faults and kills, then the ledger a
 
 crash: $(BIN)/.ready  ## the operator killed after each of its writes, and faults of the API server (SECONDS=7200; SEED=1; ATONCE=2; RECORD=1: into docs/reliability.md)
 	@hack/crash $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(ATONCE),--at-once $(ATONCE)) $(if $(RECORD),--record)
+
+plugin: $(BIN)/.ready  ## kubectl laneway as one file for this machine: dist/kubectl-laneway (VERSION=v0.1.0: for all platforms, with Krew's manifest)
+	@$(BIN)/python hack/plugin $(if $(VERSION),--release $(VERSION)) $(if $(URI),--uri '$(URI)')
 
 crds: $(BIN)/.ready  ## write crds/ and the chart's copy from operator/laneway/api
 	@$(BIN)/laneway crds

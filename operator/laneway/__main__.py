@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from laneway import __version__
+from laneway.api.grouping import GroupBy
 from laneway.settings import SettingsError
 
 
@@ -34,16 +35,22 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _add_ledger(ledger: argparse.ArgumentParser) -> None:
-    export = ledger.add_subparsers(dest="action", required=True).add_parser(
+    actions = ledger.add_subparsers(dest="action", required=True)
+    export = actions.add_parser(
         "export", help="write its rows, one for each model call, in the order in which the calls began"
     )
     export.add_argument("--format", choices=["jsonl", "csv"], default="jsonl", help="default: jsonl")
-    export.add_argument(
-        "--since", metavar="TIME", help="calls that began then or later: 2026-11-21 or 2026-11-21T09:30:00Z"
+    usage = actions.add_parser("usage", help="write what calls have used, summed, one JSON object for each group")
+    usage.add_argument(
+        "--by", choices=[by.value for by in GroupBy], required=True, help="what to sum by; a day is one in UTC"
     )
-    export.add_argument("--until", metavar="TIME", help="calls that began before")
-    export.add_argument("--namespace", help="calls of runs of this namespace")
-    export.add_argument("--run", metavar="UID", help="calls of the run with this uid")
+    for action in (export, usage):
+        action.add_argument(
+            "--since", metavar="TIME", help="calls that began then or later: 2026-11-21 or 2026-11-21T09:30:00Z"
+        )
+        action.add_argument("--until", metavar="TIME", help="calls that began before")
+        action.add_argument("--namespace", help="calls of runs of this namespace")
+        action.add_argument("--run", metavar="UID", help="calls of the run with this uid")
 
 
 @contextmanager
@@ -75,10 +82,13 @@ def _run(options: argparse.Namespace) -> int:
 
             return runner.run(agent_settings())
         case "ledger":
-            from laneway.gateway import ledgerexport
+            from laneway.gateway import ledgerexport, ledgerusage
             from laneway.settings import ledger_path
 
-            return ledgerexport.run(ledger_path(), ledgerexport.wanted_of(options), options.format)
+            wanted = ledgerexport.wanted_of(options)
+            if options.action == "usage":
+                return ledgerusage.run(ledger_path(), wanted, GroupBy(options.by))
+            return ledgerexport.run(ledger_path(), wanted, options.format)
         case _:
             from laneway.api import crds
 

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes.aio.config import kube_config
 
 from integration.agents import reachable_server
 from integration.operators import Stage, staged
 from integration.planes import install_crds
+from integration.plugin import Plugin
 from laneway.kube.client import Kube
 from laneway.kube.errors import NotFound
 from laneway.kube.resources import JsonObject, Resource
@@ -112,6 +114,33 @@ async def stage(cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path) ->
     """A stage in the test's namespace, on which nothing runs yet."""
     async with staged(kube, kubeconfig=cluster.kubeconfig, namespace=namespace, folder=tmp_path) as stage:
         yield stage
+
+
+@pytest.fixture
+def laneway(stage: Stage, tmp_path: Path) -> Plugin:
+    """The plugin, in the stage's namespace."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    return Plugin(folder, stage.namespace)
+
+
+@pytest.fixture
+def guest(stage: Stage, kubectl: Kubectl, tmp_path: Path) -> str:
+    """A kubeconfig of somebody who may read runs and lanes of the stage's namespace, and nothing else."""
+    here = ("-n", stage.namespace)
+    kubectl("create", "serviceaccount", "guest", *here)
+    kubectl(
+        "create", "role", "guest", "--verb=get,list", "--resource=agentruns.laneway.dev,modellanes.laneway.dev", *here
+    )
+    kubectl("create", "rolebinding", "guest", "--role=guest", f"--serviceaccount={stage.namespace}:guest", *here)
+    config = yaml.safe_load(Path(stage.kubeconfig).read_text())
+    config["users"] = [
+        {"name": one["name"], "user": {"token": kubectl("create", "token", "guest", *here).strip()}}
+        for one in config["users"]
+    ]
+    path = tmp_path / "guest"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
 
 
 @pytest.fixture

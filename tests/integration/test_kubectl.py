@@ -2,72 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
 
-import pytest
 import yaml
 
 from integration.conftest import Kubectl
 from integration.operators import Stage, condition
+from integration.plugin import Plugin
 from laneway.api.reasons import Waiting
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES
 from support.standin import Part
-
-ROOT = Path(__file__).parents[2]
-SCRIPT = f"#!{sys.executable}\nimport sys\nfrom laneway.cli.main import main\nsys.exit(main())\n"
-"""What an installer makes of the project's script."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command printed, and its exit code."""
-
-    out: str
-    err: str
-    code: int
-
-
-class Plugin:
-    """``kubectl laneway`` in a namespace."""
-
-    def __init__(self, folder: Path, namespace: str) -> None:
-        self._namespace = namespace
-        self._env = {
-            **os.environ,
-            "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT / "operator"),
-        }
-        script = folder / "kubectl-laneway"
-        script.write_text(SCRIPT)
-        script.chmod(0o755)
-
-    async def ask(self, *arguments: str) -> Answer:
-        """Run a command."""
-        command = ["kubectl", "laneway", *arguments, "-n", self._namespace]
-        done = await asyncio.to_thread(
-            subprocess.run, command, env=self._env, capture_output=True, text=True, check=False, timeout=60
-        )
-        assert "Traceback" not in done.stderr
-        return Answer(done.stdout, done.stderr, done.returncode)
-
-    async def __call__(self, *arguments: str) -> str:
-        """Run a command that can be done; answers what it printed."""
-        answer = await self.ask(*arguments)
-        assert (answer.code, answer.err) == (0, ""), answer
-        return answer.out
-
-
-@pytest.fixture
-def laneway(stage: Stage, tmp_path: Path) -> Plugin:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    return Plugin(folder, stage.namespace)
 
 
 async def test_why_tells_what_a_run_waits_for_and_who_has_the_slots(stage: Stage, laneway: Plugin) -> None:
@@ -187,32 +132,23 @@ async def test_lists_are_those_of_kubectl(stage: Stage, laneway: Plugin, kubectl
     assert "\x1b" not in "".join(everywhere)
 
 
+async def test_a_reader_that_has_seen_enough_ends_a_command_without_a_word(stage: Stage, laneway: Plugin) -> None:
+    await stage.add_run()
+    for command in ("list -A -o json", "top --once", "usage"):
+        line = f"kubectl laneway {command} -n {stage.namespace} | : ; echo ${{PIPESTATUS[0]}}"
+        done = subprocess.run(
+            ["bash", "-c", line], env=laneway.env, capture_output=True, text=True, check=True, timeout=60
+        )
+        assert (done.stdout, done.stderr) == ("0\n", ""), command
+
+
 async def test_what_is_not_there_is_said_with_its_name(stage: Stage, laneway: Plugin) -> None:
-    for command in (["why", "nobody"], ["cancel", "nobody"], ["retry", "nobody"]):
+    for command in (["why", "nobody"], ["cancel", "nobody"], ["retry", "nobody"], ["logs", "nobody"]):
         answer = await laneway.ask(*command)
         assert (answer.code, answer.out) == (1, "")
         assert answer.err == f"kubectl laneway: there is no AgentRun nobody in namespace {stage.namespace}\n"
     answer = await laneway.ask("cooldown", "clear", "nowhere")
     assert answer.err == f"kubectl laneway: there is no ModelLane nowhere in namespace {stage.namespace}\n"
-
-
-@pytest.fixture
-def guest(stage: Stage, kubectl: Kubectl, tmp_path: Path) -> str:
-    """A kubeconfig of somebody who may read runs and lanes of the stage's namespace, and nothing else."""
-    here = ("-n", stage.namespace)
-    kubectl("create", "serviceaccount", "guest", *here)
-    kubectl(
-        "create", "role", "guest", "--verb=get,list", "--resource=agentruns.laneway.dev,modellanes.laneway.dev", *here
-    )
-    kubectl("create", "rolebinding", "guest", "--role=guest", f"--serviceaccount={stage.namespace}:guest", *here)
-    config = yaml.safe_load(Path(stage.kubeconfig).read_text())
-    config["users"] = [
-        {"name": one["name"], "user": {"token": kubectl("create", "token", "guest", *here).strip()}}
-        for one in config["users"]
-    ]
-    path = tmp_path / "guest"
-    path.write_text(yaml.safe_dump(config))
-    return str(path)
 
 
 async def test_who_may_not_look_everywhere_is_told_less_and_who_may_not_write_is_told_so(

@@ -174,6 +174,10 @@ class NodeStandIn:
             )
             await answer.read()
 
+    async def runs(self, pod: JsonObject) -> None:
+        """Tell that a pod runs which is none of a run's."""
+        await self._tell(pod, "Running", ready=True, state={"running": {"startedAt": _now()}})
+
     async def lose(self, pod: JsonObject) -> None:
         """What the node controller writes about a node that no longer answers, and about its pod; later pods go to a new node."""
         gone = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "lastTransitionTime": _now()}

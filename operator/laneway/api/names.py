@@ -22,6 +22,8 @@ PERSON_MANAGER = "kubectl-laneway"
 REPORTING_CONTROLLER = f"{GROUP}/operator"
 
 AGENT_CONTAINER = "agent"
+LOG_KEY = "log"
+"""Where the ConfigMap of a log has it."""
 
 _RUN_PART = 40
 _UID_PART = 8

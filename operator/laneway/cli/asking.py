@@ -8,7 +8,7 @@ from datetime import datetime
 
 from laneway.api.agentrun import AgentRun
 from laneway.api.modellane import ModelLane
-from laneway.api.reasons import RunCondition
+from laneway.api.reasons import Phase, RunCondition
 from laneway.api.runstatus import AgentRunStatus
 from laneway.cli.door import Door, parsed
 from laneway.cli.why import Asked, Holder, explain
@@ -50,9 +50,14 @@ async def _lane(door: Door, namespace: str, name: str) -> ModelLane | None:
 
 
 async def _holders(door: Door, namespace: str, name: str) -> tuple[Holder, ...] | None:
-    """Runs of all namespaces with a slot of the lane; None for somebody who may not list them."""
+    """Runs of all namespaces with a slot of the lane; None for somebody who may not list them.
+
+    The API server leaves out runs of other lanes, and those that have ended: a lane may have thousands of these.
+    """
+    ended = (f"status.phase!={phase}" for phase in (Phase.SUCCEEDED, Phase.FAILED))
+    fields = ",".join([f"status.step.lane={name}", f"status.step.namespace={namespace}", *ended])
     try:
-        listing = await door.kube.list(AGENT_RUNS)
+        listing = await door.kube.list(AGENT_RUNS, field_selector=fields)
     except Forbidden:
         return None
     return holders_of(listing.items, namespace, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from laneway.api.base import format_time
 from laneway.api.modellane import CooldownMode, ManualCooldown
@@ -12,6 +12,7 @@ from laneway.cli.door import CommandError, Door
 from laneway.cli.gitops import warning
 from laneway.cli.listing import named, write_table
 from laneway.cli.rows import NamedLane, accounts_by_lane, cooldown_of
+from laneway.cli.spans import moment_of, span_of
 from laneway.kube.errors import Conflict
 from laneway.kube.resources import MODEL_LANES, JsonObject
 from laneway.rules import records
@@ -106,22 +107,8 @@ def with_entries(lane: NamedLane, entries: Sequence[ManualCooldown]) -> list[Jso
 def until_of(span: str | None, moment: str | None, now: datetime) -> datetime | None:
     """The end of a hold by ``--for`` or ``--until``; None for neither. Raises ValueError."""
     if span is not None:
-        number, unit = span[:-1], span[-1:]
-        if not (number.isascii() and number.isdigit() and unit in _UNITS and int(number) > 0):
-            raise ValueError(f"{span!r} is no span; write 90s, 30m, 4h or 2d")
-        return ceil_second(now + int(number) * _UNITS[unit])
-    if moment is None:
-        return None
-    try:
-        end = datetime.fromisoformat(moment)
-    except ValueError as error:
-        raise ValueError(f"{moment!r} is no time; write 2026-11-21T09:30:00Z") from error
-    if end.tzinfo is None:
-        raise ValueError(f"{moment!r} has no time zone; write 2026-11-21T09:30:00Z")
-    return ceil_second(end)
-
-
-_UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+        return ceil_second(now + span_of(span))
+    return None if moment is None else ceil_second(moment_of(moment))
 
 
 async def _change(door: Door, lane: str, entries: Change) -> tuple[JsonObject, Entries]:

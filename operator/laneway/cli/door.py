@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,15 +16,25 @@ from laneway.api.names import PERSON_MANAGER
 from laneway.kube.client import Kube
 from laneway.kube.connection import Connection
 from laneway.kube.errors import Conflict, Forbidden, KubeError, NotFound, Unavailable
+from laneway.kube.podstreams import PodStreams
 from laneway.kube.resources import JsonObject, Resource
 
 Kind = TypeVar("Kind", bound=Model)
 
 _UNAUTHORIZED = 401
+_NEAR_SHOWN = 3
 
 
 class CommandError(Exception):
     """The command cannot do what was asked; the message says why, in a sentence for people."""
+
+
+class RunFailedError(CommandError):
+    """The command did what was asked, and the run that it waited for did not end well."""
+
+
+class TimedOutError(CommandError):
+    """The time that the person gave is over; the run goes on."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,7 @@ class Door:
     """The API server, and the namespace that is meant."""
 
     kube: Kube
+    streams: PodStreams
     namespace: str
     now: datetime
     """When the command was given."""
@@ -44,7 +56,18 @@ class Door:
         except NotFound as error:
             if f'"{name}"' not in error.message:  # the kind itself is not there
                 raise
-            raise CommandError(f"there is no {resource.kind} {name} in namespace {self.namespace}") from error
+            near = await self._near(resource, name)
+            raise CommandError(f"there is no {resource.kind} {name} in namespace {self.namespace}{near}") from error
+
+    async def _near(self, resource: Resource, name: str) -> str:
+        """Names that may have been meant, for a person who mistyped; nothing for one who may not list them."""
+        try:
+            listing = await self.kube.list(resource, namespace=self.namespace, metadata_only=True)
+        except KubeError:
+            return ""
+        names = [obj["metadata"]["name"] for obj in listing.items]
+        near = difflib.get_close_matches(name, names, n=_NEAR_SHOWN)
+        return f"; did you mean {' or '.join(near)}?" if near else ""
 
     async def patch(self, resource: Resource, obj: JsonObject, spec: JsonObject, *, same: bool = False) -> JsonObject:
         """Change fields of an object's spec; never of another object of its name. ``same``: nor of a later version of it."""
@@ -61,7 +84,7 @@ async def opened(
     connection, usual = await Connection.open_for_person(kubeconfig=kubeconfig, context=context)
     kube = Kube(connection, manager=PERSON_MANAGER)
     try:
-        yield Door(kube, namespace or usual, datetime.now(UTC), colours)
+        yield Door(kube, PodStreams(connection), namespace or usual, datetime.now(UTC), colours)
     finally:
         await kube.close()
 

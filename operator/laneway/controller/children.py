@@ -10,7 +10,6 @@ from laneway.api.workspace import Workspace
 from laneway.controller.objects import Run
 
 PROMPT_KEY = "prompt"
-LOG_KEY = "log"
 
 
 def build_prompt(run: Run) -> dict[str, Any]:
@@ -31,7 +30,7 @@ def build_log(run: Run, text: str) -> dict[str, Any]:
         "kind": "ConfigMap",
         "metadata": _meta(run, names.log_name(run=run.meta.name, uid=run.meta.uid)),
         "immutable": True,
-        "data": {LOG_KEY: text},
+        "data": {names.LOG_KEY: text},
     }
 
 

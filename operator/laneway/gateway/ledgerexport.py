@@ -106,13 +106,13 @@ def run(path: Path, wanted: Wanted, style: str, out: TextIO | None = None) -> in
 
 def read(connection: sqlite3.Connection, wanted: Wanted) -> Iterator[Row]:
     """The rows, a few at a time."""
-    where, values = _conditions(wanted)
+    where, values = conditions(wanted)
     columns = ", ".join(column for _, column, _ in _COLUMNS)
     statement = (
         f"SELECT started_ms, rowid, {columns} FROM calls WHERE (started_ms, rowid) > (:after, :rowid){where}"  # noqa: S608
         " ORDER BY started_ms, rowid LIMIT :page"
     )
-    values |= {"after": _milliseconds(wanted.since) - 1, "rowid": 2**63 - 1, "page": _PAGE}
+    values |= {"after": values["since"] - 1, "rowid": 2**63 - 1, "page": _PAGE}
     while rows := connection.execute(statement, values).fetchall():
         for row in rows:
             yield {name: shown(value) for (name, _, shown), value in zip(_COLUMNS, row[2:], strict=True)}
@@ -147,8 +147,9 @@ def _moment(name: str, text: str | None) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _conditions(wanted: Wanted) -> tuple[str, dict[str, Any]]:
-    values: dict[str, Any] = {}
+def conditions(wanted: Wanted) -> tuple[str, dict[str, Any]]:
+    """What rows have to meet besides ``:since``, and the values for it all; since ever is 0."""
+    values: dict[str, Any] = {"since": _milliseconds(wanted.since)}
     where = ""
     if wanted.until is not None:
         where, values["until"] = where + " AND started_ms < :until", _milliseconds(wanted.until)

@@ -127,13 +127,18 @@ class Kube:
         *,
         namespace: str | None = None,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         metadata_only: bool = False,
     ) -> Listing:
         """All objects at one version, read in pages; without a namespace, those of the whole cluster."""
         items: list[JsonObject] = []
         version = ""
         async for page in self.pages(
-            resource, namespace=namespace, label_selector=label_selector, metadata_only=metadata_only
+            resource,
+            namespace=namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            metadata_only=metadata_only,
         ):
             items += page.items
             version = page.resource_version
@@ -145,10 +150,15 @@ class Kube:
         *,
         namespace: str | None = None,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         metadata_only: bool = False,
     ) -> AsyncGenerator[Listing]:
         """The pages of a list, all of one version. Raises Gone if the reader took minutes and the next page expired."""
-        query: dict[str, str | int | None] = {"limit": PAGE, "labelSelector": label_selector}
+        query: dict[str, str | int | None] = {
+            "limit": PAGE,
+            "labelSelector": label_selector,
+            "fieldSelector": field_selector,
+        }
         accept = _METADATA_LIST if metadata_only else "application/json"
         while True:
             call = _Call("list", resource, resource.path(namespace), query, accept=accept)
@@ -181,6 +191,7 @@ class Kube:
         *,
         namespace: str | None = None,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         resource_version: str,
     ) -> AsyncGenerator[WatchEvent]:
         """Changes after ``resource_version``, bookmarks included; ends when the server ends it, after about a minute.
@@ -193,6 +204,7 @@ class Kube:
             "timeoutSeconds": _WATCH_SECONDS,
             "resourceVersion": resource_version,
             "labelSelector": label_selector,
+            "fieldSelector": field_selector,
         }
         call = _Call("watch", resource, resource.path(namespace), query, limit=_WATCH_LIMIT)
         response = await self._send(call)
@@ -209,9 +221,11 @@ class Kube:
 
     # Writing
 
-    async def create(self, resource: Resource, namespace: str | None, body: JsonObject) -> JsonObject:
-        """Make an object. Raises AlreadyExists if the name is taken."""
-        query = {"fieldManager": self._manager}
+    async def create(
+        self, resource: Resource, namespace: str | None, body: JsonObject, *, dry_run: bool = False
+    ) -> JsonObject:
+        """Make an object; ``dry_run``: only say what it would be. Raises AlreadyExists if the name is taken."""
+        query = {"fieldManager": self._manager, "dryRun": "All" if dry_run else None}
         return await self._write(_Call("create", resource, resource.path(namespace), query, body=body))
 
     async def apply_status(

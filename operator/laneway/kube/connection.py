@@ -41,10 +41,17 @@ class Connection:
         self._sessions: list[aiohttp.ClientSession] = []
         self._own = self.new_session()
 
+    @staticmethod
+    def _configuration_as_kubectl() -> Any:
+        """Certificates are judged as Go's clients judge them: Python 3.13 also wants extensions that the CA of many a cluster lacks."""
+        configuration: Any = kubernetes_client.Configuration()
+        configuration.disable_strict_ssl_verification = True
+        return configuration
+
     @classmethod
     async def open(cls, *, kubeconfig: str | None = None) -> Connection:
         """Use ``kubeconfig``, else the pod's service account, else the file that KUBECONFIG names. Raises KubeError."""
-        configuration: Any = kubernetes_client.Configuration()
+        configuration = cls._configuration_as_kubectl()
         try:
             if kubeconfig is None and _load_service_account(configuration):
                 return cls(configuration)
@@ -60,7 +67,7 @@ class Connection:
 
         ``kubeconfig``, else the files of KUBECONFIG, else that of the home; only without any of them the pod's service account.
         """
-        configuration: Any = kubernetes_client.Configuration()
+        configuration = cls._configuration_as_kubectl()
         try:
             load: Any = kubernetes_config.load_kube_config
             await load(
@@ -108,6 +115,18 @@ class Connection:
         finally:
             _before_body.reset(token)
 
+    async def upgrade(
+        self, path_and_query: str, *, protocol: str, connect_seconds: float
+    ) -> aiohttp.ClientWebSocketResponse[bool]:
+        """Open a WebSocket; the caller closes it. Raises aiohttp's errors (WSServerHandshakeError for a refusal) and TimeoutError."""
+        async with asyncio.timeout(connect_seconds):
+            return await self._own.ws_connect(
+                self.server + path_and_query,
+                protocols=(protocol,),
+                server_hostname=self._configuration.tls_server_name or None,
+                max_msg_size=0,
+            )
+
     async def credentials(self) -> dict[str, str]:
         """The header that proves who we are; empty when a client certificate does."""
         headers: dict[str, str] = {}
@@ -149,6 +168,16 @@ def _load_service_account(configuration: Any) -> bool:
     except kubernetes_config.ConfigException:  # not in a pod
         return False
     return True
+
+
+def context_names(kubeconfig: str | None) -> list[str]:
+    """Names of the contexts of ``kubeconfig``, else of the files of KUBECONFIG or of the home. Raises KubeError."""
+    list_contexts: Any = kubernetes_config.list_kube_config_contexts
+    try:
+        contexts, _ = list_contexts(config_file=kubeconfig)
+    except (kubernetes_config.ConfigException, OSError, ValueError, YAMLError, TypeError) as error:
+        raise KubeError(f"no usable Kubernetes configuration: {error}") from error
+    return [str(one["name"]) for one in contexts]
 
 
 def _context_namespace(kubeconfig: str | None, name: str | None) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -122,4 +124,24 @@ async def test_a_person_s_connection_is_that_of_the_context(
     try:
         assert (connection.server, found) == (server, namespace)
     finally:
+        await connection.close()
+
+
+async def test_certificates_are_judged_as_kubectl_does_also_by_a_python_that_asks_for_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = ssl.create_default_context
+
+    def as_of_python_3_13(*args: Any, **kwargs: Any) -> ssl.SSLContext:
+        context = usual(*args, **kwargs)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", as_of_python_3_13)
+    config = kubeconfig(tmp_path, "https://192.0.2.1:6443")
+    person, _ = await Connection.open_for_person(kubeconfig=config, context=None)
+    for connection in (person, await Connection.open(kubeconfig=config)):
+        context = connection._api.rest_client.ssl_context
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert not context.verify_flags & ssl.VERIFY_X509_STRICT
         await connection.close()
