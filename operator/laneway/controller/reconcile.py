@@ -113,7 +113,7 @@ class Reconciler:
         )
         self._note_walk(key, decision.walk)
         if written and decision.status.completion_time and not run.finished:
-            metrics.count_end(run, decision.status.reason or "")
+            metrics.count_end(run, decision.status)
         if written:
             metrics.count_moves(run, decision.status)
         await self._applier.finish(decision.effects, kind=AGENT_RUNS.kind, meta=written or run.meta)

@@ -173,7 +173,7 @@ class _Gateway:
         self._views.on_lane.append(prober.take)
         purse = Purse(state, Spends(self._clock, {}))
         self._views.on_run = purse.look
-        self._views.on_lane.append(purse.look_at_lane)
+        self._views.on_lane += [purse.look_at_lane, metrics.begin_lane]
         return Tools(
             upstream=upstream,
             credentials=credentials,
