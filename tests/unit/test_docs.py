@@ -21,6 +21,8 @@ from support import builders
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "operator" / "laneway"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+RULES = ROOT / "helm" / "laneway" / "files" / "rules.yaml"
+RUNBOOKS = ROOT / "docs" / "runbooks"
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -144,14 +146,13 @@ def test_every_metric_of_the_code_is_in_the_documents_with_its_labels() -> None:
 
 
 def alerts() -> dict[str, dict[str, Any]]:
-    """The rules of alerts.md by their names."""
-    _, _, block = section("alerts.md", "## Rules").partition("```yaml\n")
-    [group] = yaml.safe_load(block.partition("\n```")[0])["groups"]
+    """The chart's rules by their names."""
+    [group] = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
     return {rule["alert"]: rule for rule in group["rules"]}
 
 
 REASONS = {
-    "laneway_runs_finished_total": set(reasons.End),
+    "laneway_runs_finished_total": {*reasons.End, "Succeeded", "Failed", "Cancelled"},
     "laneway_upstream_throttled_total": set(reasons.Cause),
     "laneway_reconciles_total": {"done", "stale", "unavailable", "unreadable", "failed"},
     "laneway_requests_total": {str(status) for status in range(200, 600)},
@@ -164,16 +165,47 @@ REASONS = {
 def test_an_alert_speaks_of_metrics_labels_and_reasons_that_there_are(rule: dict[str, Any]) -> None:
     known, labels = metrics(), set()
     picked = re.findall(r"(laneway_\w+)(?:\{(\w+)=~?\"([^\"]*)\"\})?", rule["expr"])
-    for metric, label, values in picked:
+    for name, label, values in picked:
+        metric = re.sub(r"_(bucket|count|sum)$", "", name)
         assert metric in known
         assert not label or label in known[metric]
         assert not label or set(values.split("|")) <= REASONS[metric]
         labels |= set(known[metric])
     grouped = {name.strip() for names in re.findall(r"by \(([^)]*)\)", rule["expr"]) for name in names.split(",")}
-    said = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+    said = {label for text in rule["annotations"].values() for label in re.findall(r"\$labels\.(\w+)", text)}
     assert picked
-    assert grouped <= labels
+    assert grouped <= {*labels, "le"}
     assert said <= (grouped or labels)
+
+
+@pytest.mark.row("S3.35")
+@pytest.mark.parametrize("rule", [pytest.param(rule, id=name) for name, rule in alerts().items()])
+def test_an_alert_says_how_bad_it_is_what_it_is_and_where_to_read_on(rule: dict[str, Any]) -> None:
+    assert rule["labels"]["severity"] in {"info", "warning", "critical"}
+    assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+    assert rule["annotations"]["runbook_url"] == f"https://laneway.dev/runbooks/{rule['alert']}"
+
+
+def test_every_alert_has_its_runbook_page_and_every_page_its_alert() -> None:
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in RUNBOOKS.iterdir()}
+    assert pages.keys() == alerts().keys()
+    for name, text in pages.items():
+        assert text.startswith(f"# {name}\n")
+        headings = [line for line in text.splitlines() if line.startswith("## ")]
+        assert headings == ["## What it means", "## How to see it", "## What to do", "## How to prevent it"]
+
+
+def test_a_runbook_asks_for_metrics_that_there_are() -> None:
+    said = {
+        name for path in RUNBOOKS.iterdir() for name in re.findall(r"laneway_\w+", path.read_text(encoding="utf-8"))
+    }
+    assert said
+    assert said <= metrics().keys()
+
+
+def test_the_rules_of_the_page_are_those_of_the_chart() -> None:
+    _, _, block = section("alerts.md", "## Rules").partition("```yaml\n")
+    assert block.partition("```")[0] == RULES.read_text(encoding="utf-8")
 
 
 @pytest.mark.row("S3.35")
