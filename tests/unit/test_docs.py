@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 import runpy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ from laneway.controller import diagnosis
 from laneway.controller.pods import Plan, build_pod
 from laneway.controller.presets import SHIPPED, Preset, load_presets
 from support import builders
+from support.sources import PACKAGE, metrics, parsed
 
 ROOT = Path(__file__).parents[2]
-PACKAGE = ROOT / "operator" / "laneway"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 RULES = ROOT / "helm" / "laneway" / "files" / "rules.yaml"
 RUNBOOKS = ROOT / "docs" / "runbooks"
@@ -28,7 +27,6 @@ DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
 _FILE = re.compile(r"[\w./-]+\.(py|yaml|md|toml|txt|lock)")
-_METRIC_KINDS = {"Counter": "_total", "Gauge": "", "Histogram": "", "Info": "_info"}
 _PLACES_ELSEWHERE = ("http:", "https:", "mailto:")
 
 
@@ -50,31 +48,6 @@ def rows(text: str) -> dict[str, str]:
     """The lines of tables, by each name in code in their first cell."""
     lines = [line for line in text.splitlines() if line.startswith("| `")]
     return {name: line for line in lines for name in _CODE.findall(line.split(" | ")[0])}
-
-
-def parsed() -> Iterator[ast.Module]:
-    return (ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py")))
-
-
-def calls(tree: ast.AST, names: set[str]) -> Iterator[tuple[str, ast.Call]]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
-            yield node.func.id, node
-
-
-def metrics() -> dict[str, list[str]]:
-    """The metrics of the code by the name that Prometheus shows, with their labels."""
-    found = {}
-    for tree in parsed():
-        for kind, call in calls(tree, set(_METRIC_KINDS)):
-            if call.args and isinstance(name := call.args[0], ast.Constant) and str(name.value).startswith("laneway_"):
-                labels = (
-                    [each.value for each in ast.walk(call.args[2]) if isinstance(each, ast.Constant)]
-                    if call.args[2:]
-                    else []
-                )
-                found[f"{name.value}{_METRIC_KINDS[kind]}"] = [str(label) for label in labels]
-    return found
 
 
 def settings() -> set[str]:
@@ -142,7 +115,7 @@ def test_every_setting_of_the_code_is_in_the_documents_and_no_other() -> None:
 def test_every_metric_of_the_code_is_in_the_documents_with_its_labels() -> None:
     table = {name: line for name, line in rows(page("operate.md")).items() if name.startswith("laneway_")}
     written = {name: _CODE.findall(line.split(" | ")[2]) for name, line in table.items()}
-    assert written == {**metrics(), "laneway_build_info": ["version"]}
+    assert written == metrics()
 
 
 def alerts() -> dict[str, dict[str, Any]]:
