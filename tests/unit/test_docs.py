@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,9 @@ def rows(text: str) -> dict[str, str]:
 
 def settings() -> set[str]:
     """The variables that the code reads."""
-    return set(re.findall(r'"((?:LANEWAY|OPENAI)_[A-Z_]+)"', (PACKAGE / "settings.py").read_text(encoding="utf-8")))
+    return set(
+        re.findall(r'"((?:LANEWAY|OPENAI|OTEL)_[A-Z_]+)"', (PACKAGE / "settings.py").read_text(encoding="utf-8"))
+    )
 
 
 def obstacles() -> set[str]:
@@ -108,7 +111,7 @@ def test_the_tables_of_events_waits_and_ends_name_exactly_those_of_the_code() ->
 
 def test_every_setting_of_the_code_is_in_the_documents_and_no_other() -> None:
     text = page("operate.md")
-    written = {word for word in in_code(text) if re.fullmatch(r"(LANEWAY|OPENAI)_[A-Z_]+", word)}
+    written = {word for word in in_code(text) if re.fullmatch(r"(LANEWAY|OPENAI|OTEL)_[A-Z_]+", word)}
     assert written == settings()
 
 
@@ -193,7 +196,7 @@ def test_every_variable_of_an_agent_s_pod_is_in_its_contract() -> None:
         lane=builders.lane(),
         preset=load_presets([SHIPPED])["laneway"],
         attempt=attempt,
-        surroundings=builders.SURROUNDINGS,
+        surroundings=replace(builders.SURROUNDINGS, traceparent="00-trace-span-01"),
     )
     container = build_pod(plan)["spec"]["containers"][0]
     assert {variable["name"] for variable in container["env"]} <= set(rows(page("agents.md")))
