@@ -18,12 +18,6 @@ Series = dict[str, str]
 """Values minute by minute, by series, in promtool's notation: ``0+2x9`` is 0, 2, 4 ... 18."""
 
 
-@pytest.fixture(scope="session")
-def promtool() -> Path:
-    done = subprocess.run([str(ROOT / "hack" / "alerts")], capture_output=True, text=True, check=True)
-    return Path(done.stdout.splitlines()[-1])
-
-
 @pytest.fixture
 def rules(tmp_path: Path) -> Path:
     """The chart's rules."""

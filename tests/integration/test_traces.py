@@ -62,7 +62,7 @@ async def test_a_run_that_walks_is_one_trace_in_the_words_of_opentelemetry(
     assert await stage.within(lambda: len(got.spans) >= 4, seconds=30)
 
     uid = run["metadata"]["uid"]
-    whole, attempt = only(got.named("invoke_agent laneway")), only(got.named("attempt"))
+    whole, attempt = only(got.named("invoke_agent generic")), only(got.named("attempt"))
     failed, answered = only(got.named("chat smollm2")), only(got.named("chat big"))
     assert {span.trace_id.hex() for span in got.spans} == {uid.replace("-", "")}
     assert whole.parent_span_id == b""

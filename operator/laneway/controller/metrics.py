@@ -109,6 +109,7 @@ def _spender(spend: SpendStatus) -> tuple[str, str]:
 @cache
 def _begin_lane(namespace: str, lane: str) -> None:
     """Show its counters from zero on, so that a first count is seen as a rise."""
+    WAIT_SECONDS.labels(namespace, lane)
     for cause in Cause:
         FALLBACKS.labels(namespace, lane, cause)
 

@@ -35,6 +35,7 @@ def with_spend(the_lane: Lane, *entries: SpendStatus) -> tuple[Lane, ModelLaneSt
 def test_what_is_counted_of_a_lane_begins_at_zero() -> None:
     metrics.show_lane(lane("zeros"), ModelLaneStatus())
     where = {"namespace": "team-a", "lane": "zeros"}
+    assert value("laneway_run_wait_seconds_count", **where) == 0
     assert {value("laneway_fallbacks_total", **where, cause=cause) for cause in Cause} == {0.0}
     rests = (
         value("laneway_upstream_throttled_total", **where, model="smollm2", reason=cause) for cause in COOLING_CAUSES
