@@ -244,9 +244,11 @@ def _traces(env: Mapping[str, str], service: str) -> TraceSettings | None:
         return None
     name = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" if own else "OTEL_EXPORTER_OTLP_ENDPOINT"
     parts = urlsplit(own or root)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+    more = parts.username is not None or parts.query or parts.fragment
+    if parts.scheme not in {"http", "https"} or not parts.hostname or more:
+        # What it is now is not repeated: a key may be in it, and the address is logged.
         raise SettingsError(
-            f"{name} must be an http or https URL such as http://otel-collector:4318, not {own or root!r}"
+            f"{name} must be an http or https URL such as http://otel-collector:4318, without user or query"
         )
     return TraceSettings(
         url=own or f"{root.rstrip('/')}/v1/traces",

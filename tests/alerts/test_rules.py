@@ -54,6 +54,10 @@ def waits(*, short: float, long: float) -> Series:
     }
 
 
+def spans(**values: str) -> Series:
+    return {f'laneway_trace_spans_total{{outcome="{outcome}"}}': counts for outcome, counts in values.items()}
+
+
 def spend(used: float) -> Series:
     """What is used of a bound of 50 dollars."""
     where = f'{LANE},spender="team-b",period="Month"'
@@ -120,6 +124,9 @@ CASES = [
     pytest.param("LanewayRunsFail", ends(Completed=2, Failed=1, ChainExhausted=1), 70, True, id="for two reasons"),
     pytest.param("LanewayRunsFail", ends(Completed=1, Cancelled=9), 70, False, id="runs that somebody stopped"),
     pytest.param("LanewayRunsFail", ends(Failed=0.15), 70, False, id="9 runs, however many fail"),
+    pytest.param("LanewayTracesLost", spans(sent="0+9x20", failed="0x20"), 15, False, id="spans that all arrive"),
+    pytest.param("LanewayTracesLost", spans(sent="0+9x20", failed="0x9 1x10"), 15, True, id="spans that do not"),
+    pytest.param("LanewayTracesLost", spans(dropped="0x9 3x10"), 15, True, id="spans that found no room"),
     pytest.param("LanewaySpendNearlyReached", spend(44.99), 5, False, id="just under 90 % of a bound"),
     pytest.param("LanewaySpendNearlyReached", spend(45), 5, True, id="90 % of a bound"),
 ]

@@ -130,6 +130,7 @@ def alerts() -> dict[str, dict[str, Any]]:
 REASONS = {
     "laneway_runs_finished_total": {*reasons.End, "Succeeded", "Failed", "Cancelled"},
     "laneway_upstream_throttled_total": set(reasons.Cause),
+    "laneway_trace_spans_total": {"sent", "dropped", "failed"},
     "laneway_reconciles_total": {"done", "stale", "unavailable", "unreadable", "failed"},
     "laneway_requests_total": {str(status) for status in range(200, 600)},
 }

@@ -129,6 +129,8 @@ def test_headers_of_traces_are_decoded_and_not_shown() -> None:
     [
         pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": "otel-collector:4317"}, id="an endpoint that is no URL"),
         pytest.param({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "grpc://c:4317"}, id="an endpoint of gRPC"),
+        pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://u:secret@c:4318"}, id="an endpoint with a user"),
+        pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318?key=secret"}, id="an endpoint with a key"),
         pytest.param({"OTEL_EXPORTER_OTLP_HEADERS": "Bearer"}, id="a header without a value"),
         pytest.param({"OTEL_EXPORTER_OTLP_HEADERS": "a=x%0Ay"}, id="a header of two lines"),
         pytest.param({"OTEL_TRACES_SAMPLER_ARG": "2"}, id="a share over 1"),
@@ -137,8 +139,9 @@ def test_headers_of_traces_are_decoded_and_not_shown() -> None:
     ],
 )
 def test_a_wrong_setting_of_traces_is_named(given: dict[str, str]) -> None:
-    with pytest.raises(SettingsError, match=f"^{next(iter(given))} must be "):
+    with pytest.raises(SettingsError, match=f"^{next(iter(given))} must be ") as refused:
         gateway_settings({**GATEWAY, "OTEL_EXPORTER_OTLP_ENDPOINT": COLLECTOR, **given})
+    assert "secret" not in str(refused.value)
 
 
 def test_the_agent_needs_three_variables_and_no_key() -> None:
