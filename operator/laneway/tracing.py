@@ -21,7 +21,9 @@ log = logging.getLogger(__name__)
 
 QUEUE_LIMIT = 4096
 """Spans that wait; each is about 1 KiB."""
-_BATCH = 512
+_BATCH = 128
+"""About 4 ms of the event loop, which calls wait for."""
+_ANSWER_LIMIT = 65_536
 _EVERY_SECONDS = 5.0
 _TIMEOUT = ClientTimeout(total=10)
 _LAST_SECONDS = 5.0
@@ -160,10 +162,10 @@ async def _refused_of(answer: ClientResponse) -> int:
     if answer.status in _AGAIN:
         asked = answer.headers.get("Retry-After", "")
         raise _NotTakenError(f"status {answer.status}", float(asked) if asked.isdecimal() else None)
-    if answer.status != HTTPStatus.OK:
+    if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         raise _RefusedError(f"status {answer.status}")
     try:
-        told = json.loads(await answer.read() or b"{}")
+        told = json.loads(await answer.content.read(_ANSWER_LIMIT) or b"{}")
         return int((told.get("partialSuccess") or {}).get("rejectedSpans") or 0)
     except (ValueError, AttributeError, TypeError):
         return 0  # a receiver that answers in another form has taken it all the same
