@@ -37,7 +37,7 @@ agents: $(BIN)/.ready  ## Claude Code and Codex through the gateway, also to a r
 vllm: $(BIN)/.ready  ## OpenAI's client, Claude Code and Codex through the gateway to a real vLLM; pip installs it, 3 GB, once
 	@$(BIN)/python -m pytest -q tests/agents/test_on_vllm.py
 
-alerts: $(BIN)/.ready  ## the rules of docs/alerts.md, each just under its bound and at it; builds promtool once, 5 minutes
+alerts: $(BIN)/.ready  ## the alert rules, each just under its bound and at it, and each query of the dashboard on a real Prometheus, which is built once, 6 minutes
 	@$(BIN)/python -m pytest -q tests/alerts
 
 bench: $(BIN)/.ready  ## how fast it is, against targets and the Job controller (FULL=1: full sizes; ONLY="P1 P3"; RECORD=1: into docs/performance.md)

@@ -61,11 +61,11 @@ COREDNS = Part(
 HELM = Part("helm", "Helm", "helm.sh/helm/v3", versions.HELM, ("helm",), "about a minute")
 PROMETHEUS = Part(
     name="prometheus",
-    title="promtool",
+    title="Prometheus",
     module="github.com/prometheus/prometheus",
     version=versions.PROMETHEUS,
-    programs=("promtool",),
-    minutes="about 5 minutes",
+    programs=("promtool", "prometheus"),
+    minutes="about 6 minutes",
     tags="remove_all_sd",
 )
 

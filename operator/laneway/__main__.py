@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import gc
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from laneway import __version__
 from laneway.api.grouping import GroupBy
-from laneway.settings import SettingsError
+from laneway.settings import SettingsError, log_settings_or_default
+
+_SERVICES = frozenset({"operator", "gateway"})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,8 +33,19 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _run(options)
     except SettingsError as error:
-        sys.stderr.write(f"laneway {options.command}: {error}\n")
+        _complain(options.command, str(error))
         return 2
+
+
+def _complain(command: str, what: str) -> None:
+    """Whoever collects the logs of a service gets a line as always; a person at a terminal a sentence."""
+    if command not in _SERVICES:
+        sys.stderr.write(f"laneway {command}: {what}\n")
+        return
+    from laneway import logs
+
+    logs.setup(log_settings_or_default())
+    logging.getLogger(__name__).error("a setting is missing or wrong", extra={"cause": what})
 
 
 def _add_ledger(ledger: argparse.ArgumentParser) -> None:

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import unquote, urlsplit
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -27,6 +31,19 @@ class LogSettings:
     """debug, info, warning or error."""
     json: bool
     """One JSON object a line, instead of text."""
+
+
+@dataclass(frozen=True)
+class TraceSettings:
+    """Where spans are sent, by OTLP over HTTP in JSON."""
+
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    """Sent along; a key may be among them."""
+    service: str
+    """service.name of the spans."""
+    ratio: float = 1.0
+    """The share of runs that is traced, from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +73,8 @@ class OperatorSettings:
     metrics_port: int
     """Port of /metrics."""
     log: LogSettings
+    traces: TraceSettings | None = None
+    """None: no traces."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +106,8 @@ class GatewaySettings:
     upstream_deny: tuple[Network, ...]
     """Networks that no lane may reach."""
     log: LogSettings
+    traces: TraceSettings | None = None
+    """None: no traces."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +140,7 @@ def operator_settings(env: Mapping[str, str] = os.environ) -> OperatorSettings:
         health_port=_port(env, "LANEWAY_HEALTH_PORT", 8082),
         metrics_port=_port(env, "LANEWAY_METRICS_PORT", 9090),
         log=_log(env),
+        traces=_traces(env, "laneway-operator"),
     )
 
 
@@ -138,7 +160,16 @@ def gateway_settings(env: Mapping[str, str] = os.environ) -> GatewaySettings:
         upstream_allow=_networks(env, "LANEWAY_UPSTREAM_ALLOW"),
         upstream_deny=_networks(env, "LANEWAY_UPSTREAM_DENY"),
         log=_log(env),
+        traces=_traces(env, "laneway-gateway"),
     )
+
+
+def log_settings_or_default(env: Mapping[str, str] = os.environ) -> LogSettings:
+    """How logs are written, also for a process that cannot start: what is wrong in them does not count."""
+    try:
+        return _log(env)
+    except SettingsError:
+        return LogSettings(level="info", json=True)
 
 
 def ledger_path(env: Mapping[str, str] = os.environ) -> Path:
@@ -204,3 +235,45 @@ def _log(env: Mapping[str, str]) -> LogSettings:
     if style not in {"json", "text"}:
         raise SettingsError(f"LANEWAY_LOG_FORMAT must be json or text, not {style!r}")
     return LogSettings(level=level, json=style == "json")
+
+
+def _traces(env: Mapping[str, str], service: str) -> TraceSettings | None:
+    """The variables that every OpenTelemetry exporter reads, as far as they apply here."""
+    root, own = env.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""), env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
+    if not root and not own:
+        return None
+    name = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" if own else "OTEL_EXPORTER_OTLP_ENDPOINT"
+    parts = urlsplit(own or root)
+    more = parts.username is not None or parts.query or parts.fragment
+    if parts.scheme not in {"http", "https"} or not parts.hostname or more:
+        # What it is now is not repeated: a key may be in it, and the address is logged.
+        raise SettingsError(
+            f"{name} must be an http or https URL such as http://otel-collector:4318, without user or query"
+        )
+    return TraceSettings(
+        url=own or f"{root.rstrip('/')}/v1/traces",
+        headers=_headers(env, "OTEL_EXPORTER_OTLP_HEADERS"),
+        service=env.get("OTEL_SERVICE_NAME") or service,
+        ratio=_ratio(env, "OTEL_TRACES_SAMPLER_ARG"),
+    )
+
+
+def _headers(env: Mapping[str, str], name: str) -> dict[str, str]:
+    headers = {}
+    for entry in _names(env, name):
+        key, equals, value = (part.strip() for part in entry.partition("="))
+        headers[key] = unquote(value)
+        if not equals or not _HEADER_NAME.fullmatch(key) or not headers[key].isprintable():
+            raise SettingsError(f"{name} must be key=value pairs separated by commas, with values percent-encoded")
+    return headers
+
+
+def _ratio(env: Mapping[str, str], name: str) -> float:
+    text = env.get(name) or "1"
+    try:
+        ratio = float(text)
+    except ValueError:
+        ratio = -1.0
+    if not 0 <= ratio <= 1:
+        raise SettingsError(f"{name} must be a number from 0 to 1, not {text!r}")
+    return ratio

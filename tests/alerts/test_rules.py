@@ -1,7 +1,8 @@
-"""The rules of docs/alerts.md as Prometheus' own promtool evaluates them: each just under its bound, and at it."""
+"""The chart's alert rules as Prometheus' own promtool evaluates them: each just under its bound, and at it."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,10 @@ Series = dict[str, str]
 """Values minute by minute, by series, in promtool's notation: ``0+2x9`` is 0, 2, 4 ... 18."""
 
 
-@pytest.fixture(scope="session")
-def promtool() -> Path:
-    done = subprocess.run([str(ROOT / "hack" / "alerts")], capture_output=True, text=True, check=True)
-    return Path(done.stdout.splitlines()[-1])
-
-
 @pytest.fixture
 def rules(tmp_path: Path) -> Path:
-    """The rules as they stand in the page."""
-    _, _, block = (ROOT / "docs" / "alerts.md").read_text().partition("```yaml\n")
-    file = tmp_path / "rules.yaml"
-    file.write_text(block.partition("\n```")[0])
-    return file
+    """The chart's rules."""
+    return Path(shutil.copy(ROOT / "helm" / "laneway" / "files" / "rules.yaml", tmp_path))
 
 
 def throttled(reason: str, values: str) -> Series:
@@ -45,7 +37,31 @@ def calls(**per_minute: float) -> Series:
 
 def ends(**per_minute: float) -> Series:
     """So many runs a minute that end for each reason."""
-    return {f'laneway_runs_finished_total{{{LANE},reason="{reason}"}}': f"0+{n}x90" for reason, n in per_minute.items()}
+    outcomes = {"Completed": "Succeeded", "Cancelled": "Cancelled"}
+    return {
+        f'laneway_runs_finished_total{{{LANE},reason="{reason}",outcome="{outcomes.get(reason, "Failed")}"}}': f"0+{n}x90"
+        for reason, n in per_minute.items()
+    }
+
+
+def waits(*, short: float, long: float) -> Series:
+    """So many runs a minute that waited for less than 15 minutes, and for more than that but less than an hour."""
+    name, rest = "laneway_run_wait_seconds", f"0+{short + long}x90"
+    buckets = {"900": f"0+{short}x90", "3600": rest, "+Inf": rest}
+    return {
+        **{f'{name}_bucket{{{LANE},le="{le}"}}': values for le, values in buckets.items()},
+        f"{name}_count{{{LANE}}}": rest,
+    }
+
+
+def spans(**values: str) -> Series:
+    return {f'laneway_trace_spans_total{{outcome="{outcome}"}}': counts for outcome, counts in values.items()}
+
+
+def spend(used: float) -> Series:
+    """What is used of a bound of 50 dollars."""
+    where = f'{LANE},spender="team-b",period="Month"'
+    return {f"laneway_lane_spend_usd{{{where}}}": f"{used}x9", f"laneway_lane_spend_limit_usd{{{where}}}": "50x9"}
 
 
 UNTIL = f"laneway_lane_throttled_until_timestamp_seconds{{{LANE}}}"
@@ -53,6 +69,7 @@ READY = f"laneway_lane_ready{{{LANE}}}"
 FAILED = 'laneway_reconciles_total{kind="run",outcome="failed"}'
 FULL = 'laneway_ledger_errors_total{reason="Full"}'
 OLD = "laneway_gateway_view_age_seconds"
+OPEN = "laneway_gateway_open_calls"
 ONE, TWO = 'laneway_leader{pod="one"}', 'laneway_leader{pod="two"}'
 NEW_KEY = throttled("AuthFailed", "_x5 1x40")
 
@@ -61,6 +78,10 @@ CASES = [
     pytest.param("LanewayNoLeader", {ONE: "0x9", TWO: "1 1 0x7"}, 3, False, id="nobody has led for a minute"),
     pytest.param("LanewayNoLeader", {ONE: "0x9", TWO: "1 1 0x7"}, 4, True, id="nobody has led for two minutes"),
     pytest.param("LanewayNoLeader", {}, 2, True, id="there is no operator"),
+    pytest.param("LanewayGatewayDown", {OPEN: "0x9"}, 9, False, id="a gateway without calls"),
+    pytest.param("LanewayGatewayDown", {OPEN: "0 0 _x7"}, 7, False, id="a gateway that was there five minutes ago"),
+    pytest.param("LanewayGatewayDown", {}, 1, False, id="no gateway for a minute"),
+    pytest.param("LanewayGatewayDown", {}, 2, True, id="no gateway for two minutes"),
     pytest.param("LanewayPassesFail", {FAILED: "3x30"}, 20, False, id="passes failed long ago"),
     pytest.param("LanewayPassesFail", {FAILED: "3x9 4x20"}, 15, True, id="a pass failed"),
     pytest.param("LanewayGatewayBehind", {OLD: "180x9"}, 5, False, id="a view of three minutes"),
@@ -90,6 +111,24 @@ CASES = [
     pytest.param("LanewayRunsTimeOut", ends(IdleTimeout=0.15), 70, False, id="9 runs, however many took too long"),
     pytest.param("LanewayRunsTimeOut", ends(StartTimeout=0.2), 70, True, id="12 runs that did not start"),
     pytest.param("LanewayRunsTimeOut", ends(Completed=5, Failed=5), 70, False, id="failures are no time-outs"),
+    pytest.param("LanewayKeyRefused", throttled("AuthFailed", "0x40"), 20, False, id="a count of keys that is zero"),
+    pytest.param("LanewayKeyRefused", throttled("AuthFailed", "0x5 1x40"), 6, True, id="a count that rises from zero"),
+    pytest.param("LanewayCallsThrottled", calls(c200=8.1, c429=1.9), 15, False, id="19 % of 100 calls turned away"),
+    pytest.param("LanewayCallsThrottled", calls(c200=8, c429=2), 15, True, id="20 % of 100 calls turned away"),
+    pytest.param("LanewayCallsThrottled", calls(c429=0.9), 15, False, id="9 calls, however many turned away"),
+    pytest.param("LanewayRunsWaitLong", waits(short=9.1, long=0.9), 70, False, id="9 % of runs wait long"),
+    pytest.param("LanewayRunsWaitLong", waits(short=8.9, long=1.1), 70, True, id="11 % of runs wait long"),
+    pytest.param("LanewayRunsWaitLong", waits(short=0, long=0.15), 70, False, id="9 runs, however long they wait"),
+    pytest.param("LanewayRunsFail", ends(Completed=5.1, Failed=4.9), 70, False, id="49 % of 600 runs fail"),
+    pytest.param("LanewayRunsFail", ends(Completed=5, Failed=5), 70, True, id="50 % of 600 runs fail"),
+    pytest.param("LanewayRunsFail", ends(Completed=2, Failed=1, ChainExhausted=1), 70, True, id="for two reasons"),
+    pytest.param("LanewayRunsFail", ends(Completed=1, Cancelled=9), 70, False, id="runs that somebody stopped"),
+    pytest.param("LanewayRunsFail", ends(Failed=0.15), 70, False, id="9 runs, however many fail"),
+    pytest.param("LanewayTracesLost", spans(sent="0+9x20", failed="0x20"), 15, False, id="spans that all arrive"),
+    pytest.param("LanewayTracesLost", spans(sent="0+9x20", failed="0x9 1x10"), 15, True, id="spans that do not"),
+    pytest.param("LanewayTracesLost", spans(dropped="0x9 3x10"), 15, True, id="spans that found no room"),
+    pytest.param("LanewaySpendNearlyReached", spend(44.99), 5, False, id="just under 90 % of a bound"),
+    pytest.param("LanewaySpendNearlyReached", spend(45), 5, True, id="90 % of a bound"),
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import runpy
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,17 @@ from laneway.controller import diagnosis
 from laneway.controller.pods import Plan, build_pod
 from laneway.controller.presets import SHIPPED, Preset, load_presets
 from support import builders
+from support.sources import PACKAGE, metrics, parsed
 
 ROOT = Path(__file__).parents[2]
-PACKAGE = ROOT / "operator" / "laneway"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+RULES = ROOT / "helm" / "laneway" / "files" / "rules.yaml"
+RUNBOOKS = ROOT / "docs" / "runbooks"
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
 _FILE = re.compile(r"[\w./-]+\.(py|yaml|md|toml|txt|lock)")
-_METRIC_KINDS = {"Counter": "_total", "Gauge": "", "Histogram": "", "Info": "_info"}
 _PLACES_ELSEWHERE = ("http:", "https:", "mailto:")
 
 
@@ -50,34 +51,11 @@ def rows(text: str) -> dict[str, str]:
     return {name: line for line in lines for name in _CODE.findall(line.split(" | ")[0])}
 
 
-def parsed() -> Iterator[ast.Module]:
-    return (ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py")))
-
-
-def calls(tree: ast.AST, names: set[str]) -> Iterator[tuple[str, ast.Call]]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
-            yield node.func.id, node
-
-
-def metrics() -> dict[str, list[str]]:
-    """The metrics of the code by the name that Prometheus shows, with their labels."""
-    found = {}
-    for tree in parsed():
-        for kind, call in calls(tree, set(_METRIC_KINDS)):
-            if call.args and isinstance(name := call.args[0], ast.Constant) and str(name.value).startswith("laneway_"):
-                labels = (
-                    [each.value for each in ast.walk(call.args[2]) if isinstance(each, ast.Constant)]
-                    if call.args[2:]
-                    else []
-                )
-                found[f"{name.value}{_METRIC_KINDS[kind]}"] = [str(label) for label in labels]
-    return found
-
-
 def settings() -> set[str]:
     """The variables that the code reads."""
-    return set(re.findall(r'"((?:LANEWAY|OPENAI)_[A-Z_]+)"', (PACKAGE / "settings.py").read_text(encoding="utf-8")))
+    return set(
+        re.findall(r'"((?:LANEWAY|OPENAI|OTEL)_[A-Z_]+)"', (PACKAGE / "settings.py").read_text(encoding="utf-8"))
+    )
 
 
 def obstacles() -> set[str]:
@@ -133,26 +111,26 @@ def test_the_tables_of_events_waits_and_ends_name_exactly_those_of_the_code() ->
 
 def test_every_setting_of_the_code_is_in_the_documents_and_no_other() -> None:
     text = page("operate.md")
-    written = {word for word in in_code(text) if re.fullmatch(r"(LANEWAY|OPENAI)_[A-Z_]+", word)}
+    written = {word for word in in_code(text) if re.fullmatch(r"(LANEWAY|OPENAI|OTEL)_[A-Z_]+", word)}
     assert written == settings()
 
 
 def test_every_metric_of_the_code_is_in_the_documents_with_its_labels() -> None:
     table = {name: line for name, line in rows(page("operate.md")).items() if name.startswith("laneway_")}
     written = {name: _CODE.findall(line.split(" | ")[2]) for name, line in table.items()}
-    assert written == {**metrics(), "laneway_build_info": ["version"]}
+    assert written == metrics()
 
 
 def alerts() -> dict[str, dict[str, Any]]:
-    """The rules of alerts.md by their names."""
-    _, _, block = section("alerts.md", "## Rules").partition("```yaml\n")
-    [group] = yaml.safe_load(block.partition("\n```")[0])["groups"]
+    """The chart's rules by their names."""
+    [group] = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
     return {rule["alert"]: rule for rule in group["rules"]}
 
 
 REASONS = {
-    "laneway_runs_finished_total": set(reasons.End),
+    "laneway_runs_finished_total": {*reasons.End, "Succeeded", "Failed", "Cancelled"},
     "laneway_upstream_throttled_total": set(reasons.Cause),
+    "laneway_trace_spans_total": {"sent", "dropped", "failed"},
     "laneway_reconciles_total": {"done", "stale", "unavailable", "unreadable", "failed"},
     "laneway_requests_total": {str(status) for status in range(200, 600)},
 }
@@ -164,16 +142,47 @@ REASONS = {
 def test_an_alert_speaks_of_metrics_labels_and_reasons_that_there_are(rule: dict[str, Any]) -> None:
     known, labels = metrics(), set()
     picked = re.findall(r"(laneway_\w+)(?:\{(\w+)=~?\"([^\"]*)\"\})?", rule["expr"])
-    for metric, label, values in picked:
+    for name, label, values in picked:
+        metric = re.sub(r"_(bucket|count|sum)$", "", name)
         assert metric in known
         assert not label or label in known[metric]
         assert not label or set(values.split("|")) <= REASONS[metric]
         labels |= set(known[metric])
     grouped = {name.strip() for names in re.findall(r"by \(([^)]*)\)", rule["expr"]) for name in names.split(",")}
-    said = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+    said = {label for text in rule["annotations"].values() for label in re.findall(r"\$labels\.(\w+)", text)}
     assert picked
-    assert grouped <= labels
+    assert grouped <= {*labels, "le"}
     assert said <= (grouped or labels)
+
+
+@pytest.mark.row("S3.35")
+@pytest.mark.parametrize("rule", [pytest.param(rule, id=name) for name, rule in alerts().items()])
+def test_an_alert_says_how_bad_it_is_what_it_is_and_where_to_read_on(rule: dict[str, Any]) -> None:
+    assert rule["labels"]["severity"] in {"info", "warning", "critical"}
+    assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+    assert rule["annotations"]["runbook_url"] == f"https://laneway.dev/runbooks/{rule['alert']}"
+
+
+def test_every_alert_has_its_runbook_page_and_every_page_its_alert() -> None:
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in RUNBOOKS.iterdir()}
+    assert pages.keys() == alerts().keys()
+    for name, text in pages.items():
+        assert text.startswith(f"# {name}\n")
+        headings = [line for line in text.splitlines() if line.startswith("## ")]
+        assert headings == ["## What it means", "## How to see it", "## What to do", "## How to prevent it"]
+
+
+def test_a_runbook_asks_for_metrics_that_there_are() -> None:
+    said = {
+        name for path in RUNBOOKS.iterdir() for name in re.findall(r"laneway_\w+", path.read_text(encoding="utf-8"))
+    }
+    assert said
+    assert said <= metrics().keys()
+
+
+def test_the_rules_of_the_page_are_those_of_the_chart() -> None:
+    _, _, block = section("alerts.md", "## Rules").partition("```yaml\n")
+    assert block.partition("```")[0] == RULES.read_text(encoding="utf-8")
 
 
 @pytest.mark.row("S3.35")
@@ -188,7 +197,7 @@ def test_every_variable_of_an_agent_s_pod_is_in_its_contract() -> None:
         lane=builders.lane(),
         preset=load_presets([SHIPPED])["laneway"],
         attempt=attempt,
-        surroundings=builders.SURROUNDINGS,
+        surroundings=replace(builders.SURROUNDINGS, traceparent="00-trace-span-01"),
     )
     container = build_pod(plan)["spec"]["containers"][0]
     assert {variable["name"] for variable in container["env"]} <= set(rows(page("agents.md")))

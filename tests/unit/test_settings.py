@@ -15,6 +15,7 @@ from laneway.settings import (
     LogSettings,
     OperatorSettings,
     SettingsError,
+    TraceSettings,
     agent_settings,
     gateway_settings,
     operator_settings,
@@ -71,6 +72,76 @@ def test_the_gateway_needs_two_variables_and_has_defaults_for_the_rest() -> None
         upstream_deny=(),
         log=LogSettings(level="info", json=True),
     )
+
+
+COLLECTOR = "http://otel-collector:4318"
+
+
+@pytest.mark.parametrize(
+    ("given", "url", "service", "ratio"),
+    [
+        pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": COLLECTOR}, f"{COLLECTOR}/v1/traces", None, 1.0, id="a root"),
+        pytest.param(
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": f"{COLLECTOR}/otlp/"},
+            f"{COLLECTOR}/otlp/v1/traces",
+            None,
+            1.0,
+            id="a root with a path",
+        ),
+        pytest.param(
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://other", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{COLLECTOR}/t"},
+            f"{COLLECTOR}/t",
+            None,
+            1.0,
+            id="an address for traces alone is used as it is",
+        ),
+        pytest.param(
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": COLLECTOR,
+                "OTEL_SERVICE_NAME": "agents",
+                "OTEL_TRACES_SAMPLER_ARG": "0.25",
+            },
+            f"{COLLECTOR}/v1/traces",
+            "agents",
+            0.25,
+            id="a name and a share",
+        ),
+    ],
+)
+def test_traces_are_set_by_the_variables_of_opentelemetry(
+    given: dict[str, str], url: str, service: str | None, ratio: float
+) -> None:
+    operator, gateway = operator_settings({**OPERATOR, **given}).traces, gateway_settings({**GATEWAY, **given}).traces
+    assert operator == TraceSettings(url=url, headers={}, service=service or "laneway-operator", ratio=ratio)
+    assert gateway == TraceSettings(url=url, headers={}, service=service or "laneway-gateway", ratio=ratio)
+
+
+def test_headers_of_traces_are_decoded_and_not_shown() -> None:
+    headers = {"OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Bearer%20k%2C1, x-team = a"}
+    traces = gateway_settings({**GATEWAY, "OTEL_EXPORTER_OTLP_ENDPOINT": COLLECTOR, **headers}).traces
+    assert traces is not None
+    assert traces.headers == {"Authorization": "Bearer k,1", "x-team": "a"}
+    assert "Bearer" not in repr(traces)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": "otel-collector:4317"}, id="an endpoint that is no URL"),
+        pytest.param({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "grpc://c:4317"}, id="an endpoint of gRPC"),
+        pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://u:secret@c:4318"}, id="an endpoint with a user"),
+        pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318?key=secret"}, id="an endpoint with a key"),
+        pytest.param({"OTEL_EXPORTER_OTLP_HEADERS": "Bearer"}, id="a header without a value"),
+        pytest.param({"OTEL_EXPORTER_OTLP_HEADERS": "a=x%0Ay"}, id="a header of two lines"),
+        pytest.param({"OTEL_TRACES_SAMPLER_ARG": "2"}, id="a share over 1"),
+        pytest.param({"OTEL_TRACES_SAMPLER_ARG": "nan"}, id="a share that is no number"),
+        pytest.param({"OTEL_TRACES_SAMPLER_ARG": "half"}, id="a share in words"),
+    ],
+)
+def test_a_wrong_setting_of_traces_is_named(given: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match=f"^{next(iter(given))} must be ") as refused:
+        gateway_settings({**GATEWAY, "OTEL_EXPORTER_OTLP_ENDPOINT": COLLECTOR, **given})
+    assert "secret" not in str(refused.value)
 
 
 def test_the_agent_needs_three_variables_and_no_key() -> None:
@@ -160,14 +231,13 @@ def test_a_wrong_variable_is_refused_with_what_is_allowed(name: str, value: str,
         gateway_settings({**GATEWAY, name: value})
 
 
-@pytest.mark.parametrize("command", ["gateway", "operator", "agent"])
 def test_a_command_without_its_settings_says_so_in_one_line(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in (*OPERATOR, *GATEWAY, *AGENT):
+    for name in AGENT:
         monkeypatch.delenv(name, raising=False)
-    assert main([command]) == 2
-    assert capsys.readouterr().err.startswith(f"laneway {command}: ")
+    assert main(["agent"]) == 2
+    assert capsys.readouterr().err.startswith("laneway agent: ")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from laneway.kube.errors import Forbidden, NotFound
 from laneway.kube.resources import AGENT_RUNS, CONFIG_MAPS, NODES, PODS, JsonObject, Key
 from laneway.rules.chain import Chain
 from laneway.rules.token import AttemptId, TokenKeys, sign
+from laneway.rules.traces import traceparent
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,9 @@ class Gatherer:
         keys: TokenKeys,
         agent_image: str,
         gateway_url: str,
+        trace_ratio: float | None = None,
     ) -> None:
+        """``trace_ratio``: the share of runs that is traced; None: there are no traces."""
         self._kube = kube
         self._world = world
         self._gateway = gateway
@@ -52,6 +55,7 @@ class Gatherer:
         self._keys = keys
         self._agent_image = agent_image
         self._gateway_url = gateway_url
+        self._trace_ratio = trace_ratio
         self.places: dict[Key, dict[str, Standing]] = {}
         """Places in the queues, by lane and run uid, as the last pass over each lane worked them out."""
         self.untouched: dict[Key, Held] = {}
@@ -137,9 +141,12 @@ class Gatherer:
         return Key(current.step.namespace, current.step.lane) if current else Key(*run.lane_key)
 
     def _surroundings(self, run: Run) -> Surroundings:
-        attempt = AttemptId(run.meta.uid, run.status.attempt or 0)
+        attempt, ratio = AttemptId(run.meta.uid, run.status.attempt or 0), self._trace_ratio
         return Surroundings(
-            agent_image=self._agent_image, gateway_url=self._gateway_url, token=sign(self._keys, attempt)
+            agent_image=self._agent_image,
+            gateway_url=self._gateway_url,
+            token=sign(self._keys, attempt),
+            traceparent=None if ratio is None else traceparent(attempt.run_uid, attempt.attempt, ratio),
         )
 
     async def _pods(self, run: Run) -> tuple[PodFacts, ...]:

@@ -31,6 +31,7 @@ from laneway.kube.lease import Elector
 from laneway.kube.resync import Resync, list_all
 from laneway.rules.token import TokenKeys, operator_secret
 from laneway.settings import OperatorSettings
+from laneway.tracing import Exporter, begin_traces
 
 log = logging.getLogger(__name__)
 
@@ -129,20 +130,21 @@ class Leader:
             url=settings.gateway_operator_url, secret=operator_secret(keys.keys[keys.current]), clock=self._clock
         )
         self._router = Router(queue=self._queue, world=self._world, gateway=gateway)
-        try:
+        async with contextlib.AsyncExitStack() as stack:
+            exporter = begin_traces(stack, settings.traces)
+            stack.push_async_callback(kube.close)
+            stack.push_async_callback(gateway.close)
+            stack.callback(holding.cancel)
             await list_all(kube, self._cache, namespaces=settings.watch_namespaces)
             collector.spare()
             changes = await gateway.poll()
             log.info("in step with the cluster", extra={"cache": repr(self._cache), "gateway": changes.turned})
             self._router.everything()
             self._state.state = "leading"
-            return await self._run(stop, holding, kube, gateway, self._reconciler(kube, gateway, keys))
-        finally:
-            holding.cancel()
-            await gateway.close()
-            await kube.close()
+            reconciler = self._reconciler(kube, gateway, keys, exporter)
+            return await self._run(stop, holding, kube, gateway, reconciler)
 
-    def _reconciler(self, kube: Kube, gateway: GatewayClient, keys: TokenKeys) -> Reconciler:
+    def _reconciler(self, kube: Kube, gateway: GatewayClient, keys: TokenKeys, exporter: Exporter | None) -> Reconciler:
         settings = self._settings
         gatherer = Gatherer(
             kube=kube,
@@ -152,6 +154,7 @@ class Leader:
             keys=keys,
             agent_image=settings.agent_image,
             gateway_url=settings.gateway_url,
+            trace_ratio=None if settings.traces is None else settings.traces.ratio,
         )
         applier = Applier(
             kube=kube, world=self._world, gateway=gateway, clock=self._clock, instance=self._elector.identity
@@ -165,6 +168,7 @@ class Leader:
             gatherer=gatherer,
             presets=self._presets,
             clock=self._clock,
+            trace=None if exporter is None else exporter.add,
         )
 
     async def _run(

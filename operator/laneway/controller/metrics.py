@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from laneway import buildinfo
 from laneway.api.modellane import ModelLaneStatus
-from laneway.api.reasons import LaneCondition
+from laneway.api.reasons import Cause, End, LaneCondition, Outcome, RunCondition
 from laneway.api.runstatus import AgentRunStatus
+from laneway.api.spend import SpendStatus
 from laneway.controller.cooling import Heard
 from laneway.controller.objects import Lane, Run
+from laneway.rules.cooldown import COOLING_CAUSES
+from laneway.rules.money import MICROS, parse_usd
 
 SLOTS = Gauge("laneway_lane_slots", "Slots of a lane.", ["namespace", "lane"])
 SLOTS_USED = Gauge("laneway_lane_slots_used", "Slots of a lane in use.", ["namespace", "lane"])
@@ -36,7 +41,23 @@ WAIT_SECONDS = Histogram(
     ["namespace", "lane"],
     buckets=(0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400),
 )
-FINISHED = Counter("laneway_runs_finished", "Runs that ended, by how.", ["namespace", "lane", "reason"])
+SPENT = Gauge(
+    "laneway_lane_spend_usd",
+    "US dollars that a namespace has spent on a lane that bounds it, in the current period.",
+    ["namespace", "lane", "spender", "period"],
+)
+SPEND_LIMIT = Gauge(
+    "laneway_lane_spend_limit_usd",
+    "US dollars that a namespace may spend on a lane in a period.",
+    ["namespace", "lane", "spender", "period"],
+)
+FINISHED = Counter("laneway_runs_finished", "Runs that ended, by how.", ["namespace", "lane", "reason", "outcome"])
+RUN_SECONDS = Histogram(
+    "laneway_run_duration_seconds",
+    "Seconds from the first start of a run's agent to the run's end.",
+    ["namespace", "lane", "outcome"],
+    buckets=(1, 5, 15, 60, 300, 900, 3600, 14400, 43200, 86400),
+)
 FALLBACKS = Counter(
     "laneway_fallbacks",
     "Moves of runs along their chains, by the lane that was left and why.",
@@ -45,6 +66,11 @@ FALLBACKS = Counter(
 RECONCILES = Counter("laneway_reconciles", "Passes over runs and lanes.", ["kind", "outcome"])
 QUEUE_DEPTH = Gauge("laneway_queue_depth", "Runs and lanes that wait to be looked at.")
 EVENTS_WAITING = Gauge("laneway_events_waiting", "Kubernetes Events that are not posted yet.")
+
+buildinfo.show()
+for _kind in ("run", "lane"):
+    for _outcome in ("done", "stale", "unavailable", "unreadable", "failed"):
+        RECONCILES.labels(_kind, _outcome)
 
 
 def show_lane(lane: Lane, status: ModelLaneStatus) -> None:
@@ -60,12 +86,46 @@ def show_lane(lane: Lane, status: ModelLaneStatus) -> None:
         THROTTLED_UNTIL.remove(*labels)
     is_ready = any(c.type == LaneCondition.READY and c.status == "True" for c in status.conditions)
     LANE_READY.labels(*labels).set(float(is_ready))
+    _show_spend(lane, status)
+    _begin_lane(*labels)
+    for model in lane.spec.models:
+        _begin_model(*labels, model.name)
+
+
+def _show_spend(lane: Lane, status: ModelLaneStatus) -> None:
+    """What is spent of each bound; a bound that was taken away has no sum."""
+    for old in {_spender(one) for one in lane.status.spend} - {_spender(one) for one in status.spend}:
+        for gauge in (SPENT, SPEND_LIMIT):
+            gauge.remove(*lane.meta.key, *old)
+    for one in status.spend:
+        SPENT.labels(*lane.meta.key, *_spender(one)).set(parse_usd(one.used_usd) / MICROS)
+        SPEND_LIMIT.labels(*lane.meta.key, *_spender(one)).set(parse_usd(one.limit_usd) / MICROS)
+
+
+def _spender(spend: SpendStatus) -> tuple[str, str]:
+    return spend.namespace, spend.period
+
+
+@cache
+def _begin_lane(namespace: str, lane: str) -> None:
+    """Show its counters from zero on, so that a first count is seen as a rise."""
+    WAIT_SECONDS.labels(namespace, lane)
+    for cause in Cause:
+        FALLBACKS.labels(namespace, lane, cause)
+
+
+@cache
+def _begin_model(namespace: str, lane: str, model: str) -> None:
+    for cause in COOLING_CAUSES:
+        THROTTLED.labels(namespace, lane, model, cause)
 
 
 def forget_lane(namespace: str, name: str) -> None:
     """Drop the gauges of a lane that is gone."""
     for gauge in (SLOTS, SLOTS_USED, WAITING_RUNS, BACKING_OFF_RUNS, THROTTLED_UNTIL, LANE_READY):
         gauge.remove(namespace, name)
+    for gauge in (SPENT, SPEND_LIMIT):
+        gauge.remove_by_labels({"namespace": namespace, "lane": name})
 
 
 def count_throttled(lane: Lane, counted: Iterable[Heard]) -> None:
@@ -75,9 +135,21 @@ def count_throttled(lane: Lane, counted: Iterable[Heard]) -> None:
             THROTTLED.labels(*lane.meta.key, one.model, one.failure.cause).inc()
 
 
-def count_end(run: Run, reason: str) -> None:
-    """Count the end of a run."""
-    FINISHED.labels(run.meta.namespace, run.spec.models[0].lane, reason).inc()
+def count_end(run: Run, status: AgentRunStatus) -> None:
+    """Count the end of a run, and how long it took from the first start of its agent, if there was one."""
+    namespace, lane, outcome = run.meta.namespace, run.spec.models[0].lane, _outcome_of(status)
+    FINISHED.labels(namespace, lane, status.reason or "", outcome).inc()
+    if status.start_time is not None and status.completion_time is not None:
+        RUN_SECONDS.labels(namespace, lane, outcome).observe(
+            (status.completion_time - status.start_time).total_seconds()
+        )
+
+
+def _outcome_of(status: AgentRunStatus) -> Outcome:
+    if status.reason == End.CANCELLED:
+        return Outcome.CANCELLED
+    good = any(c.type == RunCondition.SUCCEEDED and c.status == "True" for c in status.conditions)
+    return Outcome.SUCCEEDED if good else Outcome.FAILED
 
 
 def count_grant(run: Run, now: datetime) -> None:

@@ -191,7 +191,9 @@ def _environment(plan: Plan) -> list[dict[str, Any]]:
     if not is_direct(plan.attempt, plan.lane.spec):
         ours |= {"LANEWAY_GATEWAY_URL": plan.surroundings.gateway_url, "LANEWAY_TOKEN": plan.surroundings.token}
     entries: dict[str, dict[str, Any]] = {}
-    defaults = {"HOME": WORKSPACE, **client_variables(plan), **plan.preset.env}
+    parent = plan.surroundings.traceparent
+    traced = {} if parent is None else {"TRACEPARENT": parent}
+    defaults = {"HOME": WORKSPACE, **client_variables(plan), **traced, **plan.preset.env}
     for name, value in defaults.items():
         entries[name] = {"name": name, "value": value}
     for variable in run.spec.agent.env or ():

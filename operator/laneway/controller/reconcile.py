@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from laneway.api import names
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller import endings, livelog, metrics
+from laneway.controller import endings, livelog, metrics, runspans
 from laneway.controller.admission import granted_events, granted_status, walked
 from laneway.controller.apply import Applied, Applier
 from laneway.controller.clock import Clock
@@ -34,6 +34,7 @@ from laneway.controller.world import UnreadableObject, World
 from laneway.kube.client import Kube
 from laneway.kube.errors import Conflict, KubeError, NotFound, Unavailable
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, Key
+from laneway.rules.traces import Span
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,9 @@ class Reconciler:
         gatherer: Gatherer,
         presets: Mapping[str, Preset],
         clock: Clock,
+        trace: Callable[[Span], None] | None = None,
     ) -> None:
+        """``trace`` takes the spans of what has ended; None: there are no traces."""
         self._kube = kube
         self._world = world
         self._queue = queue
@@ -76,6 +79,7 @@ class Reconciler:
         self._gatherer = gatherer
         self._presets = presets
         self._clock = clock
+        self._trace = trace
         self._unsettled = Unsettled()
         self._walks = Walks()
         self._visited_lanes: set[str] = set()
@@ -113,11 +117,17 @@ class Reconciler:
         )
         self._note_walk(key, decision.walk)
         if written and decision.status.completion_time and not run.finished:
-            metrics.count_end(run, decision.status.reason or "")
+            metrics.count_end(run, decision.status)
         if written:
             metrics.count_moves(run, decision.status)
+            self._tell_spans(run, decision.status)
         await self._applier.finish(decision.effects, kind=AGENT_RUNS.kind, meta=written or run.meta)
         self._look_again(WorkKey("run", key), decision.due, applied)
+
+    def _tell_spans(self, run: Run, written: AgentRunStatus) -> None:
+        if self._trace is not None:
+            for span in runspans.new_spans(run, written):
+                self._trace(span)
 
     async def _prepare(self, run: Run, effects: tuple[Effect, ...]) -> Applied:
         """What comes before the status. A pod on its way holds its slot, whatever becomes of its run meanwhile."""

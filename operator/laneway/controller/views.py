@@ -156,6 +156,8 @@ class Surroundings:
     gateway_url: str
     token: str
     """This attempt's token; unused on Direct lanes."""
+    traceparent: str | None = None
+    """Where the agent's own spans belong; None: there are no traces."""
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,9 @@ class _Call:
         end = self._tools.purse.settle(reservation, end).entered_in(end)
         self._tools.ledger.settle(start.id, end)
         self._tools.state.charge(self._caller.attempt, end, model=self._target.model)
-        metrics.count_tokens(start, end.usage)
+        metrics.count_usage(start, end)
+        if self._tools.on_settled is not None:
+            self._tools.on_settled(start, end)
 
     def _end(self) -> CallEnd:
         seen, prices = self._seen, self._target.prices

@@ -304,7 +304,9 @@ class Exchange:
         self._tools.ledger.settle(self._start.id, end)
         model = LaneModel(*self._target.lane.key, self._target.model)
         self._tools.state.settle(self._caller.attempt, end, model=model, sent=self._started, failure=self.failure)
-        metrics.count_tokens(self._start, end.usage)
+        metrics.count_usage(self._start, end)
+        if self._tools.on_settled is not None:
+            self._tools.on_settled(self._start, end)
 
     def _charged(self, end: CallEnd) -> CallEnd:
         """The end with what it costs: the reservation, if nobody knows better."""

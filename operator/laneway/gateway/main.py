@@ -13,7 +13,7 @@ import uvloop
 from aiohttp import web
 
 from laneway import collector, logs
-from laneway.gateway import metrics
+from laneway.gateway import callspans, metrics
 from laneway.gateway.app import CallPort
 from laneway.gateway.attempts import wait_until_left
 from laneway.gateway.classifying import Classifying
@@ -37,6 +37,7 @@ from laneway.gateway.views import Views
 from laneway.kube.client import Kube
 from laneway.kube.errors import KubeError
 from laneway.settings import GatewaySettings
+from laneway.tracing import begin_traces
 
 log = logging.getLogger(__name__)
 
@@ -172,8 +173,9 @@ class _Gateway:
         stack.push_async_callback(prober.close)
         self._views.on_lane.append(prober.take)
         purse = Purse(state, Spends(self._clock, {}))
+        exporter = begin_traces(stack, self._settings.traces)
         self._views.on_run = purse.look
-        self._views.on_lane.append(purse.look_at_lane)
+        self._views.on_lane += [purse.look_at_lane, metrics.begin_lane]
         return Tools(
             upstream=upstream,
             credentials=credentials,
@@ -182,6 +184,7 @@ class _Gateway:
             purse=purse,
             clock=self._clock,
             key_changed=prober.wake,
+            on_settled=None if exporter is None else callspans.teller(self._views, exporter.add),
         )
 
     async def _lock_ledger(self, stack: AsyncExitStack) -> tuple[Ledger, list[Past]]:

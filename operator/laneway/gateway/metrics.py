@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from prometheus_client import Counter, Gauge, Histogram, Info
+from prometheus_client import Counter, Gauge, Histogram
 
-from laneway import __version__
-from laneway.gateway.ledger import CallStart
+from laneway import buildinfo
+from laneway.api.modellane import Access, LaneModel
+from laneway.gateway.ledger import CallEnd, CallStart
+from laneway.gateway.objects import Lane, LaneKey
 from laneway.gateway.target import Target
-from laneway.rules.usage import Usage
+from laneway.gateway.wire.base import Kind
+from laneway.rules.money import MICROS
+from laneway.rules.pricing import prices_of
 
 REQUESTS = Counter(
     "laneway_requests", "Model calls, by the status that the client got.", ["lane", "namespace", "model", "code"]
 )
 TOKENS = Counter("laneway_tokens", "Tokens of model calls.", ["lane", "namespace", "model", "token_type"])
+COST = Counter("laneway_cost_usd", "US dollars that priced model calls cost.", ["lane", "namespace", "model"])
 DURATION = Histogram(
     "laneway_request_duration_seconds",
     "Seconds from a call's arrival to the end of its answer, waits included.",
@@ -37,13 +42,17 @@ HOLDS = Counter(
 REFUSALS = Counter("laneway_gateway_refusals", "Requests that the gateway itself refused.", ["reason"])
 OPEN_CALLS = Gauge("laneway_gateway_open_calls", "Calls that are open or held.")
 VIEW_AGE = Gauge("laneway_gateway_view_age_seconds", "Seconds since the API server was last heard.")
-_BUILD = Info("laneway_build", "Version of this program.")
-_BUILD.info({"version": __version__})
 
 _TOO_MANY = 429
+_TOKEN_TYPES = ("input", "output", "cache_read", "cache_write")
+
+buildinfo.show()
+for _kind in Kind:
+    REFUSALS.labels(_kind.value)
 
 # To look a labelled counter up costs more than to count; they live as long as the process anyway.
 _requests, _tokens, _duration = cache(REQUESTS.labels), cache(TOKENS.labels), cache(DURATION.labels)
+_cost = cache(COST.labels)
 
 
 def watch_gauges(*, open_calls: Callable[[], float], view_age: Callable[[], float]) -> None:
@@ -52,17 +61,31 @@ def watch_gauges(*, open_calls: Callable[[], float], view_age: Callable[[], floa
     VIEW_AGE.set_function(view_age)
 
 
-def count_tokens(start: CallStart, usage: Usage) -> None:
-    """Count what one try used."""
-    counts = {
-        "input": usage.input_tokens,
-        "output": usage.output_tokens,
-        "cache_read": usage.cache_read_tokens,
-        "cache_write": usage.cache_write_tokens,
-    }
-    for kind, number in counts.items():
+def begin_lane(key: LaneKey, lane: Lane | None) -> None:
+    """Show what is counted of a lane's models from zero on, so that a first count is seen as a rise. What nobody has priced costs nobody knows what, not zero."""
+    if lane is None or lane.spec.access is not Access.GATEWAY:
+        return
+    for model in lane.spec.models:
+        _begin_model(key, model)
+
+
+def _begin_model(key: LaneKey, model: LaneModel) -> None:
+    namespace, name = key
+    for kind in _TOKEN_TYPES:
+        _tokens(name, namespace, model.name, kind)
+    if prices_of(model.pricing) is not None:
+        _cost(name, namespace, model.name)
+
+
+def count_usage(start: CallStart, end: CallEnd) -> None:
+    """Count what one try used, and what it cost as far as prices are known."""
+    usage = end.usage
+    numbers = (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens)
+    for kind, number in zip(_TOKEN_TYPES, numbers, strict=True):
         if number:
             _tokens(start.lane, start.lane_namespace, start.model, kind).inc(number)
+    if end.cost_micro_usd is not None:
+        _cost(start.lane, start.lane_namespace, start.model).inc(end.cost_micro_usd / MICROS)
 
 
 def count_call(target: Target, *, answered: int, seconds: float) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from laneway.gateway.credentials import Credentials
 from laneway.gateway.hold import KEEP_ALIVE_SECONDS
-from laneway.gateway.ledger import Ledger
+from laneway.gateway.ledger import CallEnd, CallStart, Ledger
 from laneway.gateway.objects import Lane
 from laneway.gateway.purse import Purse
 from laneway.gateway.state import Clock, State
@@ -50,6 +50,8 @@ class Tools:
     """Waits between tries, in seconds."""
     pick: Pick = random.randint
     """Chance."""
+    on_settled: Callable[[CallStart, CallEnd], None] | None = None
+    """Told of each try that was settled; None: nobody asks."""
     keep_alive_seconds: float = KEEP_ALIVE_SECONDS
     """A held stream tells its client so often that it is alive."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,11 +13,16 @@ from laneway.api.runstatus import AgentRunStatus, Attempt
 from laneway.controller.children import build_prompt
 from laneway.controller.objects import Lane
 from laneway.controller.pods import Plan, build_pod
+from laneway.controller.views import Surroundings
 from support.builders import PRESETS, SURROUNDINGS, attempt, lane, run
 
 
 def build(
-    spec: dict[str, Any] | None = None, *, the_lane: Lane | None = None, preset: str = "laneway"
+    spec: dict[str, Any] | None = None,
+    *,
+    the_lane: Lane | None = None,
+    preset: str = "laneway",
+    surroundings: Surroundings = SURROUNDINGS,
 ) -> dict[str, Any]:
     agent = {**((spec or {}).get("agent") or {}), "preset": preset}
     return build_pod(
@@ -25,7 +31,7 @@ def build(
             lane=the_lane or lane(),
             preset=PRESETS[preset],
             attempt=attempt(2),
-            surroundings=SURROUNDINGS,
+            surroundings=surroundings,
         )
     )
 
@@ -98,6 +104,14 @@ def test_an_agent_on_a_direct_lane_finds_the_server_and_no_token() -> None:
     assert found["OLLAMA_HOST"] == "http://ollama.models.svc:11434"
     assert SURROUNDINGS.token not in json.dumps(pod)
     assert not {"LANEWAY_TOKEN", "GEMINI_API_KEY", "OPENAI_API_KEY"} & set(found)
+
+
+def test_an_agent_is_told_where_its_spans_belong_only_where_there_are_traces() -> None:
+    assert "TRACEPARENT" not in environment(build())
+    traced = replace(SURROUNDINGS, traceparent="00-trace-span-01")
+    assert environment(build(surroundings=traced))["TRACEPARENT"] == "00-trace-span-01"
+    own = {"agent": {"env": [{"name": "TRACEPARENT", "value": "00-own-own-01"}]}}
+    assert environment(build(own, surroundings=traced))["TRACEPARENT"] == "00-own-own-01"
 
 
 def test_a_users_variable_wins_over_client_names_only() -> None:
