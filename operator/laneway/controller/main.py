@@ -28,7 +28,8 @@ from laneway.kube.client import Kube
 from laneway.kube.errors import Conflict, KubeError, NotFound, NotLeader, Unavailable
 from laneway.kube.feed import run_feed
 from laneway.kube.lease import Elector
-from laneway.kube.resync import Resync, list_all
+from laneway.kube.listing import Lister
+from laneway.kube.resync import Resync
 from laneway.rules.token import TokenKeys, operator_secret
 from laneway.settings import OperatorSettings
 
@@ -130,13 +131,15 @@ class Leader:
         )
         self._router = Router(queue=self._queue, world=self._world, gateway=gateway)
         try:
-            await list_all(kube, self._cache, namespaces=settings.watch_namespaces)
+            lister = Lister(kube=kube, cache=self._cache, namespaces=settings.watch_namespaces)
+            await lister.list_all()
             collector.spare()
             changes = await gateway.poll()
             log.info("in step with the cluster", extra={"cache": repr(self._cache), "gateway": changes.turned})
             self._router.everything()
             self._state.state = "leading"
-            return await self._run(stop, holding, kube, gateway, self._reconciler(kube, gateway, keys))
+            watching = self._watch(kube, lister, stop)
+            return await self._run(stop, holding, watching, gateway, self._reconciler(kube, gateway, keys))
         finally:
             holding.cancel()
             await gateway.close()
@@ -167,27 +170,28 @@ class Leader:
             clock=self._clock,
         )
 
+    def _watch(self, kube: Kube, lister: Lister, stop: asyncio.Event) -> set[asyncio.Task[None]]:
+        """Keep the cache in step with the cluster from here on."""
+        resync = Resync(kube=kube, cache=self._cache, on_change=self._on_change, namespaces=lister.namespaces)
+        feed = run_feed(cache=self._cache, lister=lister, on_change=self._on_change, stop=stop)
+        return {asyncio.create_task(resync.run(), name="resync"), asyncio.create_task(feed, name="feed")}
+
     async def _run(
         self,
         stop: asyncio.Event,
         holding: asyncio.Task[None],
-        kube: Kube,
+        watching: set[asyncio.Task[None]],
         gateway: GatewayClient,
         reconciler: Reconciler,
     ) -> int:
-        namespaces = self._settings.watch_namespaces
-        resync = Resync(kube=kube, cache=self._cache, on_change=self._on_change, namespaces=namespaces)
         workers = [
             asyncio.create_task(self._work(reconciler, f"worker {n}"), name=f"worker {n}") for n in range(WORKERS)
         ]
         kept = {
             holding,
+            *watching,
             *workers,
             asyncio.create_task(gateway.poll_forever(self._on_gateway), name="gateway poll"),
-            asyncio.create_task(resync.run(), name="resync"),
-            asyncio.create_task(
-                run_feed(cache=self._cache, on_change=self._on_change, namespaces=namespaces, stop=stop), name="feed"
-            ),
         }
         stopped = asyncio.create_task(stop.wait(), name="stop")
         done, _ = await asyncio.wait({*kept, stopped}, return_when=asyncio.FIRST_COMPLETED)

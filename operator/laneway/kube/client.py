@@ -147,14 +147,19 @@ class Kube:
         label_selector: str | None = None,
         metadata_only: bool = False,
     ) -> AsyncGenerator[Listing]:
-        """The pages of a list, all of one version. Raises Gone if the reader took minutes and the next page expired."""
+        """The pages of a list, all of one version, each emptied before the next is read: two are never held at once.
+
+        Raises Gone if the reader took minutes and the next page expired.
+        """
         query: dict[str, str | int | None] = {"limit": PAGE, "labelSelector": label_selector}
         accept = _METADATA_LIST if metadata_only else "application/json"
         while True:
             call = _Call("list", resource, resource.path(namespace), query, accept=accept)
             answer = await self._read(call)
             meta = answer["metadata"]
-            yield Listing(answer.get("items") or [], meta["resourceVersion"])
+            page = Listing(answer.pop("items", None) or [], meta["resourceVersion"])
+            yield page
+            page.items.clear()
             if not meta.get("continue"):
                 return
             query["continue"] = meta["continue"]
