@@ -110,15 +110,10 @@ class Resync:
 
     async def _compare(self, place: Place) -> list[Listed]:
         """Drop the ghosts of one place; answers what the cache lacks."""
-        listed: list[Listed] = []
-        version = ""
-        pages = self._kube.pages(
-            place.resource, namespace=place.namespace, label_selector=place.selector, metadata_only=True
+        listed, version = await self._kube.lines(
+            place.resource, namespace=place.namespace, label_selector=place.selector
         )
-        async for page in pages:
-            version = page.resource_version
-            listed += map(Listed.of, page.items)
-        for change in self._cache.retain(place.resource, listed, version=int(version), namespace=place.namespace):
+        for change in self._cache.retain(place.resource, listed, version=version, namespace=place.namespace):
             GHOSTS.labels(place.resource.plural).inc()
             self._on_change(change)
         return [line for line in listed if self._cache.lacks(place.resource, line)]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from laneway.kube.cache import Cache
-from laneway.kube.client import Listing
 from laneway.kube.errors import Unavailable
 from laneway.kube.resync import Resync
+from laneway.kube.table import Listed
 
 
 class EnoughError(Exception):
@@ -25,12 +24,12 @@ class Cluster:
         self.places: list[str | None] = []
         self._refusals = refusals
 
-    async def pages(self, resource: Any, *, namespace: str | None, **_: Any) -> AsyncIterator[Listing]:
+    async def lines(self, resource: Any, *, namespace: str | None, **_: Any) -> tuple[list[Listed], int]:
         if self._refusals:
             self._refusals -= 1
             raise Unavailable("away")
         self.places.append(namespace)
-        yield Listing([], "7")
+        return [], 7
 
     async def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
