@@ -47,7 +47,7 @@ class NoLists:
         request.url = self._empty_list(request.url, place)
         answer = await handler(request)
         if answer.ok:
-            del self._lister.versions[place]
+            self._lister.versions.pop(place, None)
         return answer
 
     async def _list(self, place: Place) -> None:
