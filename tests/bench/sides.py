@@ -18,6 +18,8 @@ _JOBS = Resource("batch", "v1", "jobs", "Job")
 _IMAGE = "agent:test"
 _JOB_WORKERS = 20
 _JOB_RATE = 2000
+_LISTED_SECONDS = 300.0
+"""On a busy machine it takes minutes to list tens of thousands of runs."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ async def laneway(ground: Ground, *, lanes: int, slots: int, profile: Path | Non
         }
         gateway = Program(python("laneway", "gateway"), ground.folder / "gateway.log", gateway_env)
         try:
-            await gateway.until(lambda: _answers(f"http://127.0.0.1:{shown}/readyz"))
-            await operator.until(lambda: _leads(health))
+            await gateway.until(lambda: _answers(f"http://127.0.0.1:{shown}/readyz"), seconds=_LISTED_SECONDS)
+            await operator.until(lambda: _leads(health), seconds=_LISTED_SECONDS)
             metrics = f"http://127.0.0.1:{counted}/metrics"
             yield Side("Laneway", operator, AGENT_RUNS, lambda number: _run(number, lanes), "Finished", metrics)
         finally:

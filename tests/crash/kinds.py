@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Collection
 from crash.ending import Ending
 from crash.oracle import wrongs
 from crash.trial import Outcome, Trial
+from laneway.kube.listing import FOLLOWED
 from laneway.kube.resources import JsonObject
-from laneway.kube.resync import FOLLOWED
 from support.faultproxy import Asked, Cut, Faults, Refusal, Write
 
 CONFLICT = Refusal(409, "Conflict")

@@ -20,7 +20,9 @@ from laneway.kube.resources import (
     Resource,
     key_of,
     uid_of,
+    version_of,
 )
+from laneway.kube.table import Listed
 from manifests import lane, run
 
 QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
@@ -157,15 +159,12 @@ async def test_an_empty_list_is_a_list(kube: Kube, namespace: str) -> None:
     assert int(listing.resource_version) > 0
 
 
-async def test_a_metadata_list_has_no_spec_but_labels_and_versions(kube: Kube, namespace: str) -> None:
+async def test_lines_say_where_which_and_which_version(kube: Kube, namespace: str) -> None:
     made = await kube.create(AGENT_RUNS, namespace, run(labels={"team": "a"}))
-    listing = await kube.list(AGENT_RUNS, namespace=namespace, metadata_only=True, label_selector="team=a")
-    (item,) = listing.items
-    assert "spec" not in item
-    assert item["metadata"]["labels"] == {"team": "a"}
-    assert item["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
-    other = await kube.list(AGENT_RUNS, namespace=namespace, metadata_only=True, label_selector="team=b")
-    assert other.items == []
+    lines, version = await kube.lines(AGENT_RUNS, namespace=namespace, label_selector="team=a")
+    assert lines == [Listed.of(made)]
+    assert version >= version_of(made)
+    assert (await kube.lines(AGENT_RUNS, namespace=namespace, label_selector="team=b"))[0] == []
 
 
 async def test_a_watch_tells_what_comes_changes_and_goes_with_its_label(kube: Kube, namespace: str) -> None:

@@ -62,10 +62,10 @@ class Door:
     async def _near(self, resource: Resource, name: str) -> str:
         """Names that may have been meant, for a person who mistyped; nothing for one who may not list them."""
         try:
-            listing = await self.kube.list(resource, namespace=self.namespace, metadata_only=True)
+            lines, _ = await self.kube.lines(resource, namespace=self.namespace)
         except KubeError:
             return ""
-        names = [obj["metadata"]["name"] for obj in listing.items]
+        names = [line.key.name for line in lines]
         near = difflib.get_close_matches(name, names, n=_NEAR_SHOWN)
         return f"; did you mean {' or '.join(near)}?" if near else ""
 

@@ -28,18 +28,17 @@ async def names_of(kind: str, given: Mapping[str, str]) -> list[str]:
 async def _asked(door: Door, kind: str, given: Mapping[str, str]) -> list[str]:
     match kind:
         case "run":
-            return await _listed(door, AGENT_RUNS)
+            return await _names(door, AGENT_RUNS, door.namespace)
         case "lane":
-            return await _listed(door, MODEL_LANES)
+            return await _names(door, MODEL_LANES, door.namespace)
         case "model":
             home, _, lane = (given.get("lane") or given.get("lanes") or "").rpartition("/")
             found = await door.kube.get(MODEL_LANES, home or door.namespace, lane) if lane else None
             return [model.name for model in named(found).spec.models] if found else []
         case _:
-            listing = await door.kube.list(NAMESPACES, metadata_only=True)
-            return [obj["metadata"]["name"] for obj in listing.items]
+            return await _names(door, NAMESPACES, None)
 
 
-async def _listed(door: Door, resource: Resource) -> list[str]:
-    listing = await door.kube.list(resource, namespace=door.namespace, metadata_only=True)
-    return [obj["metadata"]["name"] for obj in listing.items]
+async def _names(door: Door, resource: Resource, namespace: str | None) -> list[str]:
+    lines, _ = await door.kube.lines(resource, namespace=namespace)
+    return [line.key.name for line in lines]

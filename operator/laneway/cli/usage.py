@@ -139,12 +139,10 @@ async def _uid(door: Door, run: str) -> str:
 async def _run_names(door: Door, wanted: Wanted) -> dict[str, str]:
     """Names of the runs that exist, by uid; without them uids are shown."""
     try:
-        listing = await door.kube.list(
-            AGENT_RUNS, namespace=None if wanted.everywhere else door.namespace, metadata_only=True
-        )
+        lines, _ = await door.kube.lines(AGENT_RUNS, namespace=None if wanted.everywhere else door.namespace)
     except Forbidden:
         return {}
-    return {obj["metadata"]["uid"]: obj["metadata"]["name"] for obj in listing.items}
+    return {line.uid: line.key.name for line in lines}
 
 
 def _group(one: LedgerSum, wanted: Wanted, runs: Mapping[str, str]) -> dict[str, str | None]:

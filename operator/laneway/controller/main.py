@@ -28,7 +28,8 @@ from laneway.kube.client import Kube
 from laneway.kube.errors import Conflict, KubeError, NotFound, NotLeader, Unavailable
 from laneway.kube.feed import run_feed
 from laneway.kube.lease import Elector
-from laneway.kube.resync import Resync, list_all
+from laneway.kube.listing import Lister
+from laneway.kube.resync import Resync
 from laneway.rules.token import TokenKeys, operator_secret
 from laneway.settings import OperatorSettings
 from laneway.tracing import Exporter, begin_traces
@@ -135,14 +136,16 @@ class Leader:
             stack.push_async_callback(kube.close)
             stack.push_async_callback(gateway.close)
             stack.callback(holding.cancel)
-            await list_all(kube, self._cache, namespaces=settings.watch_namespaces)
+            lister = Lister(kube=kube, cache=self._cache, namespaces=settings.watch_namespaces)
+            await lister.list_all()
             collector.spare()
             changes = await gateway.poll()
             log.info("in step with the cluster", extra={"cache": repr(self._cache), "gateway": changes.turned})
             self._router.everything()
             self._state.state = "leading"
+            watching = self._watch(kube, lister, stop)
             reconciler = self._reconciler(kube, gateway, keys, exporter)
-            return await self._run(stop, holding, kube, gateway, reconciler)
+            return await self._run(stop, holding, watching, gateway, reconciler)
 
     def _reconciler(self, kube: Kube, gateway: GatewayClient, keys: TokenKeys, exporter: Exporter | None) -> Reconciler:
         settings = self._settings
@@ -171,27 +174,28 @@ class Leader:
             trace=None if exporter is None else exporter.add,
         )
 
+    def _watch(self, kube: Kube, lister: Lister, stop: asyncio.Event) -> set[asyncio.Task[None]]:
+        """Keep the cache in step with the cluster from here on."""
+        resync = Resync(kube=kube, cache=self._cache, on_change=self._on_change, namespaces=lister.namespaces)
+        feed = run_feed(cache=self._cache, lister=lister, on_change=self._on_change, stop=stop)
+        return {asyncio.create_task(resync.run(), name="resync"), asyncio.create_task(feed, name="feed")}
+
     async def _run(
         self,
         stop: asyncio.Event,
         holding: asyncio.Task[None],
-        kube: Kube,
+        watching: set[asyncio.Task[None]],
         gateway: GatewayClient,
         reconciler: Reconciler,
     ) -> int:
-        namespaces = self._settings.watch_namespaces
-        resync = Resync(kube=kube, cache=self._cache, on_change=self._on_change, namespaces=namespaces)
         workers = [
             asyncio.create_task(self._work(reconciler, f"worker {n}"), name=f"worker {n}") for n in range(WORKERS)
         ]
         kept = {
             holding,
+            *watching,
             *workers,
             asyncio.create_task(gateway.poll_forever(self._on_gateway), name="gateway poll"),
-            asyncio.create_task(resync.run(), name="resync"),
-            asyncio.create_task(
-                run_feed(cache=self._cache, on_change=self._on_change, namespaces=namespaces, stop=stop), name="feed"
-            ),
         }
         stopped = asyncio.create_task(stop.wait(), name="stop")
         done, _ = await asyncio.wait({*kept, stopped}, return_when=asyncio.FIRST_COMPLETED)

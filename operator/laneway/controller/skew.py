@@ -33,7 +33,10 @@ def moved_failure(failure: CallFailure, ahead: timedelta) -> CallFailure:
 def moved_attempt(
     told: AttemptState, ahead: timedelta, *, before: tuple[AttemptState, AttemptState] | None
 ) -> AttemptState:
-    """An attempt. ``before``: what was told of it last, and what that became; a failure that is told again keeps its times."""
+    """An attempt. ``before``: what was told of it last, and what that became; a failure that is told again keeps its times.
+
+    Where nothing changes it is what was told itself: there may be tens of thousands.
+    """
     failure = told.failure and moved_failure(told.failure, ahead)
     if before is not None and before[0].failure == told.failure:
         failure = before[1].failure
@@ -45,7 +48,8 @@ def moved_attempt(
         "model": told.model and _moved_model(told.model, ahead),
         "wish": told.wish and _moved_wish(told.wish, ahead),
     }
-    return told.model_copy(update=changes)
+    news = {name: value for name, value in changes.items() if value != getattr(told, name)}
+    return told.model_copy(update=news) if news else told
 
 
 def _moved_model(model: ModelInUse, ahead: timedelta) -> ModelInUse:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 from urllib.parse import urlencode
@@ -23,7 +23,9 @@ from prometheus_client import Counter, Histogram
 from laneway.api.names import SPEC_MANAGER, STATUS_MANAGER
 from laneway.kube.connection import Connection
 from laneway.kube.errors import Conflict, NotFound, NotLeader, Unavailable, error_of
+from laneway.kube.metadata import Page
 from laneway.kube.resources import PODS, JsonObject, Resource, uid_of
+from laneway.kube.table import Listed
 
 PAGE = 500
 _PARALLEL = 64
@@ -128,17 +130,12 @@ class Kube:
         namespace: str | None = None,
         label_selector: str | None = None,
         field_selector: str | None = None,
-        metadata_only: bool = False,
     ) -> Listing:
         """All objects at one version, read in pages; without a namespace, those of the whole cluster."""
         items: list[JsonObject] = []
         version = ""
         async for page in self.pages(
-            resource,
-            namespace=namespace,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            metadata_only=metadata_only,
+            resource, namespace=namespace, label_selector=label_selector, field_selector=field_selector
         ):
             items += page.items
             version = page.resource_version
@@ -151,23 +148,39 @@ class Kube:
         namespace: str | None = None,
         label_selector: str | None = None,
         field_selector: str | None = None,
-        metadata_only: bool = False,
     ) -> AsyncGenerator[Listing]:
-        """The pages of a list, all of one version. Raises Gone if the reader took minutes and the next page expired."""
+        """The pages of a list, all of one version, each emptied before the next is read: two are never held at once.
+
+        Raises Gone if the reader took minutes and the next page expired.
+        """
         query: dict[str, str | int | None] = {
             "limit": PAGE,
             "labelSelector": label_selector,
             "fieldSelector": field_selector,
         }
-        accept = _METADATA_LIST if metadata_only else "application/json"
         while True:
-            call = _Call("list", resource, resource.path(namespace), query, accept=accept)
-            answer = await self._read(call)
+            answer = await self._read(_Call("list", resource, resource.path(namespace), query))
             meta = answer["metadata"]
-            yield Listing(answer.get("items") or [], meta["resourceVersion"])
+            page = Listing(answer.pop("items", None) or [], meta["resourceVersion"])
+            yield page
+            page.items.clear()
             if not meta.get("continue"):
                 return
             query["continue"] = meta["continue"]
+
+    async def lines(
+        self, resource: Resource, *, namespace: str | None = None, label_selector: str | None = None
+    ) -> tuple[Sequence[Listed], int]:
+        """What a list tells of each object, without the objects; and the version that it was read at."""
+        query: dict[str, str | int | None] = {"limit": PAGE, "labelSelector": label_selector}
+        lines: list[Listed] = []
+        while True:
+            call = _Call("list", resource, resource.path(namespace), query, accept=_METADATA_LIST)
+            page = Page.model_validate_json(await self._retrying(call))
+            lines += page.lines
+            if not page.metadata.following:
+                return lines, page.metadata.resource_version
+            query["continue"] = page.metadata.following
 
     async def read_log(
         self, namespace: str, pod: str, *, container: str, tail_lines: int, limit_bytes: int, timestamps: bool = False

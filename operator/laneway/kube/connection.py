@@ -133,8 +133,11 @@ class Connection:
         await self._api.update_params_for_auth(headers, [], [_BEARER], None, None, None)
         return headers
 
-    def new_session(self) -> aiohttp.ClientSession:
-        """A session of its own; credentials are added to each request, so they never age. It is closed with the connection."""
+    def new_session(self, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
+        """A session of its own; credentials are added to each request, so they never age. It is closed with the connection.
+
+        ``middlewares`` see each request before.
+        """
 
         async def authenticate(
             request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -146,7 +149,7 @@ class Connection:
             # The client's semaphore bounds requests; watches must never wait for a free connection.
             connector=aiohttp.TCPConnector(limit=0, ssl=self._api.rest_client.ssl_context),
             headers={"User-Agent": _USER_AGENT},
-            middlewares=(authenticate,),
+            middlewares=(*middlewares, authenticate),
             proxy=self._proxy,
             trace_configs=[_body_tracing()],
         )

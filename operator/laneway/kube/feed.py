@@ -1,9 +1,9 @@
 """The watch, by kopf, and nothing else of kopf: events enter the cache, and what changed is told on.
 
-Only ``@kopf.on.event`` is used, which writes nothing: no finalizer, no annotation, no Event. The settings bound what was
-measured to go wrong: a half-open stream (both time-outs), the inactivity time-out that can end a watcher without a word
-(switched off), memory at start (pages, short-lived workers). An HTTP 410 and any error in a stream other than 410 end kopf
-with an exception; it goes on to the caller, who must end the process, for a start is cheap and correct.
+Only ``@kopf.on.event`` is used, which writes nothing: no finalizer, no annotation, no Event. Lists are ours (``kopflists``).
+The settings bound what was measured to go wrong: a half-open stream (both time-outs), the inactivity time-out that can end a
+watcher without a word (switched off), memory under load (short-lived workers). An HTTP 410 and any error in a stream other
+than 410 end kopf with an exception; it goes on to the caller, who must end the process, for a start is cheap and correct.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +20,42 @@ import kopf
 
 from laneway.kube.cache import Cache, Change
 from laneway.kube.connection import Connection
+from laneway.kube.kopflists import NoLists
 from laneway.kube.kopfstorage import NoDiffBase, NoProgress
+from laneway.kube.listing import FOLLOWED, Lister
 from laneway.kube.resources import Resource
-from laneway.kube.resync import FOLLOWED
 
 _NEVER_SECONDS = 999_999_999.0
+_REQUEST_SECONDS = 120
+"""A list of ours may be in it; each of its pages has time limits of its own."""
 _KOPF_FOLDER = str(Path(kopf.__file__).parent)
 
 
 async def run_feed(
     *,
     cache: Cache,
+    lister: Lister,
     on_change: Callable[[Change], None],
-    namespaces: Sequence[str],
     stop: asyncio.Event,
     kubeconfig: str | None = None,
 ) -> None:
-    """Feed the cache until ``stop`` is set; no ``namespaces`` means the whole cluster. Raises whatever ended it before.
+    """Feed the cache until ``stop`` is set. Raises whatever ended it before.
+
+    It goes on from what ``lister`` has listed, and has it list the rest.
 
     In the main thread SIGTERM and SIGINT are made to set ``stop``: kopf takes both signals for itself, so they have to be
     taken back. Another handler of the caller has to be installed after the feed has started.
     """
     failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     connection = await Connection.open(kubeconfig=kubeconfig)
+    lists = NoLists(lister, on_change=on_change, server=connection.server)
     try:
         tasks = await kopf.spawn_tasks(
-            registry=_registry(cache, on_change, connection, failed),
+            registry=_registry(cache, on_change, connection, lists, failed),
             settings=_settings(),
             standalone=True,
-            clusterwide=not namespaces,
-            namespaces=namespaces,
+            clusterwide=not lister.namespaces,
+            namespaces=lister.namespaces,
         )
         _take_signals(stop)
         await _run_until(stop, failed=failed, tasks=tasks)
@@ -58,12 +64,16 @@ async def run_feed(
 
 
 def _registry(
-    cache: Cache, on_change: Callable[[Change], None], connection: Connection, failed: asyncio.Future[Any]
+    cache: Cache,
+    on_change: Callable[[Change], None],
+    connection: Connection,
+    lists: NoLists,
+    failed: asyncio.Future[Any],
 ) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     async def log_in(**_: Any) -> kopf.AiohttpSession:
-        return kopf.AiohttpSession(server=connection.server, aiohttp_session=connection.new_session())
+        return kopf.AiohttpSession(server=connection.server, aiohttp_session=connection.new_session(lists))
 
     kopf.on.login(registry=registry)(log_in)
     for resource, _selector in FOLLOWED:
@@ -91,12 +101,11 @@ def _settings() -> kopf.OperatorSettings:
     settings.watching.client_timeout = 75
     settings.watching.inactivity_timeout = _NEVER_SECONDS
     settings.watching.connect_timeout = 10
-    settings.watching.chunk_size = 500
     for resource, selector in FOLLOWED:
         if selector is not None:
             settings.watching.label_selectors[resource.group, resource.version, resource.plural] = selector
     settings.networking.connect_timeout = 10
-    settings.networking.request_timeout = 30
+    settings.networking.request_timeout = _REQUEST_SECONDS
     settings.networking.error_backoffs = (0.5, 1, 2, 4)
     settings.queueing.idle_timeout = 0.5
     settings.posting.enabled = False

@@ -1,8 +1,8 @@
-"""The first full listing, and the regular comparison that makes good what the watch did not tell.
+"""The regular comparison that makes good what the watch did not tell.
 
-kopf does not report what vanished while a watch was down (ghosts), and its watch can fall silent for good. So within every minute (S4.45) the
-metadata of everything is listed: ghosts are dropped, and what the watch has not told a moment later is read. A watch that has told nothing at
-all while things went on changing is deaf, and the process must end; the start that follows lists everything.
+A watch can fall silent for good, and an event can be lost on its way. So within every minute (S4.45) the metadata of everything is listed:
+what is gone is dropped (ghosts), and what the watch has not told a moment later is read. A watch that has told nothing at all while things
+went on changing is deaf, and the process must end; the start that follows lists everything.
 """
 
 from __future__ import annotations
@@ -14,21 +14,16 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from prometheus_client import Counter
 
-from laneway.api.names import RUN_UID_LABEL
 from laneway.kube.cache import Cache, Change
 from laneway.kube.client import Kube
 from laneway.kube.errors import KubeError, NotFound
-from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, Resource
+from laneway.kube.listing import FOLLOWED, Place, places
+from laneway.kube.resources import Resource
 from laneway.kube.table import Listed
 
 logger = logging.getLogger(__name__)
 
-FOLLOWED: tuple[tuple[Resource, str | None], ...] = ((MODEL_LANES, None), (AGENT_RUNS, None), (PODS, RUN_UID_LABEL))
-"""What the cache holds, and the label that objects need to have for it."""
-
 _PERIOD_SECONDS = 45.0
-_FIRST_SECONDS = 20.0
-"""Soon after the start: what was deleted between our first listing and kopf's own is a ghost until then."""
 _ON_ITS_WAY_SECONDS = 10.0
 """An event may take so long on a busy machine."""
 _READ_AT_ONCE = 200
@@ -48,15 +43,6 @@ class DeafWatch(Exception):  # noqa: N818 - it says what happened
     """The watch no longer tells what changes; the process must end and start anew."""
 
 
-async def list_all(kube: Kube, cache: Cache, *, namespaces: Sequence[str]) -> None:
-    """Fill the cache, page by page; no ``namespaces`` means the whole cluster. Raises KubeError."""
-    for resource, selector in FOLLOWED:
-        for place in _places(namespaces):
-            async for page in kube.pages(resource, namespace=place, label_selector=selector):
-                for obj in page.items:
-                    cache.put(resource, obj)
-
-
 class Resync:
     """Compares the cache with the cluster at regular times."""
 
@@ -73,7 +59,7 @@ class Resync:
         self._kube = kube
         self._cache = cache
         self._on_change = on_change
-        self._places = _places(namespaces)
+        self._places = tuple(places(namespaces))
         self._sleep = sleep
         self._spread = spread
         self._silent: dict[Resource, int] = {}
@@ -82,20 +68,18 @@ class Resync:
 
     async def run(self) -> None:
         """Compare for ever. Raises DeafWatch; a comparison that the API server does not allow is left for the next time."""
-        await self._sleep(_FIRST_SECONDS)
         while True:
+            await self._sleep(_PERIOD_SECONDS * self._spread(0.9, 1.1))
             try:
                 await self.compare()
             except KubeError as error:
                 logger.warning("resync failed", extra={"cause": error.message})
-            await self._sleep(_PERIOD_SECONDS * self._spread(0.9, 1.1))
 
     async def compare(self) -> None:
         """Drop ghosts, and read what is newer than the cache and still untold a moment later. Raises DeafWatch."""
         untold: list[tuple[Resource, Listed]] = []
-        for resource, selector in FOLLOWED:
-            for place in self._places:
-                untold += await self._compare(resource, selector, place)
+        for place in self._places:
+            untold += [(place.resource, listed) for listed in await self._compare(place)]
         if untold:
             await self._sleep(_ON_ITS_WAY_SECONDS)
         still = [(resource, listed) for resource, listed in untold if self._cache.lacks(resource, listed)]
@@ -124,17 +108,12 @@ class Resync:
         if self._silent[resource] >= _DEAF_AFTER:
             raise DeafWatch(f"{resource.plural} changed, and in {_DEAF_AFTER} comparisons no event told of any")
 
-    async def _compare(
-        self, resource: Resource, selector: str | None, place: str | None
-    ) -> list[tuple[Resource, Listed]]:
-        """Drop the ghosts of one resource in one place; answers what the cache lacks."""
-        listing = await self._kube.list(resource, namespace=place, label_selector=selector, metadata_only=True)
-        listed = [Listed.of(item) for item in listing.items]
-        for change in self._cache.retain(resource, listed, version=int(listing.resource_version), namespace=place):
-            GHOSTS.labels(resource.plural).inc()
+    async def _compare(self, place: Place) -> list[Listed]:
+        """Drop the ghosts of one place; answers what the cache lacks."""
+        listed, version = await self._kube.lines(
+            place.resource, namespace=place.namespace, label_selector=place.selector
+        )
+        for change in self._cache.retain(place.resource, listed, version=version, namespace=place.namespace):
+            GHOSTS.labels(place.resource.plural).inc()
             self._on_change(change)
-        return [(resource, line) for line in listed if self._cache.lacks(resource, line)]
-
-
-def _places(namespaces: Sequence[str]) -> Sequence[str | None]:
-    return namespaces or [None]
+        return [line for line in listed if self._cache.lacks(place.resource, line)]

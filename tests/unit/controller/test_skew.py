@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laneway.controller.skew import NO_SKEW, measured
+from laneway.api.gatewaystate import AttemptState
+from laneway.controller.skew import NO_SKEW, measured, moved_attempt
 from support.builders import at
 
 
@@ -44,3 +45,10 @@ def test_the_error_is_never_more_than_one_answer_took_and_what_fits_all_answers_
         assert abs(ahead - timedelta(milliseconds=skew)) <= timedelta(milliseconds=there + back)
     errors = [abs(one - timedelta(milliseconds=skew)) for one in seen]
     assert errors == sorted(errors, reverse=True)
+
+
+def test_between_clocks_that_agree_an_attempt_is_kept_once() -> None:
+    told = AttemptState(run_uid="u", attempt=1, calls=3, last_activity_time=at(5), failing_since_time=at(4))
+    assert moved_attempt(told, NO_SKEW, before=None) is told
+    apart = moved_attempt(told, timedelta(seconds=2), before=None)
+    assert (apart.last_activity_time, apart.failing_since_time, apart.calls) == (at(7), at(6), 3)

@@ -21,6 +21,7 @@ from laneway.kube.client import Kube
 from laneway.kube.connection import Connection
 from laneway.kube.errors import Forbidden, Gone, KubeError, NotLeader, Unavailable
 from laneway.kube.resources import CONFIG_MAPS, PODS, JsonObject
+from laneway.kube.table import Listed
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 AUTHORITY = """\
@@ -35,6 +36,7 @@ AQH/MAoGCCqGSM49BAMCA0gAMEUCIQC1A2alaOF13/4PFi3LsCodq692GuDgq125
 iashaKYx3wIgI21mPXZdD8ULpZAQOBHMk7EDzFqX2re/k7vZFlJ+ArE=
 -----END CERTIFICATE-----
 """
+PAGES = [{"limit": "500", "labelSelector": "a=b"}, {"limit": "500", "labelSelector": "a=b", "continue": "more"}]
 OBJECT = {"metadata": {"name": "x", "namespace": "team", "resourceVersion": "1", "uid": "u"}}
 
 
@@ -258,12 +260,18 @@ async def test_a_list_follows_its_pages_and_an_empty_one_is_null(kube: Kube, ser
         says({"metadata": {"resourceVersion": "7", "continue": "more"}, "items": [OBJECT]}),
         says({"metadata": {"resourceVersion": "7"}, "items": None}),
     ]
-    listing = await kube.list(PODS, label_selector="a=b", metadata_only=True)
+    listing = await kube.list(PODS, label_selector="a=b")
     assert (listing.items, listing.resource_version) == ([OBJECT], "7")
-    assert [dict(request.query) for request in server.asked] == [
-        {"limit": "500", "labelSelector": "a=b"},
-        {"limit": "500", "labelSelector": "a=b", "continue": "more"},
+    assert [dict(request.query) for request in server.asked] == PAGES
+
+
+async def test_lines_follow_the_pages_of_a_metadata_list(kube: Kube, server: Server) -> None:
+    server.script = [
+        says({"metadata": {"resourceVersion": "7", "continue": "more"}, "items": [OBJECT]}),
+        says({"metadata": {"resourceVersion": "7"}, "items": None}),
     ]
+    assert await kube.lines(PODS, label_selector="a=b") == ([Listed.of(OBJECT)], 7)
+    assert [dict(request.query) for request in server.asked] == PAGES
     assert server.asked[0].headers["Accept"].startswith("application/json;as=PartialObjectMetadataList")
 
 
