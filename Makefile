@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down test lint unit integration e2e agents vllm alerts bench fuzz soak crash crds lock clean
+.PHONY: help demo demo-down test lint unit integration e2e agents vllm alerts bench fuzz soak crash crds chart lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -52,8 +52,11 @@ soak: $(BIN)/.ready  ## very many calls with faults and kills, then the ledger a
 crash: $(BIN)/.ready  ## the operator killed after each of its writes, and faults of the API server (SECONDS=7200; SEED=1; ATONCE=2; RECORD=1: into docs/reliability.md)
 	@hack/crash $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(ATONCE),--at-once $(ATONCE)) $(if $(RECORD),--record)
 
-crds: $(BIN)/.ready  ## write crds/ and the chart's copy from operator/laneway/api
-	@$(BIN)/laneway crds
+crds: $(BIN)/.ready  ## write crds/ and the chart's copy from operator/laneway/api, and deploy/install.yaml
+	@$(BIN)/laneway crds && $(BIN)/python hack/chart
+
+chart: $(BIN)/.ready  ## write the chart's table of values and schema descriptions, and deploy/install.yaml, from the chart
+	@$(BIN)/python hack/chart
 
 lock: $(BIN)/.ready  ## resolve the dependencies anew
 	@$(BIN)/pip install -q uv

@@ -14,23 +14,37 @@ from laneway.settings import SettingsError
 
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand and answer its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="laneway", description="AI agents on Kubernetes, and fair queues for their models"
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("operator", help="reconcile AgentRuns and ModelLanes")
-    commands.add_parser("gateway", help="carry, meter and key the model calls of agent pods")
-    commands.add_parser("agent", help="the built-in agent: one prompt in, stream-json out")
-    crds = commands.add_parser("crds", help="write the CustomResourceDefinitions")
-    crds.add_argument("folders", nargs="*", default=["crds", "helm/laneway/files/crds"], help="where to write them")
-    _add_ledger(commands.add_parser("ledger", help="read the gateway's ledger"))
-    options = parser.parse_args(argv)
+    options = parser().parse_args(argv)
     try:
         return _run(options)
     except SettingsError as error:
         sys.stderr.write(f"laneway {options.command}: {error}\n")
         return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line may say."""
+    top = argparse.ArgumentParser(
+        prog="laneway", description="AI agents on Kubernetes, and fair queues for their models"
+    )
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(dest="command", required=True)
+    commands.add_parser("operator", help="reconcile AgentRuns and ModelLanes")
+    commands.add_parser("gateway", help="carry, meter and key the model calls of agent pods")
+    commands.add_parser("agent", help="the built-in agent: one prompt in, stream-json out")
+    crds = commands.add_parser("crds", help="write the CustomResourceDefinitions")
+    crds.add_argument("folders", nargs="*", default=["crds", "helm/laneway/files/crds"], help="where to write them")
+    _add_check(commands.add_parser("check", help="ask an installation whether it works, as helm test does"))
+    _add_ledger(commands.add_parser("ledger", help="read the gateway's ledger"))
+    return top
+
+
+def _add_check(check: argparse.ArgumentParser) -> None:
+    check.add_argument("--namespace", action="append", default=[], help="list the kinds here; without one, everywhere")
+    check.add_argument(
+        "--answers", metavar="URL", action="append", default=[], help="every address of its host must answer 200"
+    )
+    check.add_argument("--seconds", type=float, default=60.0, help="how long to wait until all is well; default: 60")
 
 
 def _add_ledger(ledger: argparse.ArgumentParser) -> None:
@@ -74,6 +88,10 @@ def _run(options: argparse.Namespace) -> int:
             from laneway.settings import agent_settings
 
             return runner.run(agent_settings())
+        case "check":
+            from laneway.cli import check
+
+            return check.run(namespaces=options.namespace, urls=options.answers, seconds=options.seconds)
         case "ledger":
             from laneway.gateway import ledgerexport
             from laneway.settings import ledger_path
