@@ -88,6 +88,11 @@ def install_crds(env: Mapping[str, str]) -> None:
     _run(["kubectl", "wait", "--for=condition=Established", "--timeout=30s", *crds], env)
 
 
+def programs() -> Path:
+    """Where kubectl, helm and the control plane's programs are."""
+    return _cache() / "bin"
+
+
 def _cache() -> Path:
     """Where hack/cluster keeps its programs."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
