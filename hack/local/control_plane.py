@@ -8,6 +8,7 @@ import urllib.request
 
 from local import pki
 from local.instance import LOOPBACK, NODE, NODE_ADDRESS, SERVICE_ADDRESS, SERVICE_RANGE, Instance, program
+from local.paths import CONFIG
 
 COMPONENT_RATE = [
     "--kube-api-qps=1000",
@@ -120,6 +121,11 @@ def _apiserver(instance: Instance) -> list[str]:
         f"--kubelet-certificate-authority={keys}/ca.crt",
         "--kubelet-preferred-address-types=InternalIP",
         f"--cert-dir={keys}",
+        f"--audit-policy-file={CONFIG}/audit.yaml",
+        f"--audit-log-path={instance.run}/log/audit.log",
+        "--audit-log-mode=batch",  # no request waits for its line
+        "--audit-log-maxsize=100",
+        "--audit-log-maxbackup=1",
     ]
 
 

@@ -29,6 +29,11 @@ class OwnPlane:
         """The administrator's kubeconfig."""
         return str(self._run / "kube" / "admin.conf")
 
+    @property
+    def audit_log(self) -> Path:
+        """What accounts of laneway-system have asked of the API server."""
+        return self._run / "log" / "audit.log"
+
     def stop(self) -> None:
         """SIGSTOP: connections stay, and nothing answers."""
         os.kill(self._pid, signal.SIGSTOP)
