@@ -18,6 +18,8 @@ CHART = ROOT / "helm" / "laneway"
 SYSTEM = "laneway-system"
 OLDEST = "1.32.0"
 """The oldest Kubernetes that the chart serves."""
+STRICT = ("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-")
+"""What the API server does not know by name and type is refused (``fieldValidation=Strict``), in a request that changes nothing."""
 
 Object = dict[str, Any]
 
@@ -37,6 +39,13 @@ class ChartStage:
     def kubectl(self, *words: str, stdin: str | None = None) -> str:
         """What kubectl printed. Raises AssertionError when it fails."""
         return self._run("kubectl", *words, stdin=stdin)
+
+    def accepts(self, manifest: str) -> list[str]:
+        """What kubectl says of each object of a manifest that changes nothing. Raises AssertionError for a refusal or a warning."""
+        done = self._attempt("kubectl", *STRICT, stdin=manifest)
+        assert done.returncode == 0, done.stderr
+        assert "Warning:" not in done.stderr, done.stderr
+        return done.stdout.splitlines()
 
     def refusal(self, *words: str, stdin: str) -> str:
         """What kubectl complained of. Raises AssertionError when it does not fail."""
