@@ -31,7 +31,11 @@ def earlier_release(folder: Path) -> Earlier:
     tree = folder / "tree"
     commit = _unpack(tree)
     reference, archive = run(
-        "env", f"LANEWAY_CACHE={_cache(folder)}", str((tree if commit else ROOT) / "hack" / "image"), seconds=600
+        "env",
+        f"LANEWAY_CACHE={_cache(folder)}",
+        str((tree if commit else ROOT) / "hack" / "image"),
+        "laneway",
+        seconds=600,
     ).split()[-2:]
     run(str(HACK / "cluster"), "load-image", archive, seconds=120)
     return Earlier(commit, (tree if commit else ROOT) / "helm" / "laneway", reference)
@@ -39,17 +43,22 @@ def earlier_release(folder: Path) -> Earlier:
 
 def install(earlier: Earlier) -> None:
     """Bring the release to the earlier commit. The annotation makes sure that an upgrade replaces every pod, whatever has changed."""
-    repository, tag = earlier.image.rsplit(":", 1)
-    values = {"image.repository": repository, "image.tag": tag}
     notes = {f"{component}.podAnnotations.release": "earlier" for component in ("operator", "gateway")}
-    words = [word for name, value in {**values, **notes}.items() for word in ("--set", f"{name}={value}")]
-    place = ("--namespace", SYSTEM, "--wait", "--timeout=180s")
-    run("helm", "upgrade", "laneway", str(earlier.chart), *place, *words, seconds=200)
+    _upgrade(earlier.chart, earlier.image, notes)
 
 
-def upgrade() -> None:
-    """Bring the release to this tree, by the demo's own step."""
-    run(str(HACK / "demo"), "--until", "install", seconds=600)
+def upgrade(image: str) -> None:
+    """Bring the release to this tree's chart and image, with the values that the demo gives."""
+    _upgrade(ROOT / "helm" / "laneway", image, {})
+
+
+def _upgrade(chart: Path, image: str, more: dict[str, str]) -> None:
+    repository, tag = image.rsplit(":", 1)
+    values = {"image.repository": repository, "image.tag": tag, **more}
+    words = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+    run(
+        "helm", "upgrade", "laneway", str(chart), "--namespace", SYSTEM, "--wait", "--timeout=180s", *words, seconds=200
+    )
 
 
 def _unpack(tree: Path) -> str:

@@ -27,9 +27,13 @@ QUEUED = [f"queued-{number}" for number in range(4)]
 EVERYONE = [*LONG, *SHORT, *QUIET, *QUEUED]
 
 
-@pytest.mark.usefixtures("whole_release")
+@pytest.mark.usefixtures("whole_release", "test_image")
 async def test_no_run_is_lost_or_fails_and_broken_attempts_are_told(
-    stage: Stage, scripted: Scripted, test_image: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stage: Stage,
+    scripted: Scripted,
+    laneway_image: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = await asyncio.to_thread(earlier.earlier_release, tmp_path)
     await asyncio.to_thread(earlier.install, before)
@@ -37,7 +41,7 @@ async def test_no_run_is_lost_or_fails_and_broken_attempts_are_told(
     old = _uids("operator") | _uids("gateway")
     async with witness(stage.kube, PODS, stage.namespace) as pods:
         made = await _begin(stage, scripted)
-        await asyncio.to_thread(earlier.upgrade)
+        await asyncio.to_thread(earlier.upgrade, laneway_image)
         await until(release.all_ready, seconds=90, every=0.5, what="this release is ready")
         assert not old & (_uids("operator") | _uids("gateway")), "every pod was replaced"
         ended = await stage.succeeded(*EVERYONE, seconds=150)
