@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down test lint unit integration e2e agents vllm alerts bench fuzz soak crash plugin crds lock clean
+.PHONY: help demo demo-down test lint unit integration e2e agents vllm alerts bench fuzz soak crash plugin crds chart lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -55,8 +55,11 @@ crash: $(BIN)/.ready  ## the operator killed after each of its writes, and fault
 plugin: $(BIN)/.ready  ## kubectl laneway as one file for this machine: dist/kubectl-laneway (VERSION=v0.1.0: for all platforms, with Krew's manifest)
 	@$(BIN)/python hack/plugin $(if $(VERSION),--release $(VERSION)) $(if $(URI),--uri '$(URI)')
 
-crds: $(BIN)/.ready  ## write crds/ and the chart's copy from operator/laneway/api
-	@$(BIN)/laneway crds
+crds: $(BIN)/.ready  ## write crds/ and the chart's copy from operator/laneway/api, and deploy/install.yaml
+	@$(BIN)/laneway crds && $(BIN)/python hack/chart
+
+chart: $(BIN)/.ready  ## write the chart's table of values and schema descriptions, and deploy/install.yaml, from the chart
+	@$(BIN)/python hack/chart
 
 lock: $(BIN)/.ready  ## resolve the dependencies anew
 	@$(BIN)/pip install -q uv

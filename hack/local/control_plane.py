@@ -9,7 +9,7 @@ import urllib.request
 from local import pki
 from local.console import StepError
 from local.instance import LOOPBACK, NODE, NODE_ADDRESS, SERVICE_ADDRESS, SERVICE_RANGE, Instance, program
-from local.paths import TREE
+from local.paths import CONFIG, TREE
 
 COMPONENT_RATE = [
     "--kube-api-qps=1000",
@@ -131,6 +131,11 @@ def _apiserver(instance: Instance) -> list[str]:
         f"--kubelet-certificate-authority={keys}/ca.crt",
         "--kubelet-preferred-address-types=InternalIP",
         f"--cert-dir={keys}",
+        f"--audit-policy-file={CONFIG}/audit.yaml",
+        f"--audit-log-path={instance.run}/log/audit.log",
+        "--audit-log-mode=batch",  # no request waits for its line
+        "--audit-log-maxsize=100",
+        "--audit-log-maxbackup=1",
     ]
 
 

@@ -85,6 +85,7 @@ def _make_environment() -> None:
 def _start_cluster() -> None:
     cluster.up()
     cluster.need_clients()
+    release.restrict()
 
 
 def _load_image() -> None:

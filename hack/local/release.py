@@ -1,5 +1,7 @@
 """What the demo and the end-to-end tests put on the cluster: the model servers and the release of the chart."""
 
+import json
+
 from local import cluster, commands, images, ollama, vllm_server
 from local.console import StepError
 from local.control_plane import kubectl
@@ -8,6 +10,15 @@ from local.paths import HACK, TREE
 
 NAME = "laneway"
 NAMESPACE = "laneway-system"
+RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+
+
+def restrict() -> None:
+    """Has every namespace of the demo refuse pods that do not meet the restricted Pod Security standard."""
+    step = "preparing the namespaces"
+    place = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    commands.kubectl(step, "apply", "-f", "-", stdin=json.dumps(place))
+    commands.kubectl(step, "label", "namespace", "default", NAMESPACE, RESTRICTED, "--overwrite")
 
 
 def start_ollama() -> None:

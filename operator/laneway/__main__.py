@@ -6,7 +6,7 @@ import argparse
 import gc
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from laneway import __version__
@@ -18,20 +18,9 @@ _SERVICES = frozenset({"operator", "gateway"})
 
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand and answer its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="laneway", description="AI agents on Kubernetes, and fair queues for their models"
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("operator", help="reconcile AgentRuns and ModelLanes")
-    commands.add_parser("gateway", help="carry, meter and key the model calls of agent pods")
-    commands.add_parser("agent", help="the built-in agent: one prompt in, stream-json out")
-    crds = commands.add_parser("crds", help="write the CustomResourceDefinitions")
-    crds.add_argument("folders", nargs="*", default=["crds", "helm/laneway/files/crds"], help="where to write them")
-    _add_ledger(commands.add_parser("ledger", help="read the gateway's ledger"))
-    options = parser.parse_args(argv)
+    options = parser().parse_args(argv)
     try:
-        return _run(options)
+        return _COMMANDS[options.command](options)
     except SettingsError as error:
         _complain(options.command, str(error))
         return 2
@@ -46,6 +35,31 @@ def _complain(command: str, what: str) -> None:
 
     logs.setup(log_settings_or_default())
     logging.getLogger(__name__).error("a setting is missing or wrong", extra={"cause": what})
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line may say."""
+    top = argparse.ArgumentParser(
+        prog="laneway", description="AI agents on Kubernetes, and fair queues for their models"
+    )
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(dest="command", required=True)
+    commands.add_parser("operator", help="reconcile AgentRuns and ModelLanes")
+    commands.add_parser("gateway", help="carry, meter and key the model calls of agent pods")
+    commands.add_parser("agent", help="the built-in agent: one prompt in, stream-json out")
+    crds = commands.add_parser("crds", help="write the CustomResourceDefinitions")
+    crds.add_argument("folders", nargs="*", default=["crds", "helm/laneway/files/crds"], help="where to write them")
+    _add_check(commands.add_parser("check", help="ask an installation whether it works, as helm test does"))
+    _add_ledger(commands.add_parser("ledger", help="read the gateway's ledger"))
+    return top
+
+
+def _add_check(check: argparse.ArgumentParser) -> None:
+    check.add_argument("--namespace", action="append", default=[], help="list the kinds here; without one, everywhere")
+    check.add_argument(
+        "--answers", metavar="URL", action="append", default=[], help="every address of its host must answer 200"
+    )
+    check.add_argument("--seconds", type=float, default=60.0, help="how long to wait until all is well; default: 60")
 
 
 def _add_ledger(ledger: argparse.ArgumentParser) -> None:
@@ -76,37 +90,59 @@ def _imports() -> Iterator[None]:
     gc.enable()
 
 
-def _run(options: argparse.Namespace) -> int:
-    match options.command:
-        case "operator":
-            with _imports():
-                from laneway.controller import main as command
-                from laneway.settings import operator_settings
+def _operator(options: argparse.Namespace) -> int:
+    with _imports():
+        from laneway.controller import main as command
+        from laneway.settings import operator_settings
 
-            return command.run(operator_settings())
-        case "gateway":
-            with _imports():
-                from laneway.gateway import main as gateway
-                from laneway.settings import gateway_settings
+    return command.run(operator_settings())
 
-            return gateway.run(gateway_settings())
-        case "agent":
-            from laneway.agent import runner
-            from laneway.settings import agent_settings
 
-            return runner.run(agent_settings())
-        case "ledger":
-            from laneway.gateway import ledgerexport, ledgerusage
-            from laneway.settings import ledger_path
+def _gateway(options: argparse.Namespace) -> int:
+    with _imports():
+        from laneway.gateway import main as command
+        from laneway.settings import gateway_settings
 
-            wanted = ledgerexport.wanted_of(options)
-            if options.action == "usage":
-                return ledgerusage.run(ledger_path(), wanted, GroupBy(options.by))
-            return ledgerexport.run(ledger_path(), wanted, options.format)
-        case _:
-            from laneway.api import crds
+    return command.run(gateway_settings())
 
-            return crds.write(options.folders)
+
+def _agent(options: argparse.Namespace) -> int:
+    from laneway.agent import runner
+    from laneway.settings import agent_settings
+
+    return runner.run(agent_settings())
+
+
+def _crds(options: argparse.Namespace) -> int:
+    from laneway.api import crds
+
+    return crds.write(options.folders)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from laneway.cli import check
+
+    return check.run(namespaces=options.namespace, urls=options.answers, seconds=options.seconds)
+
+
+def _ledger(options: argparse.Namespace) -> int:
+    from laneway.gateway import ledgerexport, ledgerusage
+    from laneway.settings import ledger_path
+
+    wanted = ledgerexport.wanted_of(options)
+    if options.action == "usage":
+        return ledgerusage.run(ledger_path(), wanted, GroupBy(options.by))
+    return ledgerexport.run(ledger_path(), wanted, options.format)
+
+
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "operator": _operator,
+    "gateway": _gateway,
+    "agent": _agent,
+    "crds": _crds,
+    "check": _check,
+    "ledger": _ledger,
+}
 
 
 if __name__ == "__main__":

@@ -41,7 +41,12 @@ async def start_both(stage: Stage) -> Program:
 
 async def call(stage: Stage, pod: JsonObject) -> tuple[int, Any]:
     """One model call, as the agent in the pod would make it."""
-    headers = {"Authorization": f"Bearer {token_of(pod)}"}
+    return await call_with(stage, token_of(pod))
+
+
+async def call_with(stage: Stage, token: str) -> tuple[int, Any]:
+    """One model call with this token."""
+    headers = {"Authorization": f"Bearer {token}"}
     body = {"model": "any", "messages": [{"role": "user", "content": "hi"}]}
     url = stage.settings["LANEWAY_GATEWAY_URL"] + "/v1/chat/completions"
     async with aiohttp.ClientSession() as session, session.post(url, json=body, headers=headers) as answer:

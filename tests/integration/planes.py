@@ -29,6 +29,11 @@ class OwnPlane:
         """The administrator's kubeconfig."""
         return str(self._run / "kube" / "admin.conf")
 
+    @property
+    def audit_log(self) -> Path:
+        """What accounts of laneway-system have asked of the API server."""
+        return self._run / "log" / "audit.log"
+
     def stop(self) -> None:
         """SIGSTOP: connections stay, and nothing answers."""
         os.kill(self._pid, signal.SIGSTOP)
@@ -86,6 +91,11 @@ def install_crds(env: Mapping[str, str]) -> None:
     # kubectl wait fails on an object without conditions, as a CRD is for its first moment.
     _run(["kubectl", "wait", "--for=jsonpath={.status.conditions}", "--timeout=30s", *crds], env)
     _run(["kubectl", "wait", "--for=condition=Established", "--timeout=30s", *crds], env)
+
+
+def programs() -> Path:
+    """Where kubectl, helm and the control plane's programs are."""
+    return _cache() / "bin"
 
 
 def _cache() -> Path:

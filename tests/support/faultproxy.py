@@ -1,7 +1,7 @@
 """A reverse proxy in front of the real API server: it notes every write, and faults of a test's choice come between.
 
-Plain HTTP on loopback towards the operator, the administrator's credentials towards the API server. Watches are passed on line by line. There is no
-kubelet, so logs of pods are told by the test. Leases are no part of the work: their writes are not noted.
+Plain HTTP on loopback towards the operator, the kubeconfig's credentials towards the API server. Watches are passed on line by line. Where there is no
+kubelet, logs of pods are told by the test. Leases are no part of the work: their writes are not noted.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ class FaultProxy:
 
     server: str
     session: aiohttp.ClientSession
-    log_of: Callable[[str], str]
-    """The agent's log, by the name of its pod."""
+    log_of: Callable[[str], str] | None
+    """The agent's log, by the name of its pod. None: the API server is asked."""
     faults: Faults = field(default_factory=Faults)
     writes: list[Write] = field(default_factory=list)
     """All that came, in the order in which they were settled."""
@@ -125,7 +125,7 @@ class FaultProxy:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Any request."""
         resource, name = _target(request.path)
-        if request.method == "GET" and resource == "pods/log":
+        if request.method == "GET" and resource == "pods/log" and self.log_of is not None:
             return web.Response(text=self.log_of(name))
         if request.query.get("watch") == "true":
             watching = asyncio.create_task(self._watch(request, resource))
@@ -229,7 +229,7 @@ def _name_in(body: bytes) -> str:
 
 @asynccontextmanager
 async def fault_proxy(
-    kubeconfig: str, folder: Path, *, log_of: Callable[[str], str]
+    kubeconfig: str, folder: Path, *, log_of: Callable[[str], str] | None
 ) -> AsyncIterator[tuple[FaultProxy, str]]:
     """A proxy before the API server of a kubeconfig, and the kubeconfig that leads to it."""
     connection = await Connection.open(kubeconfig=kubeconfig)

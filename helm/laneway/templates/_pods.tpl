@@ -35,9 +35,29 @@ securityContext:
   fsGroup: {{ int64 .fsGroup }}
   fsGroupChangePolicy: OnRootMismatch
   {{- end }}
+  {{- with .supplementalGroups }}
+  supplementalGroups:
+    {{- range . }}
+    - {{ int64 . }}
+    {{- end }}
+  {{- end }}
+  {{- with .seLinuxOptions }}
+  seLinuxOptions:
+    {{- toYaml . | nindent 4 }}
   {{- end }}
   seccompProfile:
-    type: RuntimeDefault
+    type: {{ .seccompProfile.type }}
+    {{- if eq .seccompProfile.type "Localhost" }}
+    localhostProfile: {{ required "podSecurityContext.seccompProfile.localhostProfile must name a file when the type is Localhost" .seccompProfile.localhostProfile | quote }}
+    {{- end }}
+  {{- end }}
+{{- with $root.Values.dnsPolicy }}
+dnsPolicy: {{ . }}
+{{- end }}
+{{- with $root.Values.dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- with $root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
@@ -63,18 +83,26 @@ priorityClassName: {{ . | quote }}
 {{- define "laneway.container" -}}
 {{- $root := index . 0 -}}
 name: {{ index . 1 }}
-image: {{ include "laneway.image" $root | quote }}
-imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+{{ include "laneway.programOfImage" $root }}
 args:
   - {{ index . 1 }}
+resources:
+  {{- toYaml (index $root.Values (index . 1)).resources | nindent 2 }}
+{{- end -}}
+
+{{/* Our image, and what its process may do on a node. */}}
+{{- define "laneway.programOfImage" -}}
+image: {{ include "laneway.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
   capabilities:
     drop:
       - ALL
-resources:
-  {{- toYaml (index $root.Values (index . 1)).resources | nindent 2 }}
+  {{- with .Values.securityContext }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end -}}
 
 {{- define "laneway.sharedEnv" -}}

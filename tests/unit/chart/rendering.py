@@ -20,6 +20,8 @@ NAMESPACE = "laneway-system"
 KUBERNETES = "1.32.0"
 """What the chart is rendered for, whatever helm itself was built for: the oldest version that it serves."""
 COMPONENTS = ("operator", "gateway")
+VALUES_FILES = sorted((CHART / "ci").glob("*-values.yaml"))
+"""What the chart is rendered with beside its defaults, each a way to install it."""
 
 Object = dict[str, Any]
 

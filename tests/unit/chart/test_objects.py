@@ -7,13 +7,26 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import yaml
 
+from laneway.__main__ import parser
 from laneway.api.agentrun import AgentRunSpec
 from laneway.api.modellane import ModelLaneSpec
 from laneway.controller.presets import Preset, load_presets
-from unit.chart.rendering import CHART, COMPONENTS, KUBERNETES, NAMESPACE, Object, Rendered, render, run
+from unit.chart.rendering import (
+    CHART,
+    COMPONENTS,
+    KUBERNETES,
+    NAMESPACE,
+    VALUES_FILES,
+    Object,
+    Rendered,
+    nested,
+    render,
+    run,
+)
 
 RUNS, LANES = "agentruns.laneway.dev", "modellanes.laneway.dev"
 CLUSTER_SCOPED = {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
@@ -36,13 +49,17 @@ def test_install_without_values_has_every_object() -> None:
             f"Service {NAMESPACE}/laneway-gateway",
             f"PersistentVolumeClaim {NAMESPACE}/laneway-gateway",
             f"PodDisruptionBudget {NAMESPACE}/laneway-operator",
+            f"Pod {NAMESPACE}/laneway-test",
         ]
     )
 
 
-def test_lint_is_strict_and_clean() -> None:
-    result = run("lint", "--strict", str(CHART), "--kube-version", KUBERNETES)
+@pytest.mark.parametrize("values", [pytest.param(file, id=file.stem) for file in VALUES_FILES])
+def test_lint_is_strict_and_clean(values: Path) -> None:
+    given = yaml.safe_load(values.read_text())
+    result = run("lint", "--strict", str(CHART), "--kube-version", KUBERNETES, values=given)
     assert result.returncode == 0, result.stdout + result.stderr
+    assert "[WARNING]" not in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -193,6 +210,11 @@ class TestLedgerVolume:
         assert rendered.kind("PersistentVolumeClaim") == []
         assert _ledger_volume(rendered) == {"emptyDir": {"sizeLimit": "1Gi"}}
 
+    def test_claim_that_is_there_already_is_used_and_none_is_made(self) -> None:
+        rendered = render({"gateway": {"persistence": {"existingClaim": "ledger"}}})
+        assert rendered.kind("PersistentVolumeClaim") == []
+        assert _ledger_volume(rendered) == {"persistentVolumeClaim": {"claimName": "ledger"}}
+
     def test_gateway_is_replaced_and_never_doubled(self) -> None:
         spec = render().get("Deployment", "laneway-gateway")["spec"]
         assert spec["replicas"] == 1
@@ -231,6 +253,89 @@ class TestPresets:
         assert before.pod("gateway") == after.pod("gateway")
 
 
+class TestDisruptionBudget:
+    @pytest.mark.parametrize(
+        ("values", "bound"),
+        [
+            pytest.param({}, {"maxUnavailable": 1}, id="one replica at a time may be evicted"),
+            pytest.param({"maxUnavailable": "50%"}, {"maxUnavailable": "50%"}, id="or a share of them"),
+            pytest.param({"minAvailable": 2}, {"minAvailable": 2}, id="or as many as leave two"),
+            pytest.param({"minAvailable": 0}, {"minAvailable": 0}, id="none at all is a number too"),
+        ],
+    )
+    def test_bound_on_evictions(self, values: Object, bound: Object) -> None:
+        spec = render(nested("operator.podDisruptionBudget", values)).get("PodDisruptionBudget", "laneway-operator")[
+            "spec"
+        ]
+        assert {key: spec[key] for key in ("maxUnavailable", "minAvailable") if key in spec} == bound
+        assert spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+    def test_switched_off_there_is_none(self) -> None:
+        assert render(nested("operator.podDisruptionBudget.enabled", False)).kind("PodDisruptionBudget") == []
+
+
+class TestExtraObjects:
+    def test_objects_and_texts_are_rendered_as_templates(self) -> None:
+        one = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-one"}}
+        two = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ include \"laneway.fullname\" . }}-two'}"
+        names = [found["metadata"]["name"] for found in render({"extraObjects": [one, two]}).kind("ConfigMap")]
+        assert names == ["laneway-one", "laneway-two"]
+
+
+class TestHelmTest:
+    def test_pod_belongs_to_no_component_and_runs_only_when_asked_for(self) -> None:
+        pod = render().get("Pod", "laneway-test")
+        assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+        assert pod["metadata"]["labels"]["app.kubernetes.io/component"] == "test"
+        assert pod["spec"]["restartPolicy"] == "Never"
+
+    @pytest.mark.parametrize(
+        ("values", "namespaces"),
+        [
+            pytest.param({}, [], id="in the whole cluster"),
+            pytest.param({"watchNamespaces": ["a", "b"]}, ["a", "b"], id="in the served namespaces"),
+        ],
+    )
+    def test_arguments_are_what_the_program_takes(self, values: Object, namespaces: list[str]) -> None:
+        rendered = render(values)
+        [container] = rendered.get("Pod", "laneway-test")["spec"]["containers"]
+        options = parser().parse_args(container["args"])
+        assert (options.command, options.namespace) == ("check", namespaces)
+        ports = {
+            port["containerPort"]
+            for component in COMPONENTS
+            for port in rendered.container(component)["ports"]
+            if port["name"] != "operator"
+        }
+        assert {httpx.URL(url).port for url in options.answers} == ports - {9090} | {9090}
+        for url in options.answers:
+            rendered.get("Service", httpx.URL(url).host.split(".")[0])
+
+
+class TestAnnotationsForArtifactHub:
+    ANNOTATIONS: Object = yaml.safe_load((CHART / "Chart.yaml").read_text())["annotations"]
+
+    def test_kinds_and_examples_are_those_of_the_definitions(self) -> None:
+        kinds = yaml.safe_load(self.ANNOTATIONS["artifacthub.io/crds"])
+        served = {
+            (crd["metadata"]["name"], crd["spec"]["names"]["kind"], crd["spec"]["versions"][0]["name"])
+            for crd in render().kind("CustomResourceDefinition")
+        }
+        assert {(one["name"], one["kind"], one["version"]) for one in kinds} == served
+        lane, agent_run = yaml.safe_load(self.ANNOTATIONS["artifacthub.io/crdsExamples"])
+        _assert_valid(lane, agent_run)
+
+    def test_image_is_the_one_that_is_installed(self) -> None:
+        [image] = yaml.safe_load(self.ANNOTATIONS["artifacthub.io/images"])
+        assert image["image"] == render().container("operator")["image"]
+
+    def test_changes_are_of_kinds_that_artifact_hub_knows(self) -> None:
+        kinds = {"added", "changed", "deprecated", "removed", "fixed", "security"}
+        changes = yaml.safe_load(self.ANNOTATIONS["artifacthub.io/changes"])
+        assert changes
+        assert all(change["kind"] in kinds and change["description"] for change in changes)
+
+
 class TestNotes:
     @pytest.mark.parametrize(
         ("values", "namespace"),
@@ -242,15 +347,24 @@ class TestNotes:
     def test_example_is_valid_and_for_a_served_namespace(self, tmp_path: Path, values: Object, namespace: str) -> None:
         notes = _notes(tmp_path, values)
         lane, agent_run = yaml.safe_load_all(notes.split("<<END\n")[1].split("\nEND\n")[0])
-        for model, example in ((ModelLaneSpec, lane), (AgentRunSpec, agent_run)):
-            parsed = model.model_validate(example["spec"])
-            assert parsed.model_dump(mode="json", exclude_unset=True) == example["spec"], "a field is unknown"
+        _assert_valid(lane, agent_run)
         assert agent_run["spec"]["models"] == [{"lane": lane["metadata"]["name"]}]
         assert f"kubectl apply -n {namespace} -f -" in notes
+
+    def test_run_pods_that_no_policy_bounds_are_told_of(self, tmp_path: Path) -> None:
+        assert "No NetworkPolicy bounds the run pods" in _notes(tmp_path / "one", nested("networkPolicy.enabled", True))
+        bound = {"networkPolicy": {"enabled": True}, "watchNamespaces": ["a"]}
+        assert "No NetworkPolicy" not in _notes(tmp_path / "two", bound)
 
     def test_there_are_three_parts(self, tmp_path: Path) -> None:
         starts = [line[:2] for line in _notes(tmp_path, {}).splitlines() if line[:1].isdigit()]
         assert starts == ["1.", "2.", "3."]
+
+
+def _assert_valid(lane: Object, agent_run: Object) -> None:
+    for model, example in ((ModelLaneSpec, lane), (AgentRunSpec, agent_run)):
+        parsed = model.model_validate(example["spec"])
+        assert parsed.model_dump(mode="json", exclude_unset=True) == example["spec"], "a field is unknown"
 
 
 def _notes(folder: Path, values: Object) -> str:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import pytest
 
 from laneway.settings import GatewaySettings, OperatorSettings, gateway_settings, operator_settings
-from unit.chart.rendering import COMPONENTS, NAMESPACE, Object, nested, render
+from unit.chart.rendering import COMPONENTS, NAMESPACE, Object, nested, refusal, render
 
 PRESETS: Object = {"presets": {"mine": {"description": "Ours.", "image": "example/agent:1"}}}
 READERS = {"operator": operator_settings, "gateway": gateway_settings}
+HARDENED: Object = {
+    "podSecurityContext": {
+        "supplementalGroups": [1000],
+        "seLinuxOptions": {"level": "s0:c1"},
+        "seccompProfile": {"type": "Localhost", "localhostProfile": "laneway.json"},
+    },
+    "securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}},
+}
 OPENSHIFT: Object = {"podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}}
 
 
@@ -52,6 +60,12 @@ class TestRestrictedPodSecurity:
                 "capabilities": {"drop": ["ALL"]},
             }
 
+    def test_profiles_of_ones_own_leave_the_rest_as_it_is(self, component: str) -> None:
+        spec, plain = render(HARDENED).pod(component)["spec"], render().pod(component)["spec"]
+        assert spec["securityContext"] == plain["securityContext"] | HARDENED["podSecurityContext"]
+        [container], [plain_container] = spec["containers"], plain["containers"]
+        assert container["securityContext"] == plain_container["securityContext"] | HARDENED["securityContext"]
+
     def test_user_is_numeric_and_can_be_left_to_the_cluster(self, component: str) -> None:
         users = {"runAsUser", "runAsGroup", "fsGroup"}
         ours = render().pod(component)["spec"]["securityContext"]
@@ -66,6 +80,19 @@ class TestRestrictedPodSecurity:
         resources = render().container(component)["resources"]
         assert resources["requests"].keys() == {"cpu", "memory"}
         assert resources["limits"].keys() == {"memory"}
+
+
+def test_profile_of_ones_own_must_be_named() -> None:
+    message = refusal(nested("podSecurityContext.seccompProfile.type", "Localhost"))
+    assert "podSecurityContext.seccompProfile.localhostProfile must name a file" in message
+
+
+def test_pod_of_helm_test_meets_the_restricted_standard_too() -> None:
+    spec = render().get("Pod", "laneway-test")["spec"]
+    assert spec["securityContext"] == render().pod("operator")["spec"]["securityContext"]
+    [container] = spec["containers"]
+    assert container["securityContext"] == render().container("operator")["securityContext"]
+    assert container["image"] == render().container("operator")["image"]
 
 
 class TestSettings:
@@ -193,6 +220,50 @@ class TestPlacement:
         (spread,) = render().pod("operator")["spec"]["topologySpreadConstraints"]
         assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
         assert spread["labelSelector"]["matchLabels"].items() <= render().pod("operator")["metadata"]["labels"].items()
+
+    @pytest.mark.parametrize("component", COMPONENTS)
+    def test_extra_variables_and_volumes_come_after_ours(self, component: str) -> None:
+        extra: Object = {
+            "extraEnv": [{"name": "TZ", "value": "UTC"}],
+            "extraVolumes": [{"name": "more", "emptyDir": {}}],
+            "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
+        }
+        plain, rendered = render(PRESETS), render({component: extra, **PRESETS})
+        ours, theirs = plain.container(component), rendered.container(component)
+        assert theirs["env"] == ours["env"] + extra["extraEnv"]
+        assert theirs["volumeMounts"] == ours["volumeMounts"] + extra["extraVolumeMounts"]
+        assert rendered.pod(component)["spec"]["volumes"] == [
+            *plain.pod(component)["spec"]["volumes"],
+            *extra["extraVolumes"],
+        ]
+
+    @pytest.mark.parametrize("component", COMPONENTS)
+    def test_annotations_of_the_deployment_stand_on_it_and_not_on_its_pods(self, component: str) -> None:
+        rendered = render(nested(f"{component}.deploymentAnnotations", {"team": "ml"}))
+        assert rendered.get("Deployment", f"laneway-{component}")["metadata"]["annotations"] == {"team": "ml"}
+        assert rendered.pod(component) == render().pod(component)
+
+    @pytest.mark.parametrize("component", COMPONENTS)
+    def test_service_account_gets_labels_and_annotations(self, component: str) -> None:
+        given = {"labels": {"team": "ml"}, "annotations": {"role": "x"}}
+        metadata = render(nested(f"{component}.serviceAccount", given)).get("ServiceAccount", f"laneway-{component}")[
+            "metadata"
+        ]
+        assert metadata["labels"]["team"] == "ml"
+        assert metadata["labels"]["app.kubernetes.io/component"] == component
+        assert metadata["annotations"] == {"role": "x"}
+
+    def test_dns_and_kept_versions_are_for_both(self) -> None:
+        given: Object = {
+            "dnsPolicy": "None",
+            "dnsConfig": {"nameservers": ["10.96.0.10"]},
+            "revisionHistoryLimit": 0,
+        }
+        rendered = render(given)
+        for component in COMPONENTS:
+            assert rendered.pod(component)["spec"]["dnsPolicy"] == "None"
+            assert rendered.pod(component)["spec"]["dnsConfig"] == given["dnsConfig"]
+            assert rendered.get("Deployment", f"laneway-{component}")["spec"]["revisionHistoryLimit"] == 0
 
     def test_pull_secrets_are_for_both(self) -> None:
         rendered = render({"imagePullSecrets": [{"name": "pull"}]})

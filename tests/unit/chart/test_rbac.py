@@ -7,21 +7,17 @@ import re
 import pytest
 
 from unit.chart.rendering import COMPONENTS, NAMESPACE, TREE, Object, Rendered, render
+from unit.chart.rights import BINDINGS, ROLES, Right, all_of, rendered_role, rights_in
 
-ROLES = ("Role", "ClusterRole")
-BINDINGS = ("RoleBinding", "ClusterRoleBinding")
 NAMESPACES = ["team-a", "team-b"]
 NAMESPACED: Object = {"watchNamespaces": NAMESPACES}
 MODES = [pytest.param({}, id="for the whole cluster"), pytest.param(NAMESPACED, id="for two namespaces")]
-
-Right = tuple[str, str, str, str, str]
-"""Component, where, resource with its group, resource name, verb."""
 
 
 @pytest.mark.parametrize("values", MODES)
 class TestInBothModes:
     def test_nothing_is_granted_by_a_wildcard(self, values: Object) -> None:
-        for role in _all(render(values), ROLES):
+        for role in all_of(render(values), ROLES):
             for rule in role["rules"]:
                 assert rule.keys() <= {"apiGroups", "resources", "resourceNames", "verbs"}
                 assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]], Rendered.label(role)
@@ -29,7 +25,7 @@ class TestInBothModes:
 
     def test_every_binding_joins_an_existing_role_and_an_existing_account(self, values: Object) -> None:
         rendered = render(values)
-        for binding in _all(rendered, BINDINGS):
+        for binding in all_of(rendered, BINDINGS):
             role = rendered_role(rendered, binding)
             assert role["metadata"]["labels"] == binding["metadata"]["labels"]
             (subject,) = binding["subjects"]
@@ -44,10 +40,10 @@ class TestInBothModes:
             assert rendered.get("ServiceAccount", f"laneway-{component}")["automountServiceAccountToken"] is False
 
     def test_gateway_writes_nothing(self, values: Object) -> None:
-        assert {verb for who, *_, verb in _rights(render(values)) if who == "gateway"} == {"get", "list", "watch"}
+        assert {verb for who, *_, verb in rights_in(render(values)) if who == "gateway"} == {"get", "list", "watch"}
 
     def test_secrets_are_never_listed_and_the_operator_reads_one(self, values: Object) -> None:
-        rights = [right for right in _rights(render(values)) if right[2] == "secrets"]
+        rights = [right for right in rights_in(render(values)) if right[2] == "secrets"]
         assert {verb for *_, verb in rights} == {"get", "create"}
         assert {right[1:] for right in rights if right[0] == "operator"} == {
             ("own", "secrets", "", "create"),
@@ -56,7 +52,7 @@ class TestInBothModes:
 
     @pytest.mark.row("S4.49")
     def test_workspaces_are_made_and_never_changed_or_deleted(self, values: Object) -> None:
-        rights = {right for right in _rights(render(values)) if right[2] == "persistentvolumeclaims"}
+        rights = {right for right in rights_in(render(values)) if right[2] == "persistentvolumeclaims"}
         assert {(who, where, verb) for who, where, *_, verb in rights} == {
             ("operator", "served", "get"),
             ("operator", "served", "create"),
@@ -65,7 +61,7 @@ class TestInBothModes:
     def test_operator_writes_status_and_of_specs_only_a_runs(self, values: Object) -> None:
         ours = {
             (resource, verb)
-            for who, _, resource, _, verb in _rights(render(values))
+            for who, _, resource, _, verb in rights_in(render(values))
             if who == "operator" and resource.endswith("laneway.dev") and verb not in {"get", "list", "watch"}
         }
         assert ours == {
@@ -82,17 +78,17 @@ class TestNamespacedMode:
         assert {role["metadata"]["name"] for role in rendered.kind("ClusterRole")} == {
             f"laneway-{kind}-{role}" for kind in ("agentrun", "modellane") for role in ("viewer", "editor")
         }
-        assert {one["metadata"]["namespace"] for one in _all(rendered, ("Role", "RoleBinding"))} == {
+        assert {one["metadata"]["namespace"] for one in all_of(rendered, ("Role", "RoleBinding"))} == {
             NAMESPACE,
             *NAMESPACES,
         }
 
     def test_each_namespace_gets_what_the_cluster_mode_gives_but_what_lies_elsewhere(self) -> None:
         elsewhere = {"nodes", "endpointslices.discovery.k8s.io"}
-        cluster = {right[2:] for right in _rights(render()) if right[1] == "served" and right[2] not in elsewhere}
+        cluster = {right[2:] for right in rights_in(render()) if right[1] == "served" and right[2] not in elsewhere}
         for namespace in NAMESPACES:
             assert {
-                right[2:] for right in _rights(render({"watchNamespaces": [namespace]})) if right[1] == "served"
+                right[2:] for right in rights_in(render({"watchNamespaces": [namespace]})) if right[1] == "served"
             } == cluster
 
     def test_release_namespace_can_be_one_of_them(self) -> None:
@@ -106,7 +102,7 @@ class TestNamespacedMode:
 
 class TestSwitches:
     def test_without_rbac_nobody_gets_a_right(self) -> None:
-        assert _all(render({"rbac": {"create": False, "userRoles": False}}), ROLES + BINDINGS) == []
+        assert all_of(render({"rbac": {"create": False, "userRoles": False}}), ROLES + BINDINGS) == []
 
     def test_given_account_is_bound_and_not_created(self) -> None:
         rendered = render({"gateway": {"serviceAccount": {"create": False, "name": "mine"}}})
@@ -147,41 +143,7 @@ class TestRolesForPeople:
 
 
 def test_table_in_the_docs_lists_every_right_and_no_other() -> None:
-    assert _documented() == _rights(render())
-
-
-def rendered_role(rendered: Rendered, binding: Object) -> Object:
-    """The role of a binding: of the same namespace if it is a Role."""
-    reference, namespace = binding["roleRef"], binding["metadata"].get("namespace")
-    (found,) = [
-        role
-        for role in rendered.kind(reference["kind"])
-        if (role["metadata"]["name"], role["metadata"].get("namespace")) == (reference["name"], namespace)
-    ]
-    return dict(found)
-
-
-def _all(rendered: Rendered, kinds: tuple[str, ...]) -> list[Object]:
-    return [found for kind in kinds for found in rendered.kind(kind)]
-
-
-def _rights(rendered: Rendered) -> set[Right]:
-    """Every single right of our two accounts; ``served`` is the cluster or a served namespace, ``own`` the release's namespace."""
-    return {
-        (
-            binding["metadata"]["labels"]["app.kubernetes.io/component"],
-            "own" if binding["metadata"]["name"].endswith("-own") else "served",
-            f"{resource}.{group}" if group else resource,
-            name,
-            verb,
-        )
-        for binding in _all(rendered, BINDINGS)
-        for rule in rendered_role(rendered, binding)["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for name in rule.get("resourceNames", [""])
-        for verb in rule["verbs"]
-    }
+    assert _documented() == rights_in(render())
 
 
 def _documented() -> set[Right]:

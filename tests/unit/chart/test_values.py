@@ -17,7 +17,19 @@ from unit.chart.rendering import CHART, TREE, Object, nested, refusal, render
 VALUES: Object = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA: Object = json.loads((CHART / "values.schema.json").read_text())
 UNREAD = {"global", "enabled"}
-OPEN = {"global", "nodeAffinity", "podAffinity", "podAntiAffinity", "labelSelector"}
+WHOLE = {"resources", "affinity", "securityContext", "dnsConfig", "seLinuxOptions"}
+"""Values that are given as a whole, in the words of Kubernetes."""
+OPEN = {
+    "global",
+    "nodeAffinity",
+    "podAffinity",
+    "podAntiAffinity",
+    "labelSelector",
+    "valueFrom",
+    "namedObject",
+    "anyObject",
+    "metadata",
+}
 """What the API server checks itself, in more detail than this schema could."""
 
 
@@ -37,6 +49,15 @@ OPEN = {"global", "nodeAffinity", "podAffinity", "podAntiAffinity", "labelSelect
         pytest.param("presets.mine.imag", "imag", id="of a preset"),
         pytest.param("presets.My Preset", "My Preset", id="as a preset's name that no run could name"),
         pytest.param("gateway.affinity.nodeAfinity", "nodeAfinity", id="of the affinity"),
+        pytest.param("securityContext.privileged", "privileged", id="of the containers' security context"),
+        pytest.param("operator.podDisruptionBudget.maxUnavailible", "maxUnavailible", id="of the disruption budget"),
+        pytest.param("metrics.servicemonitor", "servicemonitor", id="of the metrics"),
+        pytest.param("metrics.serviceMonitor.labels", "labels", id="of the ServiceMonitor"),
+        pytest.param("metrics.prometheusRule.group", "group", id="of the PrometheusRule"),
+        pytest.param("metrics.dashboards.folder", "folder", id="of the dashboards"),
+        pytest.param("networkPolicy.enable", "enable", id="of the network policies"),
+        pytest.param("gateway.service.type", "type", id="of the gateway's Service"),
+        pytest.param("dnsConfig.nameserver", "nameserver", id="of the DNS settings"),
     ],
 )
 def test_misspelt_key_is_refused_by_its_name(path: str, named: str) -> None:
@@ -59,6 +80,14 @@ def test_misspelt_key_is_refused_by_its_name(path: str, named: str) -> None:
         pytest.param("image.digest", "latest", id="a digest that is none"),
         pytest.param("gateway.upstream.deny", ["example.com"], id="a name instead of a network"),
         pytest.param("presets", {"mine": {"image": "x"}}, id="a preset without a description"),
+        pytest.param("metrics.serviceMonitor.renderMode", "maybe", id="a render mode that does not exist"),
+        pytest.param("metrics.serviceMonitor.interval", "30", id="an interval without a unit"),
+        pytest.param("networkPolicy.dnsPorts", [], id="no port for DNS"),
+        pytest.param("networkPolicy.runEgress", [{"to": [{"cidr": "10.0.0.0/8"}]}], id="a peer that is none"),
+        pytest.param("operator.extraEnv", [{"name": "LANEWAY_LOG_LEVEL"}], id="a variable that is the chart's own"),
+        pytest.param("operator.podDisruptionBudget.maxUnavailable", "half", id="a share that is no percentage"),
+        pytest.param("securityContext.seccompProfile.type", "Unconfined", id="no seccomp profile at all"),
+        pytest.param("extraObjects", [{"kind": "ConfigMap"}], id="an object without its API version"),
     ],
 )
 def test_wrong_value_is_refused_where_it_stands(path: str, value: object) -> None:
@@ -121,7 +150,7 @@ def _keys_of_schema(schema: Object, prefix: str = "") -> set[str]:
     for key, value in schema["properties"].items():
         path = f"{prefix}{key}"
         resolved = _resolve(value)
-        if key in {"resources", "affinity"} or "properties" not in resolved:
+        if key in WHOLE or "properties" not in resolved:
             names.add(path)
         else:
             names |= _keys_of_schema(resolved, f"{path}.")
