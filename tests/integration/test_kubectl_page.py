@@ -20,7 +20,7 @@ PAGE = (ROOT / "docs" / "kubectl.md").read_text(encoding="utf-8")
 SHOWN_ELSEWHERE = {
     "pip install .": "the project's own environment",
     "make plugin": "test_kubectl_file.py",
-    "hack/plugin --release v0.1.0 --uri 'https://example.com/laneway/{version}/{archive}'": "test_kubectl_file.py, without pip's wheels",
+    "make plugin VERSION=v0.1.0 URI='https://example.com/laneway/{version}/{archive}'": "test_kubectl_file.py, without pip's wheels",
 }
 OF_ENDED = frozenset({"why", "logs", "usage", "retry"})
 """Commands that the page shows for a run that has ended; the others are for one that waits."""

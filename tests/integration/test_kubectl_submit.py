@@ -16,6 +16,8 @@ import yaml
 from integration.conftest import Kubectl
 from integration.operators import Stage
 from integration.plugin import Plugin
+from laneway.cli.asking import on_lane
+from laneway.kube.resources import AGENT_RUNS
 from support.kubeletport import kubelet_port
 from support.standin import Part
 
@@ -91,6 +93,8 @@ async def test_why_asks_for_runs_of_the_lane_that_have_not_ended_and_for_no_othe
         await (stage.has_pod(run, phase="Running") if not part.released.is_set() else stage.finished(run))
     second = await stage.add_run("second")
     await stage.position(second, 1)
+    asked = await stage.kube.list(AGENT_RUNS, field_selector=on_lane(stage.namespace, "local"))
+    assert {run["metadata"]["name"] for run in asked.items} == {"first", "second"}
     said = await laneway("why", "second")
     assert re.search(rf"Slots are held by {stage.namespace}/first since [0-9:]+Z\. ", said)
 

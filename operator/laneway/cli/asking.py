@@ -54,13 +54,17 @@ async def _holders(door: Door, namespace: str, name: str) -> tuple[Holder, ...] 
 
     The API server leaves out runs of other lanes, and those that have ended: a lane may have thousands of these.
     """
-    ended = (f"status.phase!={phase}" for phase in (Phase.SUCCEEDED, Phase.FAILED))
-    fields = ",".join([f"status.step.lane={name}", f"status.step.namespace={namespace}", *ended])
     try:
-        listing = await door.kube.list(AGENT_RUNS, field_selector=fields)
+        listing = await door.kube.list(AGENT_RUNS, field_selector=on_lane(namespace, name))
     except Forbidden:
         return None
     return holders_of(listing.items, namespace, name)
+
+
+def on_lane(namespace: str, name: str) -> str:
+    """The field selector of the runs that are on a lane and have not ended."""
+    ended = (f"status.phase!={phase}" for phase in (Phase.SUCCEEDED, Phase.FAILED))
+    return ",".join([f"status.step.lane={name}", f"status.step.namespace={namespace}", *ended])
 
 
 def holders_of(runs: list[JsonObject], namespace: str, name: str) -> tuple[Holder, ...]:
