@@ -120,6 +120,21 @@ securityContext:
   value: {{ .Values.logLevel }}
 - name: LANEWAY_LOG_FORMAT
   value: {{ .Values.logFormat }}
+{{- with .Values.tracing }}
+{{- if .endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .endpoint | quote }}
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ .ratio | quote }}
+{{- if .headersSecret.name }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ .headersSecret.name | quote }}
+      key: {{ .headersSecret.key | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{/* Probes on one named port. The start may take long (a first list of everything), a stuck process is noticed within 30 seconds. */}}

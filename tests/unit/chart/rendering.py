@@ -62,10 +62,11 @@ class Rendered:
         return dict(only)
 
     def env(self, component: str) -> dict[str, str]:
-        """The environment as the container sees it; what the kubelet fills in is shown by its path."""
+        """The environment as the container sees it; what the kubelet fills in is shown by its path, and what a Secret has is left out."""
         return {
             one["name"]: one["value"] if "value" in one else one["valueFrom"]["fieldRef"]["fieldPath"]
             for one in self.container(component)["env"]
+            if "secretKeyRef" not in one.get("valueFrom", {})
         }
 
     @staticmethod

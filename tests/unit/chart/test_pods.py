@@ -103,6 +103,16 @@ class TestSettings:
         own = {name for name in env.asked if not name.startswith("OTEL_")}  # those are for traces, which are off
         assert env.keys() == own
 
+    @pytest.mark.parametrize("component", COMPONENTS)
+    def test_traces_go_where_they_are_to_go(self, component: str) -> None:
+        headers = {"name": "otlp", "key": "headers"}
+        values = {"tracing": {"endpoint": "http://otel:4318", "ratio": 0.25, "headersSecret": headers}}
+        traces = READERS[component](render(values).env(component)).traces
+        assert traces is not None
+        assert (traces.url, traces.ratio) == ("http://otel:4318/v1/traces", 0.25)
+        [told] = [one for one in render(values).container(component)["env"] if one["name"].endswith("_HEADERS")]
+        assert told["valueFrom"] == {"secretKeyRef": headers}
+
     def test_operator_reads_what_was_meant(self) -> None:
         settings = operator_settings(render({"logFormat": "text", "logLevel": "debug"}).env("operator"))
         assert isinstance(settings, OperatorSettings)
