@@ -129,6 +129,12 @@ class TestFiles:
         [rule] = _render(chart, values("prometheusRule")).kind("PrometheusRule")
         assert rule["spec"] == {"groups": [FILE_GROUP, GROUP]}
 
+    def test_runbooks_are_where_the_user_says(self) -> None:
+        given = values("prometheusRule", runbookURL="https://wiki.example/laneway", additionalGroups=[])
+        [rule] = _render(CHART, given).kind("PrometheusRule")
+        found = {one["alert"]: one["annotations"]["runbook_url"] for one in rule["spec"]["groups"][0]["rules"]}
+        assert found == {name: f"https://wiki.example/laneway/{name}" for name in found}
+
     def test_rule_file_that_is_no_yaml_is_refused_by_its_name(self, tmp_path: Path) -> None:
         result = _helm(_chart(tmp_path, rules="groups: ]"), values("prometheusRule"))
         assert result.returncode != 0
