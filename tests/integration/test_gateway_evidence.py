@@ -216,6 +216,19 @@ async def test_a_call_that_the_operator_cuts_is_no_failure_of_the_model_and_no_s
         assert await evidence(kit) is None
 
 
+async def test_a_gateway_that_leaves_and_has_cut_calls_closes_no_attempt(tmp_path: Path) -> None:
+    """Its successor does: the operator then sees a gateway that began after the agent, and begins the attempt again."""
+    async with gateway(tmp_path, script()) as kit:
+        kit.state.leaving = True
+        assert await kit.ask_to_close() == (
+            503,
+            '{"error": "the gateway is leaving and has cut calls: ask the next one"}',
+        )
+        assert await call(kit) == 200, "the token lives"
+        kit.state.leaving = False
+        assert (await kit.close()).closed
+
+
 @pytest.mark.parametrize(
     "lane",
     [

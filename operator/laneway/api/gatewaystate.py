@@ -179,6 +179,8 @@ class AttemptState(Model):
     """What open calls may cost at most; None: none is open, or no price is known."""
     answered_time: Moment | None = None
     """Of an answer that holds this attempt alone."""
+    epoch: str | None = None
+    """Of an answer that holds this attempt alone: the epoch of the process that gives it."""
     closed: bool = False
     version: int = 0
 

@@ -149,7 +149,10 @@ class GatewayClient:
         return changes
 
     async def close_attempt(self, run_uid: str, attempt: int) -> AttemptState:
-        """Close an attempt and keep its final totals. Raises GatewayAway."""
+        """Close an attempt and keep its final totals.
+
+        Raises GatewayAway; also while a process answers of which no poll has told yet, because how an attempt ended is judged by when its gateway began.
+        """
         asked = self._clock.now()
         try:
             body = await self._request("POST", f"/v1/attempts/{run_uid}/{attempt}/close")
@@ -160,6 +163,8 @@ class GatewayClient:
             self._went_away(str(error))
             raise
         self._came_back()
+        if state.epoch not in {None, self._epoch}:
+            raise GatewayAway("another process answers, and what it knows was not read yet")
         if state.answered_time is not None:
             self._measure(asked, state.answered_time)
         return self._keep(state)

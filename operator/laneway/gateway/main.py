@@ -157,6 +157,7 @@ class _Gateway:
         while (calls := state.open_calls()) and (left := deadline - time.monotonic()) > 0:
             await wait_until_left(calls, seconds=left)
         log.info("gateway leaves", extra={"cut_calls": len(calls)})
+        state.leaving = bool(calls)
         for call in calls:
             call.cut()
         await wait_until_left(calls, seconds=_CUT_SECONDS)

@@ -55,9 +55,15 @@ class OperatorPort:
         return _answer(self._tools.state.since(epoch=request.query.get("epoch"), version=int(since)))
 
     async def _close_attempt(self, request: web.Request) -> web.Response:
-        """The token dies at once; the answer comes when open calls are settled and all of it is on the disk."""
+        """The token dies at once; the answer comes when open calls are settled and all of it is on the disk.
+
+        An agent whose call was cut because this process ends has failed for no reason of its own. The operator tells that by
+        a gateway that began after the agent, so the next process must answer.
+        """
         if not await self._is_operator(request):
             return _refuse(401, "the operator secret is missing or wrong")
+        if self._tools.state.leaving:
+            return _refuse(503, "the gateway is leaving and has cut calls: ask the next one")
         attempt = AttemptId(run_uid=request.match_info["run_uid"], attempt=int(request.match_info["attempt"]))
         state, ledger = self._tools.state, self._tools.ledger
         try:

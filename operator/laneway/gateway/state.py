@@ -61,6 +61,8 @@ class State:
         self.version = 0
         self.operator_ahead = timedelta(0)
         """How far the operator's clock is before ours: lane status is written by it."""
+        self.leaving = False
+        """Calls were cut because the process ends: what their attempts came to is the next process's to say."""
         self._clock = clock
         self._attempts: OrderedDict[AttemptId, Attempt] = OrderedDict()
         self._lanes: OrderedDict[_LaneKey, LaneState] = OrderedDict()
@@ -209,8 +211,8 @@ class State:
         return list(entry.open)
 
     def attempt_state(self, attempt: AttemptId) -> AttemptState:
-        """One attempt, with the time of this answer."""
-        return self._entry(attempt).state().model_copy(update={"answered_time": self._clock()})
+        """One attempt, with the time and the epoch of this answer."""
+        return self._entry(attempt).state().model_copy(update={"answered_time": self._clock(), "epoch": self.epoch})
 
     def open_calls(self) -> list[OpenCall]:
         """All calls in flight."""

@@ -134,6 +134,21 @@ async def test_a_gateway_that_was_started_anew_is_believed_alone(gateway: Gatewa
     assert client.attempt_view(UID, 2).state == metered(number=2)
 
 
+async def test_a_close_that_a_new_process_answers_counts_once_that_one_was_read(
+    gateway: Gateway, client: GatewayClient
+) -> None:
+    await client.poll()
+    gateway.closed = metered().model_copy(update={"epoch": "e2"})
+    with pytest.raises(GatewayAway, match="another process answers"):
+        await client.close_attempt(UID, 1)
+    assert client.attempt_view(UID, 1).state is None
+    assert client.down_since is None
+    gateway.tells(metered(), epoch="e2")
+    await client.poll()
+    assert (await client.close_attempt(UID, 1)).closed
+    assert client.attempt_view(UID, 1).state is not None
+
+
 async def test_the_first_answer_counts_as_a_turn_and_the_next_does_not(client: GatewayClient) -> None:
     assert not client.attempt_view(UID, 1).known
     assert (await client.poll()).turned

@@ -176,10 +176,14 @@ class Kit:
             return GatewayState.model_validate_json(await answer.text())
 
     async def close(self, attempt: AttemptId = ATTEMPT) -> AttemptState:
+        status, text = await self.ask_to_close(attempt)
+        assert status == 200, text
+        return AttemptState.model_validate_json(text)
+
+    async def ask_to_close(self, attempt: AttemptId = ATTEMPT) -> tuple[int, str]:
         path = f"/v1/attempts/{attempt.run_uid}/{attempt.attempt}/close"
         async with self.client.post(self.operator_url + path, headers=_operator()) as answer:
-            assert answer.status == 200, await answer.text()
-            return AttemptState.model_validate_json(await answer.text())
+            return answer.status, await answer.text()
 
 
 def _operator() -> dict[str, str]:
