@@ -34,17 +34,17 @@ class Following:
     async def line(self) -> str:
         """The next line of its output."""
         assert self._process.stdout is not None
-        return (await asyncio.wait_for(self._process.stdout.readline(), 20)).decode()
+        return (await asyncio.wait_for(self._process.stdout.readline(), 60)).decode()
 
     async def rest(self) -> tuple[str, str, int]:
         """What is left of its output, all of its words on stderr, and its exit code, once it has ended."""
-        out, err = await asyncio.wait_for(self._process.communicate(), 30)
+        out, err = await asyncio.wait_for(self._process.communicate(), 60)
         return out.decode(), err.decode(), self._process.returncode or 0
 
     async def interrupt(self) -> int:
         """Ctrl-C; answers its exit code."""
         self._process.send_signal(2)
-        return await asyncio.wait_for(self._process.wait(), 20)
+        return await asyncio.wait_for(self._process.wait(), 60)
 
 
 @asynccontextmanager
@@ -153,6 +153,6 @@ async def test_a_run_without_an_attempt_has_no_log_and_ctrl_c_ends_the_wait(
     assert "hello has had no attempt yet; what it waits for: kubectl laneway why hello" in none.err
     async with follow(laneway, "logs", "hello", "-f") as following:
         assert following._process.stderr is not None
-        waits = (await asyncio.wait_for(following._process.stderr.readline(), 20)).decode()
+        waits = (await asyncio.wait_for(following._process.stderr.readline(), 60)).decode()
         assert waits.startswith("hello waits (Suspended)")
         assert await following.interrupt() == 130

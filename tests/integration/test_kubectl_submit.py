@@ -137,7 +137,7 @@ async def test_top_draws_changes_on_a_terminal_and_gives_it_back(stage: Stage, l
         await _shown(ours, "second")
         process.send_signal(2)
         assert (await _shown(ours, "\x1b[?1049l")).endswith("\x1b[?25h\x1b[?1049l")
-        assert await asyncio.wait_for(process.wait(), 20) == 130
+        assert await asyncio.wait_for(process.wait(), 60) == 130
     finally:
         with suppress(ProcessLookupError):
             process.kill()
@@ -148,7 +148,7 @@ async def test_top_draws_changes_on_a_terminal_and_gives_it_back(stage: Stage, l
 async def _shown(terminal: int, words: str) -> str:
     """What a terminal gets until these words have come."""
     seen = ""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while words not in seen:
             seen += (await asyncio.to_thread(os.read, terminal, 65_536)).decode()
     return seen
