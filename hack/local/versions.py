@@ -10,6 +10,7 @@ CONTAINERD = "2.4.2"
 COREDNS = "1.15.0"
 HELM = "3.22.0"
 PROMETHEUS = "0.311.0"  # 3.11.0, as a Go module
+ARGOCD = "3.2.0"  # later ones do not build with Go 1.26
 OLLAMA = "0.17.4"
 MINIAUDIO_MODULE = "0.11.24"  # the Go module that carries a header which Ollama's module zip lacks
 
