@@ -1,12 +1,11 @@
 """Argo CD for its tests: its programs, its own files, and the tests that it runs its health and action scripts with."""
 
-import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
-from local import build, commands, toolchain
+from local import build, toolchain
 from local.console import StepError
 from local.paths import BIN, LOGS, MODULES, TREE
 
@@ -14,6 +13,7 @@ SCRIPT_TESTS = f"{build.ARGOCD.module}/util/lua"
 CUSTOMIZATIONS = TREE / "argocd" / "resource_customizations"  # laid out as in Argo CD's own tree
 PACKAGES = {"redis-server": "redis-server", "git": "git"}
 _SCRIPTS = "resource_customizations"
+_NEEDED = ("go.mod", "go.sum", f"{_SCRIPTS}/*.go", "*/**/*.go", "util/lua/testdata/**/*")  # not its own scripts
 
 
 def need() -> Path:
@@ -38,29 +38,35 @@ def source() -> Path:
     return Path(said.stdout.strip())
 
 
-def build_script_tests(folder: Path) -> tuple[Path, Path]:
-    """Compiles Argo CD's own tests of scripts as if ours stood in its tree; the program, and the folder to start it in.
+def test_scripts(folder: Path) -> str:
+    """What Argo CD's own tests of scripts say, compiled in `folder` from its tree with our scripts in the place of its own.
 
-    The tests take scripts from what is embedded in them, and test data from beside the folder that they run in.
+    They take scripts from what is embedded in them, so ours have to be there when they are compiled.
     """
-    tree = source() / _SCRIPTS
-    files = [file for file in CUSTOMIZATIONS.rglob("*") if file.is_file()]
-    overlay = folder / "overlay.json"
-    overlay.write_text(json.dumps({"Replace": {str(tree / f.relative_to(CUSTOMIZATIONS)): str(f) for f in files}}))
-    shutil.copytree(CUSTOMIZATIONS, folder / _SCRIPTS)
-    work = folder / "util" / "lua"
-    work.mkdir(parents=True)
-    program = folder / "scripts.test"
-    commands.run(
-        "compiling Argo CD's tests of scripts",
-        [
-            *(str(toolchain.go()), "-C", str(MODULES / build.ARGOCD.name), "test", "-c"),
-            *("-overlay", str(overlay), "-o", str(program), SCRIPT_TESTS),
-        ],
-        log=LOGS / "argocd-scripts.log",
-    )
-    return program, work
+    tree = _tree_with_ours(folder / "argo-cd")
+    recipe = MODULES / build.ARGOCD.name
+    (folder / "go.mod").write_text(f"{(recipe / 'go.mod').read_text()}\nreplace {build.ARGOCD.module} => {tree}\n")
+    shutil.copyfile(recipe / "go.sum", folder / "go.sum")
+    command = [str(toolchain.go()), "test", "-v", f"-modfile={folder}/go.mod", "-count=1", "-run=Script$", SCRIPT_TESTS]
+    done = subprocess.run(command, cwd=recipe, env=_environment(), capture_output=True, text=True, check=False)
+    (LOGS / "argocd-scripts.log").write_text(done.stdout + done.stderr)
+    if done.returncode != 0:
+        failed = [line.strip() for line in done.stdout.splitlines() if "--- FAIL" in line] or [done.stderr[-300:]]
+        remedy = "look at the log; the scripts are below argocd/resource_customizations"
+        raise StepError("testing scripts", ", ".join(failed), remedy, LOGS / "argocd-scripts.log")
+    return done.stdout
+
+
+def _tree_with_ours(copy: Path) -> Path:
+    origin = source()
+    ours = [(file, copy / _SCRIPTS / file.relative_to(CUSTOMIZATIONS)) for file in CUSTOMIZATIONS.rglob("*")]
+    theirs = [(file, copy / file.relative_to(origin)) for part in _NEEDED for file in sorted(origin.glob(part))]
+    for file, target in (*theirs, *ours):
+        if file.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+    return copy
 
 
 def _environment() -> dict[str, str]:
-    return os.environ | {"GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false", "GOWORK": "off", "CGO_ENABLED": "0"}
+    return os.environ | {"GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from argocd.argo import ArgoCD
 from argocd.repository import Repository
@@ -119,21 +118,32 @@ def _verdict(application: JsonObject) -> Verdict:
     )
 
 
+def spec(repository: Repository, namespace: str, *options: str) -> JsonObject:
+    """An Application's spec that syncs by itself, heals and prunes, with these sync options."""
+    return {
+        "project": "default",
+        "source": {"repoURL": repository.url, "path": ".", "targetRevision": "main"},
+        "destination": {"server": "https://kubernetes.default.svc", "namespace": namespace},
+        "syncPolicy": {"automated": {"prune": True, "selfHeal": True}, "syncOptions": list(options)},
+    }
+
+
 @asynccontextmanager
 async def application(
     argo: ArgoCD, kube: Kube, namespace: str, repository: Repository, *options: str
 ) -> AsyncIterator[Application]:
-    """An Application with these sync options, named after its namespace; its objects stay when it goes."""
-    policy: dict[str, Any] = {"automated": {"prune": True, "selfHeal": True}, "syncOptions": list(options)}
-    spec = {
-        "project": "default",
-        "source": {"repoURL": repository.url, "path": ".", "targetRevision": "main"},
-        "destination": {"server": "https://kubernetes.default.svc", "namespace": namespace},
-        "syncPolicy": policy,
-    }
+    """An Application of the plainest kind, named after its namespace."""
+    async with applied(argo, kube, namespace, spec(repository, namespace, *options)) as app:
+        yield app
+
+
+@asynccontextmanager
+async def applied(argo: ArgoCD, kube: Kube, name: str, spec: JsonObject) -> AsyncIterator[Application]:
+    """An Application with this spec; its objects stay when it goes."""
     async with witness(kube, APPLICATIONS, argo.namespace) as seen:
-        await kube.create(APPLICATIONS, argo.namespace, {"metadata": {"name": namespace}, "spec": spec})
+        made = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": {"name": name}, "spec": spec}
+        await kube.create(APPLICATIONS, argo.namespace, made)
         try:
-            yield Application(argo, kube, namespace, seen)
+            yield Application(argo, kube, name, seen)
         finally:
-            await kube.delete(APPLICATIONS, argo.namespace, namespace)
+            await kube.delete(APPLICATIONS, argo.namespace, name)
