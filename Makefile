@@ -40,7 +40,7 @@ vllm: $(BIN)/.ready  ## OpenAI's client, Claude Code and Codex through the gatew
 alerts: $(BIN)/.ready  ## the rules of docs/alerts.md, each just under its bound and at it; builds promtool once, 5 minutes
 	@$(BIN)/python -m pytest -q tests/alerts
 
-argocd: $(BIN)/.ready  ## runs and lanes in Git, with a real Argo CD on a real kube-apiserver; builds it once, 6 minutes
+argocd: $(BIN)/.ready  ## runs and lanes in Git, with a real Argo CD on a real kube-apiserver; builds it once, 4 minutes
 	@$(BIN)/python -m pytest -q tests/argocd
 
 bench: $(BIN)/.ready  ## how fast it is, against targets and the Job controller (FULL=1: full sizes; ONLY="P1 P3"; RECORD=1: into docs/performance.md)

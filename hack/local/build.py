@@ -61,6 +61,9 @@ COREDNS = Part(
     "coredns", "CoreDNS", "github.com/coredns/coredns", versions.COREDNS, ("coredns",), "about a minute", package="."
 )
 HELM = Part("helm", "Helm", "helm.sh/helm/v3", versions.HELM, ("helm",), "about a minute")
+HELM4 = Part(
+    "helm4", "Helm", "helm.sh/helm/v4", versions.HELM4, ("helm4",), "about 2 minutes", called="helm"
+)  # for tests of what it does; the demo has Helm 3
 PROMETHEUS = Part(
     name="prometheus",
     title="promtool",
@@ -76,9 +79,10 @@ ARGOCD = Part(
     module="github.com/argoproj/argo-cd/v3",
     version=versions.ARGOCD,
     programs=("argocd",),
-    minutes="about 6 minutes",
+    minutes="about 4 minutes",
     called="cmd",
     ldflags=f"-X github.com/argoproj/argo-cd/v3/common.version={versions.ARGOCD}",
+    environment={},
 )
 
 

@@ -31,6 +31,7 @@ class Source:
 
     folder: Path
     namespace: str
+    helm_program: str = "helm"
 
     def kubectl(self, verb: str, *flags: str, priority: int = 0) -> None:
         """Run a verb of kubectl with the manifest."""
@@ -47,7 +48,7 @@ class Source:
         run = json.dumps(manifests.run({"agent": AGENT, "models": CHAIN, "priority": "PRIORITY"}))
         (templates / "run.yaml").write_text(run.replace('"PRIORITY"', "{{ .Values.priority }}"))
         given = ("--namespace", self.namespace, "--set", f"priority={priority}")
-        self._run("helm", verb, "job", str(templates.parent), *given, *flags)
+        self._run(self.helm_program, verb, "job", str(templates.parent), *given, *flags)
 
     def _run(self, *command: str, stdin: str | None = None) -> None:
         env = {**os.environ, "HOME": str(self.folder)}

@@ -31,9 +31,7 @@ class Walked:
     part: Part
 
 
-async def walk(
-    stage: Stage, server: ModelServer, begin: Callable[[], object], *, because: Step = OVERLOADED
-) -> Walked:
+async def walk(stage: Stage, server: ModelServer, begin: Callable[[], object], *, because: Step = OVERLOADED) -> Walked:
     """Make the lanes, bring run ``hello``, and follow it to the second step of its chain."""
     server.play([because])
     await start_both(stage)
