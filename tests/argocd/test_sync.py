@@ -169,12 +169,14 @@ async def test_force_with_replace_makes_the_run_anew_and_it_pays_again(
         walked = await bring(stage, server, repository, app)
         ended = await ends(stage, walked)
         await app.says("Synced", "Healthy")
+        part = stage.node.play("hello", Part.held())
         await app.sync("--force", "--replace")
         await stage.runs.until(lambda: stage.runs.of("hello")[-1].object["metadata"]["uid"] != ended["metadata"]["uid"])
         anew = await stage.run()
         assert "activeModel" not in anew["spec"]
         pod = await stage.has_pod(anew, phase="Running")
         assert (await call(stage, pod))[0] == 200
+        part.released.set()
         [again] = await stage.finished(anew)
         assert again["status"]["usage"]["turns"] == 1
 
@@ -190,10 +192,13 @@ async def test_an_edit_of_a_finished_run_fails_the_sync_with_a_sentence_and_chan
         other = manifests.merged(RUN, {"spec": {"prompt": "And of Spain?"}})
         repository.commit(*lanes(server), other)
         await app.refresh()
-        await app.until(lambda: app.verdict.sync == "OutOfSync" and app.verdict.operation == "Failed", seconds=90)
-        results = app.object["status"]["operationState"]["syncResult"]["resources"]
-        [refused] = [one for one in results if one["kind"] == "AgentRun"]
-        assert "prompt cannot change after the first attempt; create a new run" in refused["message"], refused
+
+        def refused() -> list[str]:
+            results = (app.object["status"].get("operationState") or {}).get("syncResult", {}).get("resources") or []
+            return [one["message"] for one in results if one["kind"] == "AgentRun" and one["status"] == "SyncFailed"]
+
+        await app.until(lambda: app.verdict.sync == "OutOfSync" and refused(), seconds=90)
+        assert "prompt cannot change after the first attempt; create a new run" in refused()[0]
         assert app.verdict.health == "Healthy"
         assert bill(stage, server, ended) == paid
 
