@@ -99,6 +99,10 @@ async def test_a_run_after_each_sync_is_part_of_it_and_goes_when_it_succeeded(
         await app.until(lambda: app.verdict.operation == "Failed")
         [left] = {event.object["metadata"]["name"] for event in stage.runs.events} - {first["metadata"]["name"]}
         assert condition(await stage.run(left), "Finished")["reason"] == "Failed"
+        await app.refresh()
+        assert app.verdict.operation == "Failed"
+        made = {event.object["metadata"]["name"] for event in stage.runs.events}
+        assert made == {first["metadata"]["name"], left}, "it is not tried again: another run would pay"
         assert app.verdict.sync == "Synced"
 
 

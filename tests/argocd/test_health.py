@@ -77,9 +77,8 @@ async def test_each_state_of_a_lane_has_its_health(
     server.play([REFUSED])
     part = stage.node.play("hello", Part.held(exit_code=1))
     [first, second] = lanes(server)
-    away = manifests.merged(
-        second, {"metadata": {"name": "away"}, "spec": {"endpoint": {"url": "http://10.255.255.1:9"}}}
-    )
+    nobody = {"url": f"http://{server.host}:9"}
+    away = manifests.merged(second, {"metadata": {"name": "away"}, "spec": {"endpoint": nobody}})
     paused = manifests.merged(second, {"metadata": {"name": "paused"}, "spec": {"suspend": True}})
     repository.commit(first, second, paused)
     async with application(argo, stage.kube, stage.namespace, repository) as app:
