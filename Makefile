@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down test lint unit integration e2e agents vllm alerts bench fuzz soak crash plugin crds chart lock clean
+.PHONY: help demo demo-down test lint unit integration e2e agents vllm alerts argocd bench fuzz soak crash plugin crds chart lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -39,6 +39,9 @@ vllm: $(BIN)/.ready  ## OpenAI's client, Claude Code and Codex through the gatew
 
 alerts: $(BIN)/.ready  ## the alert rules, each just under its bound and at it, and each query of the dashboard on a real Prometheus, which is built once, 6 minutes
 	@$(BIN)/python -m pytest -q tests/alerts
+
+argocd: $(BIN)/.ready  ## runs and lanes in Git, with a real Argo CD on a real kube-apiserver; builds it once, 4 minutes
+	@$(BIN)/python -m pytest -q tests/argocd
 
 bench: $(BIN)/.ready  ## how fast it is, against targets and the Job controller (FULL=1: full sizes; ONLY="P1 P3"; RECORD=1: into docs/performance.md)
 	@hack/bench $(if $(FULL),--full) $(if $(ONLY),--only $(ONLY)) $(if $(RECORD),--record)

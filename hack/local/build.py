@@ -29,6 +29,8 @@ class Part:
     programs: tuple[str, ...]
     minutes: str
     package: str = "tool"
+    called: str = ""
+    """What `go build` calls its only program, the last part of its package's path, where that is another name."""
     ldflags: str = ""
     tags: str = ""
     environment: dict[str, str] = field(default_factory=lambda: {"CGO_ENABLED": "0"})
@@ -44,7 +46,7 @@ KUBERNETES = Part(
     minutes="about 4 minutes",
     ldflags=f"-X {_VERSION}.gitVersion=v{versions.KUBERNETES} -X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor={versions.KUBERNETES.split('.')[1]}",
 )
-ETCD = Part("etcd", "etcd", "go.etcd.io/etcd/server/v3", versions.ETCD, ("etcd",), "under a minute")
+ETCD = Part("etcd", "etcd", "go.etcd.io/etcd/server/v3", versions.ETCD, ("etcd",), "under a minute", called="server")
 CONTAINERD = Part(
     name="containerd",
     title="containerd",
@@ -59,6 +61,9 @@ COREDNS = Part(
     "coredns", "CoreDNS", "github.com/coredns/coredns", versions.COREDNS, ("coredns",), "about a minute", package="."
 )
 HELM = Part("helm", "Helm", "helm.sh/helm/v3", versions.HELM, ("helm",), "about a minute")
+HELM4 = Part(
+    "helm4", "Helm", "helm.sh/helm/v4", versions.HELM4, ("helm4",), "about 2 minutes", called="helm"
+)  # for tests of what it does; the demo has Helm 3
 PROMETHEUS = Part(
     name="prometheus",
     title="Prometheus",
@@ -67,6 +72,17 @@ PROMETHEUS = Part(
     programs=("promtool", "prometheus"),
     minutes="about 6 minutes",
     tags="remove_all_sd",
+)
+ARGOCD = Part(
+    name="argocd",
+    title="Argo CD",
+    module="github.com/argoproj/argo-cd/v3",
+    version=versions.ARGOCD,
+    programs=("argocd",),
+    minutes="about 4 minutes",
+    called="cmd",
+    ldflags=f"-X github.com/argoproj/argo-cd/v3/common.version={versions.ARGOCD}",
+    environment={},
 )
 
 
@@ -112,7 +128,7 @@ def _build(part: Part) -> None:
     (STAMPS / part.name).unlink(missing_ok=True)
     compile_part(part, SOURCE / part.name)
     for program in part.programs:
-        os.replace(SOURCE / part.name / _produced(part, program), BIN / program)  # never half a program in place
+        os.replace(SOURCE / part.name / (part.called or program), BIN / program)  # never half a program in place
     (STAMPS / part.name).write_text(stamp(part))
 
 
@@ -176,8 +192,3 @@ def _go(part: Part, arguments: list[str], step: str, log: Path) -> Iterator[str]
 def _reason(said: list[str]) -> str:
     words = [line.strip() for line in said if line.strip() and "go: downloading" not in line]
     return f"go said: {words[-1][:300]}" if words else "go failed and said nothing"
-
-
-def _produced(part: Part, program: str) -> str:
-    """What `go build` calls a program: the last part of its package's path, of which etcd's is the module's root."""
-    return {"etcd": "server"}.get(program, program) if part is ETCD else program

@@ -9,8 +9,10 @@ ETCD = "3.6.16"
 CONTAINERD = "2.4.2"
 COREDNS = "1.15.0"
 HELM = "3.22.0"
+HELM4 = "4.3.2"
 PROMETHEUS = "0.311.0"  # 3.11.0, as a Go module
 PROMETHEUS_OPERATOR = "0.87.1"  # nothing of it is built: its definitions are what our ServiceMonitor is checked by
+ARGOCD = "3.2.0"  # later ones do not build with Go 1.26
 OLLAMA = "0.17.4"
 MINIAUDIO_MODULE = "0.11.24"  # the Go module that carries a header which Ollama's module zip lacks
 

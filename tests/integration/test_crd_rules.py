@@ -83,7 +83,7 @@ def priced(**prices: str) -> Manifest:
 
 
 def bounded(models: list[Manifest], **fields: Any) -> Manifest:
-    return lane({"models": models, "spend": [{"namespace": "team-a", "limitUSD": "5.00"}], **fields})
+    return lane({"models": models, "spend": [{"namespace": "team-a", "period": "Month", "limitUSD": "5.00"}], **fields})
 
 
 def sorting(model: str = "a", *, complex_tier: str = "b", **fields: Any) -> Manifest:

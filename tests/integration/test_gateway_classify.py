@@ -187,7 +187,7 @@ REFUSALS = [
     pytest.param({}, {"lane": {**SORTS, "endpoint": {"credentialRef": {"name": "none", "key": "apiKey"}}}}, "Secret none does not exist in the lane's namespace", id="a key that is not there"),
     pytest.param({}, {"run": {"limits": {"tokens": 20}}}, "the run has reached a limit: 0 of 20 tokens used, and this call needs more (spec.limits.tokens)", id="a run whose limit has no room for a question"),
     pytest.param({}, {"run": {"limits": {"tokens": 20, "onReached": "Pause"}}}, "the run has reached a limit: 0 of 20 tokens used, and this call needs more (spec.limits.tokens)", id="a limit at which the run pauses holds no question up"),
-    pytest.param({}, {"lane": {**SORTS, "spend": [{"namespace": "agents", "limitUSD": "0"}]}}, "namespace agents may spend no more on lane lane: 0.00 of 0 USD of this month used, and this call needs more", id="a namespace that may spend nothing"),
+    pytest.param({}, {"lane": {**SORTS, "spend": [{"namespace": "agents", "period": "Month", "limitUSD": "0"}]}}, "namespace agents may spend no more on lane lane: 0.00 of 0 USD of this month used, and this call needs more", id="a namespace that may spend nothing"),
 ]  # fmt: skip
 
 
@@ -211,7 +211,7 @@ async def test_a_gateway_that_has_not_seen_the_run_yet_waits_for_it(tmp_path: Pa
 
 
 async def test_what_asking_cost_counts_against_the_runs_limit_and_the_lanes_spend(tmp_path: Path) -> None:
-    bounded = {**SORTS, "spend": [{"namespace": "agents", "limitUSD": "5.00"}]}
+    bounded = {**SORTS, "spend": [{"namespace": "agents", "period": "Month", "limitUSD": "5.00"}]}
     async with sorting(tmp_path, says("simple"), lane=bounded, run={"limits": {"tokens": 700}}) as kit:
         await classify(kit)
         [month] = [one for one in (await kit.read_state()).spends if one.used_micro_usd]

@@ -11,24 +11,18 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import manifests
-from integration.agents import add_lane, call, start_both
-from integration.operators import Stage, condition
-from laneway.kube.resources import AGENT_RUNS, EVENTS, JsonObject
-from modelserver import ModelServer, Step
+from integration.agents import call
+from integration.operators import Stage
+from integration.walked import AGENT, CHAIN, NOT_THERE, active_models, ends_in_its_pod, restored_events, walk
+from laneway.kube.resources import AGENT_RUNS
+from modelserver import ModelServer
 from support.standin import Part
-from support.witness import pods_of
 
-CHAIN = [{"lane": "first"}, {"lane": "second"}]
-AGENT = {"preset": "generic", "image": "agent:test"}
 TIMES = 10
-OVERLOADED = Step(status=529)
-NOT_THERE = Step(status=404, body={"error": {"message": "no such model", "code": "model_not_found"}})
-"""Leads on too, and leaves the model free for the next run."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +31,7 @@ class Source:
 
     folder: Path
     namespace: str
+    helm_program: str = "helm"
 
     def kubectl(self, verb: str, *flags: str, priority: int = 0) -> None:
         """Run a verb of kubectl with the manifest."""
@@ -53,7 +48,7 @@ class Source:
         run = json.dumps(manifests.run({"agent": AGENT, "models": CHAIN, "priority": "PRIORITY"}))
         (templates / "run.yaml").write_text(run.replace('"PRIORITY"', "{{ .Values.priority }}"))
         given = ("--namespace", self.namespace, "--set", f"priority={priority}")
-        self._run("helm", verb, "job", str(templates.parent), *given, *flags)
+        self._run(self.helm_program, verb, "job", str(templates.parent), *given, *flags)
 
     def _run(self, *command: str, stdin: str | None = None) -> None:
         env = {**os.environ, "HOME": str(self.folder)}
@@ -67,65 +62,9 @@ Tool = Callable[[Source, int], None]
 """Brings the manifest with this priority."""
 
 
-@dataclass(frozen=True)
-class Walked:
-    """A run on the second step of its chain, at work there."""
-
-    run: JsonObject
-    """As it was made."""
-    active_model: JsonObject
-    pod: JsonObject
-    part: Part
-
-
 @pytest.fixture
 def source(namespace: str, tmp_path: Path) -> Source:
     return Source(tmp_path, namespace)
-
-
-async def walk(stage: Stage, server: ModelServer, source: Source, begin: Tool, *, because: Step = OVERLOADED) -> Walked:
-    """Bring the run, let a call fail on its first step, and wait until the run shows the second, which has answered."""
-    server.play([because])
-    await start_both(stage)
-    for step in CHAIN:
-        await add_lane(stage, server, name=step["lane"])
-    part = stage.node.play("hello", Part.held())
-    begin(source, 0)
-    run = await stage.run()
-    pod = await stage.has_pod(run, phase="Running")
-    assert (await call(stage, pod))[0] == 200
-    shown = {"lane": "second", "namespace": stage.namespace, "model": "smollm2"}
-    await stage.runs.until(lambda: active_models(stage, run)[-1] == shown and is_noted(stage, run))
-    return Walked(run, shown, pod, part)
-
-
-def active_models(stage: Stage, run: JsonObject) -> list[Any]:
-    """``spec.activeModel`` at each event of a run; None where it was absent."""
-    seen = [event.object for event in stage.runs.of(run["metadata"]["name"]) if event.type != "DELETED"]
-    return [one["spec"].get("activeModel") for one in seen if one["metadata"]["uid"] == run["metadata"]["uid"]]
-
-
-def is_noted(stage: Stage, run: JsonObject) -> bool:
-    """Whether status says that the field was seen: what it loses before that is taken for a write of the operator's own that is missing."""
-    return stage.last(run["metadata"]["uid"])["status"]["step"].get("shown") is True
-
-
-async def restored_events(stage: Stage) -> int:
-    found = (await stage.kube.list(EVENTS, namespace=stage.namespace)).items
-    return [one["reason"] for one in found].count("ActiveModelRestored")
-
-
-async def ends_in_its_pod(stage: Stage, walked: Walked) -> None:
-    """The agent calls its model and ends, in the pod that it had; the run is where it was."""
-    uid = walked.run["metadata"]["uid"]
-    assert (await call(stage, walked.pod))[0] == 200
-    walked.part.released.set()
-    [ended] = await stage.finished(walked.run)
-    assert ended["metadata"]["uid"] == uid
-    assert condition(ended, "Finished")["reason"] == "Completed"
-    assert ended["spec"]["activeModel"] == walked.active_model
-    assert [one["step"]["lane"] for one in ended["status"]["attempts"]] == ["second"]
-    assert len(pods_of(stage.pods, uid)) == 1
 
 
 MERGING = [
@@ -164,7 +103,7 @@ PUTTING = [
 async def test_what_merges_manifests_leaves_the_active_model_alone_however_often_it_comes(
     stage: Stage, server: ModelServer, source: Source, begin: Tool, again: Tool
 ) -> None:
-    walked = await walk(stage, server, source, begin)
+    walked = await walk(stage, server, lambda: begin(source, 0))
     before = len(active_models(stage, walked.run))
     for priority in range(1, TIMES + 1):
         again(source, priority)
@@ -181,7 +120,7 @@ async def test_what_merges_manifests_leaves_the_active_model_alone_however_often
 async def test_what_puts_whole_objects_drops_the_active_model_and_it_is_written_again_while_the_run_goes_on(
     stage: Stage, server: ModelServer, source: Source, begin: Tool, again: Tool
 ) -> None:
-    walked = await walk(stage, server, source, begin)
+    walked = await walk(stage, server, lambda: begin(source, 0))
     before = len(active_models(stage, walked.run))
     again(source, 1)
 
@@ -199,7 +138,7 @@ async def test_what_puts_whole_objects_drops_the_active_model_and_it_is_written_
 async def test_a_forced_replace_deletes_the_run_and_another_begins_at_the_top_of_its_chain(
     stage: Stage, server: ModelServer, source: Source
 ) -> None:
-    walked = await walk(stage, server, source, lambda source, _: source.kubectl("apply"), because=NOT_THERE)
+    walked = await walk(stage, server, lambda: source.kubectl("apply"), because=NOT_THERE)
     anew = stage.node.play("hello", Part.held())
     source.kubectl("replace", "--force", priority=1)
     run = await stage.kube.get(AGENT_RUNS, stage.namespace, "hello")

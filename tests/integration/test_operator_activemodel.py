@@ -193,7 +193,9 @@ async def test_a_status_without_its_patch_is_what_a_crash_leaves_and_it_is_patch
     assert await told(stage, "ActiveModelRestored") == []
 
 
-async def test_a_finished_run_is_not_patched(stage: Stage, moved: JsonObject, lanes: Part, kubectl: Kubectl) -> None:
+async def test_a_finished_run_is_not_patched_and_its_later_versions_are_seen(
+    stage: Stage, moved: JsonObject, lanes: Part, kubectl: Kubectl
+) -> None:
     lanes.released.set()
     [ended] = await stage.finished(moved)
     kubectl("replace", "-n", stage.namespace, "-f", "-", stdin=json.dumps(MANIFEST))
@@ -202,4 +204,8 @@ async def test_a_finished_run_is_not_patched(stage: Stage, moved: JsonObject, la
     stage.start()
     await stage.finished(await stage.add_run("after", {"models": [{"lane": "second"}]}))
     assert await active(stage) is None
+    kubectl("wait", "-n", stage.namespace, "--for=condition=Finished", "--timeout=20s", "agruns/hello")
+    seen = await stage.run()
+    assert seen["metadata"]["generation"] > ended["metadata"]["generation"]
+    assert seen["status"]["observedGeneration"] == seen["metadata"]["generation"], "kstatus would call it InProgress"
     assert ended["spec"]["activeModel"]["lane"] == "second"

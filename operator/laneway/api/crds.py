@@ -155,12 +155,26 @@ def definition(kind: Kind) -> Schema:
 def root_schema(model: type[Model]) -> Schema:
     """The schema of a whole object. metadata.name is bounded so that CEL rules that read it have a known cost."""
     schema = structural_schema(model)
+    _drop_defaults_of_items(schema["properties"]["spec"], inside=False)
     own = {
         "apiVersion": {"description": _API_VERSION, "type": "string"},
         "kind": {"description": f"Kind of this object: {model.__name__}.", "type": "string"},
         "metadata": _METADATA,
     }
     return {**schema, "properties": {**own, **schema["properties"]}}
+
+
+def _drop_defaults_of_items(schema: Schema, *, inside: bool) -> None:
+    """What the API server writes into an item of a list is drift for ever to tools that compare lists whole, as Argo CD does (0038).
+
+    The operator's own models have the default all the same.
+    """
+    if inside:
+        schema.pop("default", None)
+    for child in schema.get("properties", {}).values():
+        _drop_defaults_of_items(child, inside=inside)
+    if "items" in schema:
+        _drop_defaults_of_items(schema["items"], inside=True)
 
 
 def files() -> dict[str, str]:

@@ -86,7 +86,7 @@ class Share(Model):
         default=1,
         ge=1,
         le=1000,
-        description="Slots that it may hold at once, as a ratio to the weights of others that have runs waiting.",
+        description="Slots that it may hold at once, as a ratio to the weights of others that have runs waiting. 1 if absent.",
     )
 
 

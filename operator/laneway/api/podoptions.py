@@ -159,7 +159,7 @@ class Toleration(Model):
     """A taint that the pod accepts, as in core/v1."""
 
     key: Short | None = Field(default=None, description="Taint key; absent with Exists means every taint.")
-    operator: Operator = Field(default=Operator.EQUAL, description="Exists or Equal.")
+    operator: Operator = Field(default=Operator.EQUAL, description="Exists or Equal; Equal if absent.")
     value: Short | None = Field(default=None, description="Taint value, for Equal.")
     effect: str | None = Field(
         default=None,

@@ -27,7 +27,7 @@ class Spend(Model):
     """A bound on what the runs of a namespace cost together."""
 
     namespace: str = Field(min_length=1, max_length=63, description="Name of a namespace that uses the lane.")
-    period: Period = Field(default=Period.MONTH, description="Day or Month, in UTC.")
+    period: Period = Field(description="Day or Month, in UTC.")
     limit_usd: str = Field(
         max_length=14,
         pattern=r"^[0-9]{1,7}(\.[0-9]{1,6})?$",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from laneway.controller import endings
@@ -29,6 +30,17 @@ def pods_expired(view: RunView, now: datetime) -> RunDecision | None:
         return RunDecision(view.run.status, due=due)
     gone = tuple(DeletePod(pod.namespace, pod.name, pod.uid) for pod in view.pods if pod.finished and not pod.deleting)
     return RunDecision(view.run.status, gone)
+
+
+def attend(view: RunView, decision: RunDecision) -> RunDecision:
+    """An end holds for every later version of the spec. Whoever waits for the object looks at the version that was judged: kstatus, kubectl wait, Argo CD."""
+    generation, status = view.run.meta.generation, decision.status
+    if not view.run.finished or status.observed_generation == generation:
+        return decision
+    conditions = tuple(one.model_copy(update={"observed_generation": generation}) for one in status.conditions)
+    return replace(
+        decision, status=status.model_copy(update={"observed_generation": generation, "conditions": conditions})
+    )
 
 
 def _pods_due(view: RunView) -> datetime | None:

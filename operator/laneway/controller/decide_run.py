@@ -70,7 +70,7 @@ def decide_run(view: RunView, now: datetime) -> RunDecision:
     spoken = (decision for check in chain if (decision := check(view, now)))
     decision = limitwatch.attend(view, next(spoken, RunDecision(run.status)), now)
     decision = healthwatch.attend(view, decision, now)
-    decision = activemodel.attend(view, decision, now)
+    decision = afterend.attend(view, activemodel.attend(view, decision, now))
     return replace(
         decision,
         effects=(*_counted_anew(view), *decision.effects, *chosen, *told, *_leftovers(view), *repeats.outlived(view)),

@@ -43,6 +43,7 @@ DIRECT = lane(spec={"access": "Direct"})
 
 def finished(usage: Usage | None = None) -> AgentRunStatus:
     return AgentRunStatus(
+        observed_generation=1,
         conditions=(condition("Admitted", "False", "Finished"), condition("Finished", "True", "Completed")),
         attempt=1,
         attempts=(attempt(1, usage=usage),),
@@ -530,6 +531,18 @@ FINISHED = {
     ),
     "a deleted run is left to the garbage collector": Case(run_view(run(deleting=True)), "", ""),
 }
+
+
+def test_an_edit_after_the_end_is_seen_and_changes_nothing_else() -> None:
+    """Who waits for a run by its observedGeneration (kstatus, kubectl wait, Argo CD) would wait for ever."""
+    over = run(status=finished())
+    edited = replace(over, meta=replace(over.meta, generation=2))
+    status = decide_run(run_view(edited, pods=(ended(0),)), LATER).status
+    assert status.observed_generation == 2
+    assert {one.observed_generation for one in status.conditions} == {2}
+    unseen = tuple(one.model_copy(update={"observed_generation": 1}) for one in status.conditions)
+    assert status.model_copy(update={"observed_generation": 1, "conditions": unseen}) == over.status
+
 
 TABLE = {**WAITING, **STARTING, **RUNNING, **ENDING, **FINISHED}
 
