@@ -21,7 +21,7 @@ PROMPT = "What is the capital of France?"
 OUTPUT = "the tool says 42"
 MADE = "made.txt"
 """A file in the workspace that an agent makes when a model asks for it."""
-COMMAND = f"echo the tool says $((40 + 2)) | tee {MADE}"
+COMMAND = f"expr 40 + 2 | sed 's/^/the tool says /' | tee {MADE}"
 _BASH = {"command": COMMAND, "description": "counts"}
 _SUBMIT = Call("bash", {"command": f"echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT; echo '{TEXT}'"})
 

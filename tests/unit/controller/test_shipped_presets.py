@@ -115,7 +115,9 @@ def test_an_agent_becomes_the_container_reads_the_prompt_from_its_file_and_takes
     container = agent_of(pod_of(name, args=["--one", "two words"]))
     shell, option, script, own_name = container["command"]
     assert (shell, option, own_name) == ("sh", "-c", name)
-    assert script.startswith(f"exec {facts.program} ")
+    [line] = [line for line in script.splitlines() if line.removeprefix("exec ").startswith(f"{facts.program} ")]
+    assert line.startswith("exec ") == (script == line), "what waits for the agent hands SIGTERM on"
+    assert line.startswith("exec ") or "trap 'kill \"$!\"' TERM" in script
     assert '"$@"' in script
     assert '"$LANEWAY_PROMPT_FILE"' in script
     assert container["args"] == ["--one", "two words"]
