@@ -26,9 +26,9 @@ def need(agent: Npm | Python) -> Image:
     agent_programs.need_folder()
     with build.locked():
         key = f"{agent} {agent_programs.recipe_hash()}"
-        system = [layers.interpreter(), layers.shell(), *_git()]
+        system = [layers.interpreter(), layers.shell(), *_tools()]
         if isinstance(agent, Npm):
-            files, environment = [*system, *_node(), _npm_layer(agent, key)], {}
+            files, environment = [*system, *_node(), *_npm_layers(agent, key)], {}
         else:
             files, environment = [*system, *_python_layers(agent, key)], {"PYTHONPATH": HOME}
         settings = Settings(environment={"SSL_CERT_FILE": layers.CERTIFICATES, **environment}, user=images.USER)
@@ -45,25 +45,33 @@ def _node() -> list[Path]:
     return [layers.program("node", node, "/usr/local/bin/node"), _libraries("node", node)]
 
 
-def _git() -> list[Path]:
-    git = Path(shutil.which("git") or "/usr/bin/git").resolve()
-    return [layers.program("git", git, "/usr/bin/git"), _libraries("git", git)]
+def _tools() -> list[Path]:
+    """What agents expect of a machine beside a small shell."""
+    bash, git = (Path(shutil.which(name) or f"/usr/bin/{name}").resolve() for name in ("bash", "git"))
+    return [
+        layers.program("bash", bash, "/bin/bash"),
+        layers.program("git", git, "/usr/bin/git"),
+        _libraries("tools", bash, git),
+    ]
 
 
 def _libraries(name: str, *programs: Path, key: str = "", below: Path = Path("/none")) -> Path:
     return layers.libraries(f"libraries-{name}", key or layers.hash_of(programs), programs, below=below)
 
 
-def _npm_layer(agent: Npm, key: str) -> Path:
+def _npm_layers(agent: Npm, key: str) -> list[Path]:
     modules = agent_programs.FOLDER / "node_modules"
     folders = [folder for pattern in agent.packages for folder in modules.glob(pattern)]
-    command = (modules / ".bin" / agent.command).resolve().relative_to(modules)
-    return layers.trees(
-        f"agent-{agent.preset}",
-        key,
-        {f"{HOME}/node_modules/{folder.relative_to(modules)}": folder for folder in folders},
-        links={f"/usr/local/bin/{agent.command}": f"{HOME}/node_modules/{command}"},
-    )
+    program = (modules / ".bin" / agent.command).resolve()
+    places = {f"{HOME}/node_modules/{folder.relative_to(modules)}": folder for folder in folders}
+    links = {
+        f"/usr/local/bin/{agent.command}": f"{HOME}/node_modules/{program.relative_to(modules)}",
+        "/usr/bin/env": "/bin/busybox",  # the first line of their scripts asks for it
+    }
+    return [
+        _libraries(agent.preset, program, key=key),
+        layers.trees(f"agent-{agent.preset}", key, places, links=links),
+    ]
 
 
 def _python_layers(agent: Python, key: str) -> list[Path]:

@@ -69,10 +69,15 @@ class Agent:
 def _read(name: str, left: Left) -> Ended:
     """What the operator would read of it."""
     if PRESETS[name].log_parser is LogParser.NONE:
-        return Ended(left.code, left.termination or left.log, None)
+        return Ended(left.code, _plain(left.termination or left.log), None)
     said = parse(left.log)
     usage = (said.usage.input_tokens, said.usage.output_tokens) if said.usage else None
-    return Ended(left.code, (said.raw_error if said.is_error else said.result_text) or left.log[-2000:], usage)
+    return Ended(left.code, _plain((said.raw_error if said.is_error else said.result_text) or left.log), usage)
+
+
+def _plain(words: str) -> str:
+    """The end of some words, on one line."""
+    return " ".join(words.split())[-2000:]
 
 
 def _calls(api: WireAPI, *calls: Call, stream: bool = True) -> Callable[[], list[Step]]:
@@ -88,7 +93,13 @@ AGENTS: tuple[Agent, ...] = (
         brief=("--bare", "--tools", "", "--system-prompt", "Be brief."),
         tools=("--bare", "--tools", "Bash", "--system-prompt", "Be brief."),
     ),
-    Agent("codex", app.RESPONSES, "OpenAI", _calls(WireAPI.RESPONSES, Call("exec_command", {"cmd": COMMAND}))),
+    Agent(
+        "codex",
+        app.RESPONSES,
+        "OpenAI",
+        _calls(WireAPI.RESPONSES, Call("exec_command", {"cmd": COMMAND})),
+        obeys=False,
+    ),
     Agent(
         "gemini-cli",
         app.GEMINI,

@@ -7,15 +7,21 @@ from collections.abc import Callable
 import pytest
 
 from e2e.commands import HACK, run
-from e2e.conftest import cluster, demo, kube, laneway_image, scripted, stage
+from e2e.conftest import cluster, kube, laneway_image, scripted, stage
 
-__all__ = ["cluster", "demo", "kube", "laneway_image", "scripted", "stage"]
+__all__ = ["cluster", "kube", "laneway_image", "scripted", "stage"]
 
 ImageOf = Callable[[str], str]
 
 
 @pytest.fixture(scope="session")
-def image_of(demo: object) -> ImageOf:
+def demo(cluster: None) -> None:
+    """The demo's cluster with its Ollama, and Laneway on it."""
+    run(str(HACK / "demo"), "--until", "install", seconds=1500)
+
+
+@pytest.fixture(scope="session")
+def image_of(demo: None) -> ImageOf:
     """Builds the image of a preset's agent, puts it on the node, and answers its name."""
     known: dict[str, str] = {}
 
