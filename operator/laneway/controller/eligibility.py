@@ -144,7 +144,7 @@ def _image(q: Question) -> Blocker | None:
     if preset is None or agent.image or not preset.needs_image:
         return None
     message = (
-        f"preset {agent.preset} brings no image: set spec.agent.image, or an image of the preset with the chart's value presets"
+        f"preset {agent.preset} brings no image: set spec.agent.image, or the chart's value presets.{agent.preset}.image"
         f" ({preset.description})"
     )
     return Blocker(Waiting.IMAGE_NOT_SET, message)

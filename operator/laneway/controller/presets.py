@@ -79,6 +79,8 @@ class Preset(Model):
 
     model_config = ConfigDict(alias_generator=wire_name, extra="forbid", frozen=True)
 
+    extends: str | None = None
+    """Another preset, whose fields hold where this one has none; of env and files each name counts alone."""
     description: str = Field(min_length=1)
     image: str | None = Field(default=None, min_length=1)
     """None: the operator's own image, or the run must name one."""
@@ -103,17 +105,41 @@ class Preset(Model):
 
 
 def load_presets(folders: Iterable[Path]) -> dict[str, Preset]:
-    """Every preset of the folders by name (the file's), later folders first to win. Raises PresetError."""
-    return {file.stem: _read(file) for folder in folders for file in sorted(folder.glob("*.yaml"))}
+    """Every preset of the folders by name (the file's), later folders first to win. Raises PresetError.
+
+    A preset extends one that was read before it: of an earlier folder, or of its own with an earlier name.
+    """
+    presets: dict[str, Preset] = {}
+    for folder in folders:
+        for file in sorted(folder.glob("*.yaml")):
+            presets[file.stem] = _read(file, presets)
+    return presets
 
 
-def _read(file: Path) -> Preset:
+def _read(file: Path, known: Mapping[str, Preset]) -> Preset:
     try:
-        return Preset.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        return Preset.model_validate(_extended(file, yaml.safe_load(file.read_text(encoding="utf-8")), known))
     except ValidationError as error:
         raise PresetError(f"preset {file.name}: {'; '.join(_sentences(error))}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise PresetError(f"preset {file.name}: {error}") from error
+
+
+def _extended(file: Path, said: object, known: Mapping[str, Preset]) -> object:
+    """What a file says, over what the preset that it extends says."""
+    if not isinstance(said, dict) or said.get("extends") is None:
+        return said
+    base = known.get(str(said["extends"]))
+    if base is None:
+        there = ", ".join(sorted(known)) or "none"
+        raise PresetError(
+            f"preset {file.name}: extends: there is no preset {said['extends']} before it; there are {there}"
+        )
+    inherited = base.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    maps = {
+        name: {**inherited.get(name, {}), **said[name]} for name in ("env", "files") if isinstance(said.get(name), dict)
+    }
+    return {**inherited, **said, **maps}
 
 
 def _sentences(error: ValidationError) -> Iterable[str]:

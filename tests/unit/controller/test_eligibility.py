@@ -45,7 +45,7 @@ CASES: dict[str, tuple[dict[str, Any], Waiting | None, str]] = {
         {"run": run(spec={"agent": {"preset": "codex"}}), "lane": None},
         Waiting.IMAGE_NOT_SET,
         (
-            "set spec.agent.image, or an image of the preset with the chart's value presets (OpenAI's Codex, headless. The run names an"
+            "set spec.agent.image, or the chart's value presets.codex.image (OpenAI's Codex, headless. The run names an"
             " image; examples/agents/codex has a Dockerfile.)"
         ),
     ),

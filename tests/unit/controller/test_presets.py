@@ -19,14 +19,30 @@ def test_a_later_folder_wins_and_adds(tmp_path: Path) -> None:
     assert "laneway" in presets
 
 
+def test_a_preset_extends_one_of_the_same_name_with_an_image_for_everybody(tmp_path: Path) -> None:
+    (tmp_path / "codex.yaml").write_text("extends: codex\nimage: ours:1\n")
+    shipped, ours = load_presets([SHIPPED])["codex"], load_presets([SHIPPED, tmp_path])["codex"]
+    assert (ours.image, ours.needs_image) == ("ours:1", False)
+    changed = {"image": None, "extends": None}
+    assert ours.model_copy(update=changed) == shipped
+
+
+def test_what_a_preset_says_wins_over_what_it_extends_and_maps_are_joined(tmp_path: Path) -> None:
+    base = "description: A.\nargs: [--a]\nenv: {A: a, B: b}\nfiles: {/etc/a: a}\nreadOnlyRootFilesystem: true\n"
+    (tmp_path / "a.yaml").write_text(base)
+    (tmp_path / "b.yaml").write_text("extends: a\nargs: []\nenv: {B: x, C: c}\nfiles: {/etc/b: b}\n")
+    preset = load_presets([tmp_path])["b"]
+    assert (preset.description, preset.args, preset.read_only_root_filesystem) == ("A.", (), True)
+    assert preset.env == {"A": "a", "B": "x", "C": "c"}
+    assert preset.files == {"/etc/a": "a", "/etc/b": "b"}
+
+
 def test_other_files_are_not_presets(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("no preset")
     assert load_presets([tmp_path]) == {}
 
 
-FIELDS = (
-    "description, image, ownImage, command, args, env, files, resources, readOnlyRootFilesystem, logParser, wireAPI"
-)
+FIELDS = "extends, description, image, ownImage, command, args, env, files, resources, readOnlyRootFilesystem, logParser, wireAPI"
 TAKEN = "allowed is any but /workspace, /tmp, /laneway, /dev, /proc, /sys"
 
 
@@ -97,6 +113,11 @@ TAKEN = "allowed is any but /workspace, /tmp, /laneway, /dev, /proc, /sys"
         ),
         pytest.param(
             "imagee: y\n", "description: Field required; imagee is no field", id="every mistake is told at once"
+        ),
+        pytest.param(
+            "extends: codx\n",
+            "extends: there is no preset codx before it; there are none",
+            id="what is extended has to be there",
         ),
         pytest.param("description: [x\n", "expected", id="broken YAML is said"),
         pytest.param("", f"a preset is a map of fields: {FIELDS}", id="an empty file is told what a preset is"),
