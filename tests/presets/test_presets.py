@@ -85,7 +85,7 @@ async def test_the_pod_lets_an_agent_write_where_it_may_and_nowhere_else(
 
 
 @each
-async def test_a_model_that_is_not_there_ends_the_run_as_that(
+async def test_a_key_that_the_model_server_refuses_ends_the_run_as_that(
     stage: Stage, scripted: Scripted, image_of: ImageOf, agent: Agent
 ) -> None:
     """The agent's exit code is no success, so the gateway's word counts."""
