@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down test lint unit integration e2e agents vllm alerts argocd bench fuzz soak crash plugin crds chart lock clean
+.PHONY: help demo demo-down test lint unit integration e2e agents presets vllm alerts argocd bench fuzz soak crash plugin crds chart lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -31,8 +31,11 @@ integration: $(BIN)/.ready  ## tests on a real kube-apiserver
 e2e: $(BIN)/.ready  ## tests on a real node, installed by the demo's own steps
 	@$(BIN)/python -m pytest -q tests/e2e
 
-agents: $(BIN)/.ready  ## Claude Code and Codex through the gateway, also to a real Ollama; npm installs them, 640 MB, once
+agents: $(BIN)/.ready  ## six agents of others, as their presets start them, through the gateway, also to a real Ollama; npm and pip install them, 2.2 GB, once
 	@$(BIN)/python -m pytest -q tests/agents --ignore=tests/agents/test_on_vllm.py
+
+presets: $(BIN)/.ready  ## the same agents in pods on a real node, each in an image of its own; 5 GB of disk
+	@$(BIN)/python -m pytest -q tests/presets
 
 vllm: $(BIN)/.ready  ## OpenAI's client, Claude Code and Codex through the gateway to a real vLLM; pip installs it, 3 GB, once
 	@$(BIN)/python -m pytest -q tests/agents/test_on_vllm.py

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from local import toolchain
@@ -88,6 +88,18 @@ def tree_with_libraries(name: str, key: str, source: Path, programs: Iterable[Pa
         _add_system(layer)
         layer.tree(source, "/")
         _add_libraries(layer, programs)
+
+    return _kept(name, key, write)
+
+
+def trees(name: str, key: str, places: Mapping[str, Path], *, links: Mapping[str, str] | None = None) -> Path:
+    """Folders at the paths that they are given under, and symbolic links by their paths."""
+
+    def write(layer: Layer) -> None:
+        for target, source in places.items():
+            layer.tree(source, target)
+        for target, to in (links or {}).items():
+            layer.link(target, to)
 
     return _kept(name, key, write)
 

@@ -1,26 +1,29 @@
-"""Agents of others, headless: how each is pointed at a gateway, and what it says of its one turn."""
+"""Agents of others, as their presets start them: what a model says to each so that it works, and what each says in the end."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
+from agents.hosting import Host, Left
 from integration import toolcalls
+from integration.toolcalls import Call
+from laneway.agent.envelope import parse
+from laneway.api.endpoint import WireAPI
+from laneway.controller.presets import LogParser
 from laneway.gateway import app
 from laneway.gateway.wire.base import Wire
+from modelserver import Step
+from modelserver.shapes import TEXT
+from support.builders import PRESETS
 
 PROMPT = "What is the capital of France?"
-COMMAND = "echo the tool says $((40 + 2))"
 OUTPUT = "the tool says 42"
-_SECONDS = 900
-"""More than any takes: a real server reads the 4,000 tokens of an agent's own instructions first."""
-_NOWHERE = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
-"""Nothing leaves the machine."""
+MADE = "made.txt"
+"""A file in the workspace that an agent makes when a model asks for it."""
+COMMAND = f"expr 40 + 2 | sed 's/^/the tool says /' | tee {MADE}"
+_BASH = {"command": COMMAND, "description": "counts"}
+_SUBMIT = Call("bash", {"command": f"echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT; echo '{TEXT}'"})
 
 
 @dataclass(frozen=True)
@@ -30,106 +33,95 @@ class Ended:
     code: int
     words: str
     """Its answer, or what it says went wrong."""
-    usage: tuple[int, int]
-    """Input and output tokens as it counts them; zero where it counts none."""
+    usage: tuple[int, int] | None
+    """Input and output tokens as it counts them; None where it does not tell."""
 
 
-class Agent(ABC):
-    """One command."""
+@dataclass(frozen=True)
+class Agent:
+    """One preset, and how its agent behaves."""
 
-    name: ClassVar[str]
-    wire: ClassVar[Wire]
-    server: ClassVar[str]
+    name: str
+    wire: Wire
+    server: str
     """A kind of server that speaks its API."""
-    shell: ClassVar[toolcalls.Call]
-    """How a model asks it to run ``COMMAND``."""
+    work: Callable[[], list[Step]]
+    """What a model says so that ``MADE`` is made."""
+    answer: Callable[[], list[Step]] = list
+    """What a model says so that the agent is done at once, if a plain answer is not enough."""
+    brief: tuple[str, ...] = ()
+    """Arguments that keep its own instructions short."""
+    tools: tuple[str, ...] = ()
+    """The same, when it is to use a tool."""
+    is_told: bool = True
+    """A model that asks for a command is told what came of it."""
+    obeys: bool = True
+    """It does not try again what is refused for good."""
+    agrees: bool = True
+    """It says that it could not do its work with the words of the refusal."""
 
-    def __init__(self, commands: Path, home: Path) -> None:
-        """``home`` is a folder of its own."""
-        self.commands, self.home = commands, home
-
-    @abstractmethod
-    async def ask(self, url: str, token: str, *, tools: bool = False) -> Ended:
-        """Give it the prompt, with a gateway at ``url``; with tools it may run commands, in ``home``."""
-
-    async def run(self, command: list[str], env: dict[str, str]) -> tuple[int, str]:
-        """Its exit code and what it wrote to stdout. Raises TimeoutError."""
-        process = await asyncio.create_subprocess_exec(
-            str(self.commands / command[0]),
-            *command[1:],
-            env={"PATH": os.environ["PATH"], "HOME": str(self.home), **_NOWHERE, **env},
-            cwd=self.home,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        try:
-            out, _ = await asyncio.wait_for(process.communicate(), _SECONDS)
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        return process.returncode or 0, out.decode()
+    async def ask(self, host: Host, url: str, token: str, *, tools: bool = False) -> Ended:
+        """Give it the prompt, with a gateway at ``url``."""
+        left = await host.run(self.name, url, token, prompt=PROMPT, args=self.tools if tools else self.brief)
+        return _read(self.name, left)
 
 
-class ClaudeCode(Agent):
-    name, wire, server = "claude", app.MESSAGES, "Anthropic"
-    shell = toolcalls.Call("Bash", {"command": COMMAND, "description": "counts"})
-
-    async def ask(self, url: str, token: str, *, tools: bool = False) -> Ended:
-        env = {
-            "ANTHROPIC_BASE_URL": url,
-            "ANTHROPIC_AUTH_TOKEN": token,
-            "ANTHROPIC_MODEL": "any",
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            "CLAUDE_CODE_MAX_RETRIES": "2",
-            "IS_SANDBOX": "1",
-        }
-        allowed = ["--tools", "Bash", "--allowedTools", "Bash"] if tools else ["--tools", ""]
-        options = ["--bare", *allowed, "--system-prompt", "Be brief.", "--output-format", "json"]
-        code, said = await self.run(["claude", "-p", PROMPT, *options], env)
-        result = json.loads(said)
-        return Ended(code, result["result"], (result["usage"]["input_tokens"], result["usage"]["output_tokens"]))
+def _read(name: str, left: Left) -> Ended:
+    """What the operator would read of it."""
+    if PRESETS[name].log_parser is LogParser.NONE:
+        return Ended(left.code, _plain(left.termination or left.log), None)
+    said = parse(left.log)
+    usage = (said.usage.input_tokens, said.usage.output_tokens) if said.usage else None
+    return Ended(left.code, _plain((said.raw_error if said.is_error else said.result_text) or left.log), usage)
 
 
-class Codex(Agent):
-    name, wire, server = "codex", app.RESPONSES, "OpenAI"
-    shell = toolcalls.Call("exec_command", {"cmd": COMMAND})
-
-    async def ask(self, url: str, token: str, *, tools: bool = False) -> Ended:
-        (self.home / "config.toml").write_text(
-            "\n".join(
-                (
-                    'model = "any"',
-                    'model_provider = "lane"',
-                    "[model_providers.lane]",
-                    'name = "lane"',
-                    f'base_url = "{url}/v1"',
-                    'wire_api = "responses"',
-                    'env_key = "LANEWAY_TOKEN"',
-                    "request_max_retries = 2",
-                    "stream_max_retries = 0",
-                    f"stream_idle_timeout_ms = {_SECONDS * 1000}",
-                )
-            )
-        )
-        sandbox = "danger-full-access" if tools else "read-only"
-        options = ["--json", "--skip-git-repo-check", "-s", sandbox]
-        env = {"CODEX_HOME": str(self.home), "LANEWAY_TOKEN": token}
-        code, said = await self.run(["codex", "exec", *options, PROMPT], env)
-        return _codex(code, [json.loads(line) for line in said.splitlines()])
+def _plain(words: str) -> str:
+    """The end of some words, on one line."""
+    return " ".join(words.split())[-2000:]
 
 
-def _codex(code: int, events: list[dict[str, object]]) -> Ended:
-    words, usage = "", (0, 0)
-    for event in events:
-        match event:
-            case {"type": "item.completed", "item": {"type": "agent_message", "text": str(text)}}:
-                words = text
-            case {"type": "turn.completed", "usage": {"input_tokens": int(taken), "output_tokens": int(made)}}:
-                usage = taken, made
-            case {"type": "turn.failed", "error": {"message": str(message)}}:
-                words = message
-    return Ended(code, words, usage)
+def _calls(api: WireAPI, *calls: Call, stream: bool = True) -> Callable[[], list[Step]]:
+    return lambda: [toolcalls.step(api, call, stream=stream) for call in calls]
 
 
-AGENTS: tuple[type[Agent], ...] = (ClaudeCode, Codex)
+AGENTS: tuple[Agent, ...] = (
+    Agent(
+        "claude-code",
+        app.MESSAGES,
+        "Anthropic",
+        _calls(WireAPI.MESSAGES, Call("Bash", _BASH)),
+        brief=("--bare", "--tools", "", "--system-prompt", "Be brief."),
+        tools=("--bare", "--tools", "Bash", "--system-prompt", "Be brief."),
+    ),
+    Agent(
+        "codex",
+        app.RESPONSES,
+        "OpenAI",
+        _calls(WireAPI.RESPONSES, Call("exec_command", {"cmd": COMMAND})),
+        obeys=False,
+    ),
+    Agent(
+        "gemini-cli",
+        app.GEMINI,
+        "Gemini",
+        _calls(WireAPI.GENERATE_CONTENT, Call("run_shell_command", _BASH)),
+    ),
+    Agent(
+        "aider",
+        app.CHAT,
+        "OpenAI",
+        lambda: [Step(pieces=(f"{MADE}\n", "```\n", f"{OUTPUT}\n", "```\n"))],
+        is_told=False,
+        obeys=False,
+        agrees=False,
+    ),
+    Agent("opencode", app.CHAT, "OpenAI", _calls(WireAPI.CHAT_COMPLETIONS, Call("bash", _BASH))),
+    Agent(
+        "mini-swe-agent",
+        app.CHAT,
+        "OpenAI",
+        _calls(WireAPI.CHAT_COMPLETIONS, Call("bash", {"command": COMMAND}), _SUBMIT, stream=False),
+        answer=_calls(WireAPI.CHAT_COMPLETIONS, _SUBMIT, stream=False),
+        obeys=False,
+    ),
+)

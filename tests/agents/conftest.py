@@ -1,4 +1,4 @@
-"""What every test of an agent needs: its commands, and a home."""
+"""What every test of an agent needs: the commands, and a place to run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.clis import AGENTS, Agent
+from agents.hosting import Host
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,15 +20,6 @@ def commands() -> Path:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A home folder for one agent."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture(params=AGENTS, ids=[kind.name for kind in AGENTS])
-def agent(request: pytest.FixtureRequest, commands: Path, home: Path) -> Agent:
-    """Each agent, at home."""
-    made: Agent = request.param(commands, home)
-    return made
+def host(commands: Path, tmp_path: Path) -> Host:
+    """Where one agent runs."""
+    return Host(tmp_path / "pod", commands)

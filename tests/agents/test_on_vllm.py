@@ -10,7 +10,8 @@ from typing import Any
 import openai
 import pytest
 
-from agents.clis import Agent
+from agents.clis import AGENTS, Agent
+from agents.hosting import Host
 from agents.real import TOKEN, asked, check, leads_to
 from integration.clients import CITY, PROMPT, TOOL
 from support import modelservers
@@ -18,6 +19,7 @@ from unit.gateway.kit import ATTEMPT, Kit, eventually
 
 WEATHER: Any = {"type": "function", "function": {"name": TOOL, "description": "Tells the weather", "parameters": CITY}}
 FORCED: Any = {"type": "function", "function": {"name": TOOL}}
+SPOKEN = [agent for agent in AGENTS if agent.name in {"claude-code", "codex"}]
 ASK: Any = {"model": "any", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 64}
 
 
@@ -102,9 +104,10 @@ async def test_a_prompt_that_is_too_long_is_a_bad_request_and_known_as_that(
     assert (failure.cause, failure.status) == ("ContextTooLong", 400)
 
 
+@pytest.mark.parametrize("agent", [pytest.param(agent, id=agent.name) for agent in SPOKEN])
 @pytest.mark.parametrize("tools", [pytest.param(False, id="plainly"), pytest.param(True, id="with tools")])
 async def test_an_agent_ends_by_itself_and_counts_what_the_gateway_counts(
-    tmp_path: Path, server: str, agent: Agent, tools: bool
+    host: Host, tmp_path: Path, server: str, agent: Agent, tools: bool
 ) -> None:
-    ended, state = await asked(agent, tmp_path, server, server="vLLM", model=modelservers.MODEL, tools=tools)
+    ended, state = await asked(agent, host, tmp_path, server, server="vLLM", model=modelservers.MODEL, tools=tools)
     check(ended, state)

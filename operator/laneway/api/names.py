@@ -34,6 +34,11 @@ def pod_name(*, run: str, uid: str, attempt: int) -> str:
     return f"{_stem(run, uid)}-{attempt}"
 
 
+def file_annotation(number: int) -> str:
+    """The pod's annotation with the content of one file of its preset."""
+    return f"{GROUP}/file-{number}"
+
+
 def prompt_name(*, run: str, uid: str) -> str:
     """The immutable ConfigMap that holds an inline prompt, one a run."""
     return f"{_stem(run, uid)}-prompt"

@@ -33,6 +33,7 @@ class Waiting(StrEnum):
     MODEL_NOT_FOUND = "ModelNotFound"
     NAMESPACE_NOT_ALLOWED = "NamespaceNotAllowed"
     PRESET_NOT_FOUND = "PresetNotFound"
+    IMAGE_NOT_SET = "ImageNotSet"
     QUOTA_EXCEEDED = "QuotaExceeded"
     NAME_TAKEN = "NameTaken"
     WORKSPACE_IN_USE = "WorkspaceInUse"

@@ -51,6 +51,10 @@ WAITS: dict[Waiting, Wait] = {
         "names a preset that does not exist",
         f"Correct spec.agent.preset ({_SPEC}), or add the preset with the chart's value presets.",
     ),
+    Waiting.IMAGE_NOT_SET: Wait(
+        "has no image for its agent",
+        f"Set spec.agent.image ({_SPEC}), or give the preset an image with the chart's value presets.",
+    ),
     Waiting.QUOTA_EXCEEDED: Wait(
         "waits for room in the ResourceQuota of its namespace",
         "Raise the quota or lower spec.agent.resources; it is tried again every 30 s.",

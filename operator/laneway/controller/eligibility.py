@@ -137,6 +137,19 @@ def _preset(q: Question) -> Blocker | None:
     return None
 
 
+def _image(q: Question) -> Blocker | None:
+    """Most agents have no public image; the description of their preset says where to get one."""
+    agent = q.run.spec.agent
+    preset = q.presets.get(agent.preset)
+    if preset is None or agent.image or not preset.needs_image:
+        return None
+    message = (
+        f"preset {agent.preset} brings no image: set spec.agent.image, or the chart's value presets.{agent.preset}.image"
+        f" ({preset.description})"
+    )
+    return Blocker(Waiting.IMAGE_NOT_SET, message)
+
+
 def _lane_found(q: Question) -> Blocker | None:
     if q.lane is None:
         namespace, name = q.lane_key
@@ -281,7 +294,7 @@ def _shown(lane: Lane) -> str:
     return f"{lane.meta.namespace}/{lane.meta.name}"
 
 
-_RUN_WRONG: tuple[Check, ...] = (_suspended, _limit, _preset)
+_RUN_WRONG: tuple[Check, ...] = (_suspended, _limit, _preset, _image)
 _STEP_WRONG: tuple[Check, ...] = (_lane_found, _namespace_allowed, _model_found, _price_known, _wire_api)
 _START: tuple[Check, ...] = (_dependencies, _not_before, _again)
 _STEP_WAITS: tuple[Check, ...] = (_lane_suspended, _lane_ready, _spend_left, _model_served)

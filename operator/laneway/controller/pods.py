@@ -10,6 +10,7 @@ from typing import Any
 from laneway.api import names
 from laneway.api.podoptions import PodOptions
 from laneway.api.runstatus import Attempt
+from laneway.controller import podfiles
 from laneway.controller.access import is_direct
 from laneway.controller.children import PROMPT_KEY, claim_name, owner_reference, prompt_name, run_labels
 from laneway.controller.lasterror import last_error
@@ -40,7 +41,9 @@ class Plan:
 def build_pod(plan: Plan) -> dict[str, Any]:
     """The pod of an attempt: Pod Security restricted, no API token, our keys over the user's."""
     run, options = plan.run, plan.run.spec.agent.pod or PodOptions()
-    error = last_error(run, plan.attempt)
+    error, environment = last_error(run, plan.attempt), _environment(plan)
+    mounts = _as_list(options.to_wire().get("volumeMounts"))
+    files = podfiles.files_of(plan.preset.files, environment, mounts)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -52,10 +55,11 @@ def build_pod(plan: Plan) -> dict[str, Any]:
                 **(options.annotations or {}),
                 "kubectl.kubernetes.io/default-container": names.AGENT_CONTAINER,
                 **({names.LAST_ERROR_ANNOTATION: error} if error else {}),
+                **podfiles.annotations_of(files),
             },
             "ownerReferences": [owner_reference(run)],
         },
-        "spec": _pod_spec(plan, options),
+        "spec": _pod_spec(plan, options, environment, files),
     }
 
 
@@ -69,7 +73,9 @@ def pod_labels(plan: Plan) -> dict[str, str]:
     }
 
 
-def _pod_spec(plan: Plan, options: PodOptions) -> dict[str, Any]:
+def _pod_spec(
+    plan: Plan, options: PodOptions, environment: list[dict[str, Any]], files: podfiles.Files
+) -> dict[str, Any]:
     wire = options.to_wire()
     chosen = (
         "nodeSelector",
@@ -90,8 +96,8 @@ def _pod_spec(plan: Plan, options: PodOptions) -> dict[str, Any]:
         "enableServiceLinks": False,
         "securityContext": _pod_security(plan.run, options),
         "initContainers": [_restricted(container) for container in _as_list(wire.get("initContainers"))],
-        "containers": [_agent_container(plan, wire)],
-        "volumes": [*_own_volumes(plan), *_as_list(wire.get("volumes"))],
+        "containers": [_agent_container(plan, wire, environment, files)],
+        "volumes": [*_own_volumes(plan), *podfiles.volumes_of(files), *_as_list(wire.get("volumes"))],
     }
 
 
@@ -111,7 +117,9 @@ def _pod_security(run: Run, options: PodOptions) -> dict[str, Any]:
     return {**security, "fsGroupChangePolicy": "OnRootMismatch"}
 
 
-def _agent_container(plan: Plan, options: Mapping[str, Any]) -> dict[str, Any]:
+def _agent_container(
+    plan: Plan, options: Mapping[str, Any], environment: list[dict[str, Any]], files: podfiles.Files
+) -> dict[str, Any]:
     agent, preset = plan.run.spec.agent, plan.preset
     image = agent.image or preset.image or (plan.surroundings.agent_image if preset.own_image else None)
     resources = agent.resources or preset.resources
@@ -122,12 +130,13 @@ def _agent_container(plan: Plan, options: Mapping[str, Any]) -> dict[str, Any]:
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "workingDir": WORKSPACE,
-        "env": _environment(plan),
+        "env": environment,
         "terminationMessagePolicy": "File",
         "volumeMounts": [
             {"name": "laneway-prompt", "mountPath": PROMPT_FOLDER, "readOnly": True},
             {"name": "laneway-workspace", "mountPath": WORKSPACE},
             {"name": "laneway-tmp", "mountPath": "/tmp"},  # noqa: S108 - a path in the pod, an emptyDir of its own
+            *podfiles.mounts_of(files),
             *_as_list(options.get("volumeMounts")),
         ],
     }
@@ -137,14 +146,12 @@ def _agent_container(plan: Plan, options: Mapping[str, Any]) -> dict[str, Any]:
         container["args"] = list(args)
     if resources is not None:
         container["resources"] = resources.to_wire()
-    return _restricted(container)
+    return _restricted(container, **({"readOnlyRootFilesystem": True} if preset.read_only_root_filesystem else {}))
 
 
-def _restricted(container: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **container,
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-    }
+def _restricted(container: dict[str, Any], **more: bool) -> dict[str, Any]:
+    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, **more}
+    return {**container, "securityContext": security}
 
 
 def _own_volumes(plan: Plan) -> list[dict[str, Any]]:

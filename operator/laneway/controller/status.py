@@ -65,6 +65,7 @@ def waiting_conditions(reason: Waiting, message: str) -> dict[str, Said]:
         Waiting.MODEL_NOT_FOUND,
         Waiting.NAMESPACE_NOT_ALLOWED,
         Waiting.PRESET_NOT_FOUND,
+        Waiting.IMAGE_NOT_SET,
         Waiting.WIRE_API_UNSUPPORTED,
         Waiting.PRICE_UNKNOWN,
     }

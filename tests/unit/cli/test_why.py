@@ -99,6 +99,7 @@ WAITING = {
     Waiting.MODEL_NOT_FOUND: ({}, "add the model to lane qwen, or load it on the server."),
     Waiting.NAMESPACE_NOT_ALLOWED: ({}, "The lane's owner can set spec.allowedNamespaces.from to All"),
     Waiting.PRESET_NOT_FOUND: ({}, "Correct spec.agent.preset"),
+    Waiting.IMAGE_NOT_SET: ({}, "Set spec.agent.image"),
     Waiting.QUOTA_EXCEEDED: ({}, "Raise the quota or lower spec.agent.resources"),
     Waiting.NAME_TAKEN: ({}, "Delete or rename that object"),
     Waiting.WORKSPACE_IN_USE: ({}, "kubectl delete pod --force"),

@@ -41,7 +41,7 @@ def crowd() -> list[Run]:
             namespace=namespace,
             spec={
                 "models": [{"lane": "local", "namespace": "team-a", "model": model}],
-                "agent": {"preset": preset},
+                "agent": {"preset": preset, "image": "mine:1"},
                 "suspend": suspend,
                 "notBeforeTime": begins,
                 "dependsOn": needs,

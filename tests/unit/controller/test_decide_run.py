@@ -124,7 +124,7 @@ WAITING = {
         run_view(run(spec={"agent": {"preset": "nope"}})),
         "PresetNotFound",
         "Pending",
-        says="there is no preset nope; presets here: generic, laneway",
+        says="there is no preset nope; presets here: aider, claude-code, codex, gemini-cli, generic, laneway, mini-swe-agent, opencode",
     ),
     "a suspended run waits without a place in the queue": Case(
         run_view(run(spec={"suspend": True}), place=Place(1, 0, 2)), "Suspended", "Suspended"

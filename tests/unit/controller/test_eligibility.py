@@ -10,6 +10,7 @@ import pytest
 from laneway.api.reasons import Waiting
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.eligibility import Blocker, Question, allows, find_blocker
+from laneway.controller.presets import Preset
 from laneway.controller.views import DependencyState, DependencyView
 from support.builders import NOW, PRESETS, at, condition, lane, ready, run
 
@@ -38,7 +39,28 @@ CASES: dict[str, tuple[dict[str, Any], Waiting | None, str]] = {
     "an unknown preset comes before the lane": (
         {"run": run(spec={"agent": {"preset": "nope"}}), "lane": None},
         Waiting.PRESET_NOT_FOUND,
-        "presets here: generic, laneway",
+        "presets here: aider, claude-code, codex, gemini-cli, generic, laneway, mini-swe-agent, opencode",
+    ),
+    "an agent without a public image needs one of the run, and is told where a Dockerfile is": (
+        {"run": run(spec={"agent": {"preset": "codex"}}), "lane": None},
+        Waiting.IMAGE_NOT_SET,
+        (
+            "set spec.agent.image, or the chart's value presets.codex.image (OpenAI's Codex, headless. The run names an"
+            " image; examples/agents/codex has a Dockerfile.)"
+        ),
+    ),
+    "an image of the run is enough": (
+        {"run": run(spec={"agent": {"preset": "codex", "image": "mine:1"}})},
+        None,
+        "",
+    ),
+    "an image of the preset is enough": (
+        {
+            "run": run(spec={"agent": {"preset": "codex"}}),
+            "presets": {"codex": Preset(description="Ours.", image="ours:1")},
+        },
+        None,
+        "",
     ),
     "a missing lane is told with those there are": (
         {"lane": None},
