@@ -67,16 +67,17 @@ async def test_a_forced_replacement_drops_it_and_it_is_written_again(
     ("exit_code", "refused"),
     [pytest.param(0, "", id="a run that ends well"), pytest.param(3, "failed", id="a run that fails")],
 )
-async def test_an_install_that_waits_ends_with_the_run(
+async def test_an_upgrade_that_waits_ends_with_the_run(
     stage: Stage, source: Source, exit_code: int, refused: str
 ) -> None:
     stage.start()
     for step in CHAIN:
         await stage.add_lane(name=step["lane"])
     part = stage.node.play("hello", Part.held(exit_code=exit_code))
-    waits = asyncio.create_task(asyncio.to_thread(source.helm, "install", "--wait", "--timeout", "50s"))
-    await stage.runs.until(lambda: stage.runs.of("hello"), seconds=60)
-    await stage.has_pod(stage.runs.of("hello")[-1].object, phase="Running")
+    await asyncio.to_thread(source.helm, "install")
+    await stage.has_pod(await stage.run(), phase="Running")
+    waits = asyncio.create_task(asyncio.to_thread(source.helm, "upgrade", "--wait", "--timeout", "50s", priority=1))
+    await stage.runs.until(lambda: stage.runs.of("hello")[-1].object["spec"].get("priority") == 1)
     assert not waits.done()
     part.released.set()
     if refused:
