@@ -138,6 +138,7 @@ class Leader:
             stack.callback(holding.cancel)
             lister = Lister(kube=kube, cache=self._cache, namespaces=settings.watch_namespaces)
             await lister.list_all()
+            await self._world.read_outcomes()
             collector.spare()
             changes = await gateway.poll()
             log.info("in step with the cluster", extra={"cache": repr(self._cache), "gateway": changes.turned})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
@@ -25,6 +26,8 @@ from laneway.rules.chain import Chain, LaneSteps, expand
 from laneway.rules.fairshare import Caller
 
 T = TypeVar("T")
+_OUTCOMES_AT_ONCE = 50
+"""Runs whose attempts are read before others have their turn: some milliseconds."""
 
 
 class UnreadableObject(Exception):  # noqa: N818 - it says what happened
@@ -190,6 +193,17 @@ class World:
         if self._outcomes is None:
             self._outcomes = Outcomes(self.cache.items(AGENT_RUNS))
         return self._outcomes
+
+    async def read_outcomes(self) -> None:
+        """Learn how attempts ended, a few runs at a time: on a busy machine tens of thousands in one go keep the Lease from being renewed."""
+        outcomes = Outcomes(())
+        for number, key in enumerate(tuple(self.cache.keys(AGENT_RUNS)), start=1):
+            run = self.cache.get(AGENT_RUNS, key)
+            if run is not None:
+                outcomes.note(run)
+            if number % _OUTCOMES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        self._outcomes = outcomes
 
     def forget(self, uid: str) -> None:
         """Drop what was parsed of an object that is gone."""

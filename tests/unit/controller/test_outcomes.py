@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 from laneway.api.reasons import Cause, Outcome, ResetSource
 from laneway.api.runstatus import AgentRunStatus, Attempt, Trouble
 from laneway.controller.outcomes import TROUBLES_KEPT, Outcomes
-from laneway.kube.resources import JsonObject, Key
+from laneway.controller.world import World, make_cache
+from laneway.kube.resources import AGENT_RUNS, JsonObject, Key
 from support.builders import at, attempt, condition
 from support.objects import raw_run
 
@@ -35,6 +37,19 @@ def test_the_past_is_read_from_finished_runs_too() -> None:
     known = Outcomes([ended("a", failed(1, 20), failed(2, 50)), ended("b", failed(1, 30)), raw_run("c")])
     assert [one.seen for one in known.troubles(LANE)[MODEL]] == [at(20), at(30), at(50)]
     assert known.troubles(Key("team-a", "other")) == {}
+
+
+async def test_the_past_is_read_a_few_runs_at_a_time() -> None:
+    """The Lease is renewed meanwhile."""
+    world = World(make_cache(), on_change=lambda change: None)
+    for number in range(200):
+        world.cache.put(AGENT_RUNS, ended(f"run-{number}", succeeded(1, number)))
+    reading, turns = asyncio.create_task(world.read_outcomes()), 0
+    while not reading.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= 4
+    assert world.outcomes.successes(LANE) == {MODEL: at(199)}
 
 
 def test_all_that_the_failure_said_is_kept() -> None:
