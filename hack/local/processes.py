@@ -82,7 +82,7 @@ def running_from(programs: Path, run: Path) -> list[int]:
     found = []
     for pid in all_pids():
         words = arguments(pid)
-        ours = _program(pid).startswith(f"{programs}/") or any(
+        ours = _program(pid).startswith(f"{programs.resolve()}/") or any(
             word.endswith("/hack/local/volumes.py") for word in words
         )
         if ours and any(f"{run}/" in word for word in words):

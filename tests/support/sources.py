@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "operator" / "laneway"
@@ -15,6 +16,7 @@ def parsed() -> Iterator[ast.Module]:
     return (ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py")))
 
 
+@cache
 def metrics() -> dict[str, list[str]]:
     """The metrics of the code by the name that Prometheus shows, with their labels."""
     found = {"laneway_build_info": ["version"]}

@@ -185,6 +185,7 @@ def test_an_attempt_that_began_on_a_gateway_lane_is_closed_though_its_lane_is_di
 def test_the_gateway_is_not_asked_later_for_what_it_never_saw(left: Lane | None) -> None:
     unknown = Usage(complete=False)
     over = AgentRunStatus(
+        observed_generation=1,
         conditions=(condition("Admitted", "False", "Finished"), condition("Finished", "True", "Completed")),
         attempt=1,
         attempts=(attempt(1, usage=unknown, access=Access.DIRECT),),

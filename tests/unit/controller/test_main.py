@@ -36,5 +36,5 @@ def test_a_bad_preset_ends_it_with_the_name_of_the_file(tmp_path: Path) -> None:
 def test_a_missing_setting_is_named() -> None:
     done = start({key: value for key, value in SETTINGS.items() if key != "LANEWAY_AGENT_IMAGE"})
     assert done.returncode == 2
-    [line] = done.stderr.splitlines()
-    assert line.endswith("a setting is missing or wrong cause=LANEWAY_AGENT_IMAGE must be set")
+    assert done.stderr.endswith("a setting is missing or wrong cause=LANEWAY_AGENT_IMAGE must be set\n")
+    assert done.stderr.count("\n") == 1
