@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from laneway.kube.client import Kube, WatchEvent
+from laneway.kube.client import Kube, Listing, WatchEvent
 from laneway.kube.errors import Unavailable
 from laneway.kube.resources import MODEL_LANES, JsonObject, key_of
 from laneway.kube.watch import mirror
@@ -76,11 +76,12 @@ class Faulty:
         for cut in self._cuts:
             cut.set()
 
-    async def list(self, *args: Any, **options: Any) -> Any:
+    async def pages(self, *args: Any, **options: Any) -> AsyncGenerator[Listing]:
         if self.refused:
             self.refused -= 1
             raise Unavailable("no connection")
-        return await self._kube.list(*args, **options)
+        async for page in self._kube.pages(*args, **options):
+            yield page
 
     async def watch(self, *args: Any, resource_version: str, **options: Any) -> AsyncGenerator[WatchEvent]:
         if self.stale:

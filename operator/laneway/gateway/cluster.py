@@ -9,11 +9,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from laneway.api.names import RUN_UID_LABEL
+from laneway.gateway.objects import trim_pod, trim_run
 from laneway.gateway.views import Views
 from laneway.kube.client import Kube
 from laneway.kube.errors import KubeError, NotFound
 from laneway.kube.resources import AGENT_RUNS, ENDPOINT_SLICES, MODEL_LANES, PODS, SECRETS
-from laneway.kube.watch import mirror
+from laneway.kube.watch import mirror, without_managers
 from laneway.rules.token import AttemptId, TokenKeys, parse_secret_data
 from laneway.settings import GatewaySettings
 
@@ -41,9 +42,9 @@ class Cluster:
     def mirrors(self) -> list[Coroutine[Any, Any, None]]:
         """What keeps the views up to date, for ever; each fails and starts again alone."""
         plan = (
-            (AGENT_RUNS, self._views.runs, None),
-            (MODEL_LANES, self._views.lanes, None),
-            (PODS, self._views.pods, RUN_UID_LABEL),
+            (AGENT_RUNS, self._views.runs, None, trim_run),
+            (MODEL_LANES, self._views.lanes, None, without_managers),
+            (PODS, self._views.pods, RUN_UID_LABEL, trim_pod),
         )
         return [
             mirror(
@@ -53,9 +54,10 @@ class Cluster:
                 label_selector=selector,
                 on_list=table.on_list,
                 on_event=table.on_event,
+                trim=trim,
                 on_contact=lambda moment, kind=resource.kind: self._hear(kind, moment),  # type: ignore[misc]
             )
-            for resource, table, selector in plan
+            for resource, table, selector, trim in plan
         ]
 
     def view_age_seconds(self) -> float:

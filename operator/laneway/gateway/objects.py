@@ -117,6 +117,24 @@ def version_of(item: JsonObject) -> int:
     return int(item["metadata"]["resourceVersion"])
 
 
+def _parts(item: JsonObject, *parts: tuple[str, tuple[str, ...]]) -> dict[str, Any]:
+    return {
+        part: {name: found[name] for name in names if name in found}
+        for part, names in parts
+        if (found := item.get(part))
+    }
+
+
+_RUN_META = ("namespace", "name", "uid", "resourceVersion", "generation")
+_RUN_SPEC = ("limits", "caller", "priority", "onTransientError")
+_RUN_STATUS = ("attempt", "attempts", "step", "chain", "conditions", "usage", "lastActivityTime")
+
+
+def trim_run(item: JsonObject) -> dict[str, Any]:
+    """What ``read_run`` reads of a run, and nothing else: prompts, and most of what there is, stay outside."""
+    return _parts(item, ("metadata", _RUN_META), ("spec", _RUN_SPEC), ("status", _RUN_STATUS))
+
+
 def read_run(item: JsonObject) -> Run | None:
     """A run; None: it cannot be read."""
     meta, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
@@ -201,6 +219,15 @@ def _lane_status(item: JsonObject) -> ModelLaneStatus:
         return ModelLaneStatus.model_validate(item.get("status") or {})
     except ValidationError:
         return ModelLaneStatus()
+
+
+_POD_META = ("namespace", "name", "uid", "resourceVersion", "labels")
+_POD_STATUS = ("phase", "podIP", "podIPs")
+
+
+def trim_pod(item: JsonObject) -> dict[str, Any]:
+    """What ``read_pod`` reads of a pod, and nothing else."""
+    return _parts(item, ("metadata", _POD_META), ("status", _POD_STATUS))
 
 
 def read_pod(item: JsonObject) -> Pod | None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 
-from laneway.kube.client import Kube, WatchEvent
+from laneway.kube.client import Kube
 from laneway.kube.errors import Gone, KubeError
 from laneway.kube.resources import JsonObject, Key, Resource, key_of
 
@@ -16,6 +16,12 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
+
+
+def without_managers(obj: JsonObject) -> JsonObject:
+    """An object less who manages which of its fields, which is the larger half of most."""
+    obj["metadata"].pop("managedFields", None)
+    return obj
 
 
 async def mirror(
@@ -26,6 +32,7 @@ async def mirror(
     label_selector: str | None,
     on_list: Callable[[list[JsonObject]], None],
     on_event: Callable[[str, JsonObject], None],
+    trim: Callable[[JsonObject], JsonObject] = without_managers,
     on_contact: Callable[[float], None] = lambda moment: None,
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -33,14 +40,22 @@ async def mirror(
     """Follow a resource for ever; no ``namespaces`` means the whole cluster. Only an error of a callback ends it.
 
     ``on_list`` gets all objects there are, first when every namespace was listed and again whenever one had to be listed
-    anew; what is not in it is gone. ``on_event`` gets ADDED, MODIFIED or DELETED and the object. ``on_contact`` gets the
+    anew; what is not in it is gone. ``on_event`` gets ADDED, MODIFIED or DELETED and the object. ``trim`` makes of each object
+    what is kept of it, page by page: all of them are held for as long as the mirror lives. ``on_contact`` gets the
     monotonic time at which all namespaces had been heard of; on an idle cluster it moves about once a minute.
     """
     view = _View(places=namespaces or [""], on_list=on_list, on_event=on_event, on_contact=on_contact)
     async with asyncio.TaskGroup() as group:
         for place in view.places:
             follower = _Follower(
-                kube, resource, place, label_selector=label_selector, view=view, monotonic=monotonic, sleep=sleep
+                kube,
+                resource,
+                place,
+                label_selector=label_selector,
+                trim=trim,
+                view=view,
+                monotonic=monotonic,
+                sleep=sleep,
             )
             group.create_task(follower.run(), name=f"mirror of {resource.plural} in {place or 'all namespaces'}")
 
@@ -68,13 +83,13 @@ class _View:
         if self._is_whole():
             self._on_list([obj for objects in self._objects.values() for obj in objects.values()])
 
-    def take(self, place: str, event: WatchEvent) -> None:
-        if event.type == "DELETED":
-            self._objects[place].pop(key_of(event.object), None)
+    def take(self, place: str, kind: str, obj: JsonObject) -> None:
+        if kind == "DELETED":
+            self._objects[place].pop(key_of(obj), None)
         else:
-            self._objects[place][key_of(event.object)] = event.object
+            self._objects[place][key_of(obj)] = obj
         if self._is_whole():
-            self._on_event(event.type, event.object)
+            self._on_event(kind, obj)
 
     def hear(self, place: str, moment: float) -> None:
         self._heard[place] = moment
@@ -95,6 +110,7 @@ class _Follower:
         place: str,
         *,
         label_selector: str | None,
+        trim: Callable[[JsonObject], JsonObject],
         view: _View,
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
@@ -103,6 +119,7 @@ class _Follower:
         self._resource = resource
         self._place = place
         self._selector = label_selector
+        self._trim = trim
         self._view = view
         self._monotonic = monotonic
         self._sleep = sleep
@@ -129,9 +146,14 @@ class _Follower:
 
     async def _list(self) -> None:
         asked_at = self._monotonic()
-        listing = await self._kube.list(self._resource, namespace=self._place or None, label_selector=self._selector)
-        self._version = listing.resource_version
-        self._view.list(self._place, listing.items)
+        kept: list[JsonObject] = []
+        version = None
+        pages = self._kube.pages(self._resource, namespace=self._place or None, label_selector=self._selector)
+        async for page in pages:
+            kept += map(self._trim, page.items)
+            version = page.resource_version
+        self._version = version
+        self._view.list(self._place, kept)
         self._view.hear(self._place, asked_at)
 
     async def _watch(self) -> None:
@@ -146,6 +168,6 @@ class _Follower:
             async for event in events:
                 self._version = event.object["metadata"]["resourceVersion"]
                 if event.type != "BOOKMARK":
-                    self._view.take(self._place, event)
+                    self._view.take(self._place, event.type, self._trim(event.object))
                 self._view.hear(self._place, self._monotonic())
         self._view.hear(self._place, self._monotonic())
