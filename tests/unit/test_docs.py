@@ -325,3 +325,14 @@ def test_a_page_is_left_alone_when(record: dict[str, Any], tmp_path: Path, block
         record["Page"](path).record()
     assert path.read_text() == f"{PAGE}{block}\n"
     assert not (ROOT / "left").exists()
+
+
+def names_of_tests(text: str) -> list[str]:
+    return [name for name in _CODE.findall(text) if re.fullmatch(r"tests/[\w/]+\.py(::\w+)?", name)]
+
+
+@pytest.mark.parametrize("named", names_of_tests(page("day-one.md")))
+def test_every_test_that_is_named_is_there(named: str) -> None:
+    file, _, name = named.partition("::")
+    text = (ROOT / file).read_text(encoding="utf-8")
+    assert f"def {name}(" in text if name else text
