@@ -25,10 +25,11 @@ _LINE = re.compile(r"^    (?:\$ )?((?:kubectl|helm|make) [^#\n]*[^#\s])", re.MUL
 _OF_A_POD = re.compile(r"kubectl (-n \S+ )?(exec|logs) ")
 """They need a kubelet: tests/e2e has them."""
 _OF_THE_PLUGIN = "kubectl laneway"
-_DESTRUCTIVE = ("kubectl delete ", "kubectl label ", "kubectl create ")
+_DESTRUCTIVE = ("kubectl delete ", "kubectl label ", "kubectl create ", "kubectl apply ")
 """Tried without being done: others use the control plane too."""
 _STAND_INS = {"NAME": "hello"}
 _LOG = "hello-log"
+_NAMESPACES = ("team-a", "laneway-system", "argocd")
 
 
 def commands(program: str) -> Iterator[tuple[str, str]]:
@@ -71,10 +72,11 @@ def scene(cluster: Cluster, kubectl: Kubectl, namespace: str, tmp_path: Path) ->
     kubectl("create", "-n", namespace, "-f", "-", stdin=yaml.safe_dump_all(objects))
     status = {"status": {"result": {"logConfigMap": _LOG}}}
     kubectl("patch", "-n", namespace, "agrun/hello", "--subresource=status", "--type=merge", "-p", json.dumps(status))
-    for other in ("team-a", "laneway-system"):
-        kubectl(
-            "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
-        )
+    elsewhere: list[Manifest] = [
+        *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in _NAMESPACES),
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm", "namespace": "argocd"}},
+    ]
+    kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(elsewhere))
     config = tmp_path / "config"
     config.write_text(kubectl("config", "view", "--raw"))
     kubectl("config", "set-context", "--current", f"--namespace={namespace}", f"--kubeconfig={config}")
@@ -91,7 +93,7 @@ def test_kubectl_does_what_a_page_says(scene: dict[str, str], command: str, monk
         command += " --dry-run=server"
     if "kubectl wait" in command:
         command = re.sub(r"--timeout=\S+", "--timeout=1s", command)
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     timed_out = "kubectl wait" in command and "timed out waiting" in done.stderr
     assert done.returncode == 0 or timed_out, done.stderr
 
@@ -99,8 +101,8 @@ def test_kubectl_does_what_a_page_says(scene: dict[str, str], command: str, monk
 @pytest.mark.parametrize("command", [pytest.param(command, id=where) for where, command in commands("helm")])
 def test_helm_takes_the_chart_and_the_values_that_a_page_says(cluster: Cluster, command: str) -> None:
     words = shlex.split(command)
-    if words[1] == "uninstall":
-        assert words[2:] == ["laneway", "-n", "laneway-system"]
+    if words[1] in {"uninstall", "test"}:
+        assert words[2:5] == ["laneway", "-n", "laneway-system"]
         return
     assert words[1] in {"install", "upgrade", "template"}, command
     only_for_clusters = {"--wait", "--create-namespace", "--reset-then-reuse-values", "--install"}
