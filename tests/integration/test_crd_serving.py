@@ -380,19 +380,7 @@ async def test_the_stored_definition_is_the_generated_one_and_is_structural(
     assert conditions.get("NonStructuralSchema", "False") == "False"
 
 
-# Examples
-
-EXAMPLES = sorted(path for path in (ROOT / "examples").rglob("*.yaml") if path.name != "application.yaml")
-"""All but those of Argo CD's kind, which tests/argocd brings to Argo CD."""
-
-
-@pytest.mark.parametrize("path", [pytest.param(path, id=path.relative_to(ROOT).as_posix()) for path in EXAMPLES])
-async def test_the_api_server_accepts_the_example(namespace: str, path: Path) -> None:
-    code, said = await run_kubectl("create", "--dry-run=server", "--namespace", namespace, "--filename", str(path))
-    assert code == 0, said
-
-
 def test_the_quickstart_has_a_lane_and_a_run() -> None:
-    texts = [path.read_text(encoding="utf-8") for path in EXAMPLES if path.parent.name == "quickstart"]
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "examples" / "quickstart").glob("*.yaml")]
     kinds = {document["kind"] for text in texts for document in yaml.safe_load_all(text)}
     assert {"AgentRun", "ModelLane"} <= kinds

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from integration.agents import add_lane, call, start_both
+from integration.conftest import Until
 from integration.operators import Stage
 from integration.plugin import Plugin
 from laneway.gateway.ledger import open_ledger
-from laneway.kube.resources import AGENT_RUNS, PODS
+from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS
 from modelserver import ModelServer
 from support.kubeletport import kubelet_port
 from support.standin import Part
@@ -138,7 +139,12 @@ async def test_the_ledger_tells_days_and_runs_that_were_deleted(stage: Stage, la
     assert "(1 call has no known cost: it is missing in the sums)" in table
 
 
-async def test_csv_has_what_json_has(stage: Stage, laneway: Plugin, used: None) -> None:
+async def test_csv_has_what_json_has(stage: Stage, laneway: Plugin, used: None, until: Until) -> None:
+    async def spend_is_told() -> bool:
+        lane = await stage.kube.get(MODEL_LANES, stage.namespace, "local")
+        return [one["usedUSD"] for one in lane["status"].get("spend", ())] == ["0.000164"]
+
+    await until(spend_is_told)
     lines = await Usage(laneway)("--by", "lane")
     read = list(csv.DictReader(io.StringIO(await laneway("usage", "--by", "lane", "-o", "csv"))))
     assert read == [{name: "" if value is None else str(value) for name, value in line.items()} for line in lines]
