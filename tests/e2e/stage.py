@@ -42,6 +42,14 @@ class Stage:
     async def lane(self, name: str = "lane") -> JsonObject:
         return await self.kube.get(MODEL_LANES, self.namespace, name)
 
+    async def holds_no_slot(self, name: str = "lane") -> None:
+        """The lane's status says so; it is written just after the status of the run that gave its slot back."""
+
+        async def is_told() -> bool:
+            return bool((await self.lane(name))["status"]["activeRuns"] == 0)
+
+        await until(is_told, seconds=10, what=f"no slot of {name} is held")
+
     async def read(self, name: str = "run") -> JsonObject:
         return await self.kube.get(AGENT_RUNS, self.namespace, name)
 

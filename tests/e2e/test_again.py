@@ -28,7 +28,7 @@ async def test_a_task_that_failed_is_tried_again_and_the_agent_finds_why(
     run = await stage.add_run({"agent": agents.shell(FAILS_FIRST), "retry": {"policy": "Same", "maxRetries": 1}})
     waiting = await stage.says("Admitted", "WaitingForRetry", seconds=60)
     assert "no compiler" in waiting["message"] or "exited with 3" in waiting["message"]
-    assert (await stage.lane())["status"]["activeRuns"] == 0, "no slot is held meanwhile"
+    await stage.holds_no_slot()
     [ended] = await stage.succeeded(seconds=120)
     status = ended["status"]
     assert [one["outcome"] for one in status["attempts"]] == ["Failed", "Succeeded"]

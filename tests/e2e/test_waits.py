@@ -47,7 +47,7 @@ async def test_a_killed_operator_neither_shortens_nor_repeats_a_wait(stage: Stag
         [failed] = waiting["status"]["attempts"]
         wait = next_attempt(waiting) - datetime.fromisoformat(failed["trouble"]["seenTime"])
         assert timedelta(seconds=20 + 5) <= wait <= timedelta(seconds=20 + 30 + 2), "the estimate and its spread"
-        assert (await stage.lane())["status"]["activeRuns"] == 0, "waiting holds no slot"
+        await stage.holds_no_slot()
         killed = release.leader()
         processes.kill(killed, program=release.OPERATOR)
         await until(lambda: release.leader()["metadata"]["uid"] != killed["metadata"]["uid"], what="the other leads")

@@ -59,7 +59,7 @@ async def test_a_run_that_paused_at_a_limit_goes_on_with_the_files_of_the_attemp
         waiting = await stage.read()
         assert waiting["status"]["activeSeconds"] == before, "a pause costs no time"
         assert condition(waiting, "Admitted")["message"] == "1 of 1 turns used; raise spec.limits.turns to continue"
-        assert (await stage.lane())["status"]["activeRuns"] == 0, "a pause holds no slot"
+        await stage.holds_no_slot()
         await stage.change({"limits": {"turns": 3}})
         [ended] = await stage.succeeded()
         assert len(pods_of(pods, run["metadata"]["uid"])) == 2
