@@ -13,6 +13,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ async def run_feed(
     """
     failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     connection = await Connection.open(kubeconfig=kubeconfig)
-    lists = NoLists(lister, on_change=on_change, server=connection.server)
+    lists = NoLists(lister, on_change=partial(_tell, on_change, failed), server=connection.server)
     try:
         tasks = await kopf.spawn_tasks(
             registry=_registry(cache, on_change, connection, lists, failed),
@@ -93,6 +94,16 @@ def _handler(resource: Resource, cache: Cache, on_change: Callable[[Change], Non
                 failed.set_exception(error)
 
     return handle
+
+
+def _tell(on_change: Callable[[Change], None], failed: asyncio.Future[Any], change: Change) -> None:
+    """What a list tells. Of an error in kopf's own watcher kopf does not always let us know."""
+    try:
+        on_change(change)
+    except Exception as error:
+        if not failed.done():
+            failed.set_exception(error)
+        raise
 
 
 def _settings() -> kopf.OperatorSettings:
