@@ -92,9 +92,14 @@ NAMES = tuple(name for name, _, _ in _COLUMNS)
 def run(path: Path, wanted: Wanted, style: str, out: TextIO | None = None) -> int:
     """Write the export in ``style``, jsonl or csv. Answers the exit code."""
     out = out or sys.stdout
+    return carry_out(path, lambda connection: write(read(connection, wanted), style, out), out)
+
+
+def carry_out(path: Path, answer: Callable[[sqlite3.Connection], None], out: TextIO) -> int:
+    """Have a question to a ledger answered on ``out``. Answers the exit code."""
     try:
         with closing(open_to_read(path)) as connection:
-            write(read(connection, wanted), style, out)
+            answer(connection)
             out.flush()
     except sqlite3.Error as error:
         sys.stderr.write(f"laneway ledger: {path} cannot be read: {error}\n")

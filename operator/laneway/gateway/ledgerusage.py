@@ -8,15 +8,13 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
 from laneway.api.grouping import GroupBy
 from laneway.api.ledgersums import LedgerSum
-from laneway.gateway.ledgerexport import Wanted, conditions
-from laneway.gateway.ledgerfile import open_to_read
+from laneway.gateway.ledgerexport import Wanted, carry_out, conditions
 
 _KEYS: dict[GroupBy, dict[str, str]] = {
     GroupBy.RUN: {"namespace": "namespace", "run_uid": "run_uid"},
@@ -48,17 +46,11 @@ _SUMS = {
 def run(path: Path, wanted: Wanted, by: GroupBy, out: TextIO | None = None) -> int:
     """Write the sums. Answers the exit code."""
     out = out or sys.stdout
-    try:
-        with closing(open_to_read(path)) as connection:
-            for one in read(connection, wanted, by):
-                out.write(f"{json.dumps(one.to_wire(), ensure_ascii=False)}\n")
-            out.flush()
-    except sqlite3.Error as error:
-        sys.stderr.write(f"laneway ledger: {path} cannot be read: {error}\n")
-        return 1
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read has enough; Python would complain that it cannot flush
-    return 0
+    return carry_out(path, lambda connection: _write(read(connection, wanted, by), out), out)
+
+
+def _write(sums: Iterable[LedgerSum], out: TextIO) -> None:
+    out.writelines(f"{json.dumps(one.to_wire(), ensure_ascii=False)}\n" for one in sums)
 
 
 def read(connection: sqlite3.Connection, wanted: Wanted, by: GroupBy) -> Iterator[LedgerSum]:

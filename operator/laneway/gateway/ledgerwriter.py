@@ -187,18 +187,18 @@ class Writer:
             with commits.patience():
                 outcome = commits.commit(batch or [_PROBE])
             kept = outcome.again if batch else []
+            self._pieces_done += len(batch) - len(kept)
+            self._in_loop(partial(_resolve, outcome.answers))  # nobody waits for what is carried over
             if commits.full:
                 commits.carry_over()
-            self._pieces_done += len(batch) - len(kept)
             goes_on = self.failure is not None and not self.lost
-            self._in_loop(partial(self._answer, outcome.answers, None if goes_on else taken))
+            self._in_loop(partial(self._look_at_thread, None if goes_on else taken))
             if goes_on and self._closing.wait(_RETRY_SECONDS):
                 log.error("ledger closed with rows that could not be written", extra={"rows": len(kept)})
                 return
 
-    def _answer(self, answers: Answers, taken: int | None) -> None:
+    def _look_at_thread(self, taken: int | None) -> None:
         """In the loop. ``taken``: the batches that are done, more may have been given since; None: the thread goes on by itself."""
-        _resolve(answers)
         self._tell_if_lost()
         if taken is not None:
             self._thread_is_busy = taken != self._given
