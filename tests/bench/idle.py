@@ -42,6 +42,8 @@ class Rest:
 
     megabytes: float
     peak: float
+    gateway: float
+    """Megabytes of the gateway beside it, at its peak."""
     percent: float
     """CPU of one core while nothing happens."""
     writes: int
@@ -69,6 +71,7 @@ async def idle(setting: Setting) -> Part:
         (
             Figure("P6", f"memory of the operator beside {count:,} runs", "MB", (more.megabytes,), judged),
             Figure("P6", "the same, peak", "MB", (more.peak,)),
+            Figure("P6", "memory of the gateway beside them, peak", "MB", (more.gateway,)),
             Figure("P6", f"each run more than {few:,}", "kB", (each,)),
             Figure("P6", "CPU of the operator while nothing happens", "% of a core", (more.percent,), at_most(5)),
             Figure("P6", "its writes meanwhile", "", (float(more.writes),), at_most(0, counted=True)),
@@ -95,7 +98,8 @@ async def _rest(here: Ground) -> Rest:
         percent = 100 * (machine.cpu_seconds(side.program.pid) - used) / _IDLE_SECONDS
         made = writes.of_the_program(before, await counted(here))
         held, peak = machine.megabytes(side.program.pid), machine.peak_megabytes(side.program.pid)
-    return Rest(held, peak, percent, sum(made.values()), looked_at)
+        gateway = machine.peak_megabytes(side.gateway.pid) if side.gateway else 0.0
+    return Rest(held, peak, gateway, percent, sum(made.values()), looked_at)
 
 
 async def _make(here: Ground, numbers: range) -> None:

@@ -35,6 +35,7 @@ class Side:
     """The condition that is True when an object has finished."""
     metrics: str = ""
     """Where the program shows what it counts; empty if that is not read."""
+    gateway: Program | None = None
 
     def finished(self, obj: JsonObject) -> bool:
         """Whether an object has come to its end. Raises RuntimeError when it did not end well."""
@@ -77,7 +78,9 @@ async def laneway(ground: Ground, *, lanes: int, slots: int, profile: Path | Non
             await gateway.until(lambda: _answers(f"http://127.0.0.1:{shown}/readyz"), seconds=_LISTED_SECONDS)
             await operator.until(lambda: _leads(health), seconds=_LISTED_SECONDS)
             metrics = f"http://127.0.0.1:{counted}/metrics"
-            yield Side("Laneway", operator, AGENT_RUNS, lambda number: _run(number, lanes), "Finished", metrics)
+            yield Side(
+                "Laneway", operator, AGENT_RUNS, lambda number: _run(number, lanes), "Finished", metrics, gateway
+            )
         finally:
             gateway.stop()
     finally:
