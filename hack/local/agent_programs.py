@@ -58,8 +58,7 @@ def need_folder() -> Path:
     toolchain.need_packages(STEP, {"npm": "npm"})
     with build.locked():
         shutil.rmtree(FOLDER, ignore_errors=True)
-        for folder in (BIN, STAMPS):
-            folder.mkdir(parents=True, exist_ok=True)
+        BIN.mkdir(parents=True, exist_ok=True)
         progress = Progress("installing agents from npm and PyPI: 2.2 GB, once, about 2 minutes")
         _install_from_npm()
         for agent in PYTHON:

@@ -98,8 +98,8 @@ def need(*parts: Part) -> None:
 
 @contextlib.contextmanager
 def locked() -> Iterator[None]:
-    """Holds the cache folder's lock, so that two commands never make the same thing at once."""
-    CACHE.mkdir(parents=True, exist_ok=True)
+    """Holds the cache folder's lock, so that two commands never make the same thing at once. Who made something may leave a stamp."""
+    STAMPS.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -123,7 +123,7 @@ def _current(part: Part) -> bool:
 
 
 def _build(part: Part) -> None:
-    for folder in (BIN, STAMPS, LOGS, SOURCE):
+    for folder in (BIN, LOGS, SOURCE):
         folder.mkdir(parents=True, exist_ok=True)
     (STAMPS / part.name).unlink(missing_ok=True)
     compile_part(part, SOURCE / part.name)

@@ -41,7 +41,6 @@ def need_litellm() -> Path:
     if not (command.exists() and stamp.exists() and stamp.read_text() == wanted):
         with build.locked():
             say("  installing LiteLLM's proxy, once, about a minute and 750 MB")
-            STAMPS.mkdir(parents=True, exist_ok=True)
             toolchain.pip_install("installing LiteLLM", LITELLM, ["--no-deps", "-r", str(_RECIPE)])
             stamp.write_text(wanted)
     return command
