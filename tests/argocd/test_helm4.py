@@ -86,3 +86,11 @@ async def test_an_upgrade_that_waits_ends_with_the_run(
     else:
         await waits
     assert (await stage.run())["status"]["phase"] in {"Succeeded", "Failed"}
+
+
+async def test_an_installation_that_waits_does_not_take_a_run_that_nobody_has_looked_at_for_done(
+    stage: Stage, source: Source
+) -> None:
+    with pytest.raises(AssertionError, match=r"(?i)InProgress|not ready|deadline"):
+        await asyncio.to_thread(source.helm, "install", "--wait", "--timeout", "5s")
+    assert (await stage.run())["status"] == {"observedGeneration": 0}

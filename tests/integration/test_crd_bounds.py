@@ -88,6 +88,9 @@ REFUSED = [
     pytest.param(run({"prompt": ""}), "spec.prompt in body should be at least 1 chars long", id="an empty prompt", marks=pytest.mark.row("S0.22")),
     pytest.param(run({"prompt": "a" * 98305}), "spec.prompt: Too long", id="a prompt of 96 KiB and a byte"),
     pytest.param(run({"podTTLSeconds": -1}), "should be greater than or equal to 0", id="a time to live below 0"),
+    pytest.param(
+        run({"ttlSecondsAfterFinished": -1}), "should be greater than or equal to 0", id="a time to stay below 0"
+    ),
     pytest.param(run({"limits": {"costUSD": "-1"}}), "spec.limits.costUSD in body should match", id="a limit of money below 0"),
     pytest.param(run({"limits": {"costUSD": 2.5}}), "must be of type integer,string", id="a limit of money with decimals and without quotes"),
     pytest.param(run({"limits": {"warnPercent": 100}}), "should be less than or equal to 99", id="a warning that comes too late"),

@@ -92,7 +92,7 @@ async def test_kubectl_refuses_a_field_that_does_not_exist(
 
 async def test_a_status_in_a_manifest_is_dropped(kube: Kube, namespace: str) -> None:
     made = await kube.create(AGENT_RUNS, namespace, {**run(), "status": {"attempt": 7, "phase": "Succeeded"}})
-    assert "status" not in made
+    assert made["status"] == {"observedGeneration": 0}
 
 
 async def test_a_spec_in_a_status_write_is_dropped_and_a_bad_status_is_refused(kube: Kube, namespace: str) -> None:
@@ -112,7 +112,7 @@ async def test_a_spec_in_a_status_write_is_dropped_and_a_bad_status_is_refused(k
     )  # fmt: skip
     assert code == 0, said
     stored = await kube.get(AGENT_RUNS, namespace, "hello")
-    assert (stored["spec"]["prompt"], stored["status"]) == (run()["spec"]["prompt"], {"attempt": 1})
+    assert (stored["spec"]["prompt"], stored["status"]) == (run()["spec"]["prompt"], {"attempt": 1, "observedGeneration": 0})
 
 
 # Defaults
@@ -220,6 +220,7 @@ async def test_the_api_server_fills_in_defaults(
 ) -> None:
     made = await kube.create(resource, namespace, manifest)
     assert made["spec"] == merged(manifest["spec"], defaults)
+    assert made["status"] == {"observedGeneration": 0}
 
 
 # Lists

@@ -44,6 +44,20 @@ async def test_the_end_of_a_failed_agents_log_outlives_its_pod_and_goes_with_its
     await stage.until(is_there, answer=False)
 
 
+async def test_the_end_of_the_log_of_a_cancelled_run_is_kept(stage: Stage) -> None:
+    await stage.add_lane()
+    stage.node.play("hello", Part.held())
+    async with kubelet_port(stage.node, kubeconfig=stage.kubeconfig, text="cloning\nwaiting for input\n"):
+        stage.start()
+        run = await stage.add_run()
+        await stage.has_pod(run, phase="Running")
+        await stage.change("hello", {"cancel": True})
+        [ended] = await stage.finished(run)
+    assert condition(ended, "Finished")["reason"] == "Cancelled"
+    kept = await stage.kube.get(CONFIG_MAPS, stage.namespace, ended["status"]["result"]["logConfigMap"])
+    assert kept["data"] == {"log": "cloning\nwaiting for input"}
+
+
 async def test_a_run_whose_log_nobody_can_read_fails_without_it(stage: Stage) -> None:
     await stage.add_lane()
     stage.node.play("hello", Part(exit_code=3, message="no such file"))

@@ -34,7 +34,7 @@ async def test_a_run_goes_from_apply_to_its_result_with_few_writes_and_then_none
     assert condition(ended, "Succeeded")["status"] == "True"
     assert ended["status"]["result"] == {"summary": "Paris.", "exitCode": 0}
     assert ended["status"]["observedGeneration"] == ended["metadata"]["generation"]
-    first = next(event.object for event in stage.runs.of("hello") if event.object.get("status"))
+    first = next(event.object for event in stage.runs.of("hello") if event.object["status"].get("phase"))
     assert {one["type"] for one in first["status"]["conditions"]} == CONDITIONS
     assert status_writes(stage.runs, "hello") <= 6
     assert await silence(stage.runs, seconds=3) == 0
@@ -213,6 +213,27 @@ async def test_pods_go_after_their_time_and_the_run_stays(stage: Stage) -> None:
     assert any(event.object.get("status", {}).get("phase") == "Succeeded" for event in stage.pods.events)
     await stage.gone(pod)
     assert (await stage.run())["status"] == ended["status"]
+
+
+async def test_a_finished_run_is_deleted_with_its_pods_after_its_time_but_not_one_that_git_keeps(stage: Stage) -> None:
+    await stage.add_lane()
+    stage.start()
+    tracking = {"argocd.argoproj.io/tracking-id": f"shop:laneway.dev/AgentRun:{stage.namespace}/kept"}
+    kept = await stage.add_run("kept", spec={"ttlSecondsAfterFinished": 0}, annotations=tracking)
+    await stage.finished(kept)
+    gone = await stage.add_run("gone", spec={"ttlSecondsAfterFinished": 1})
+    pod = await stage.has_pod(gone)
+
+    def deleted() -> bool:
+        return any(event.type == "DELETED" for event in stage.runs.of("gone"))
+
+    await stage.runs.until(deleted)
+    last = [event.object for event in stage.runs.of("gone") if event.type != "DELETED"][-1]
+    assert condition(last, "Finished")["status"] == "True"
+    assert (await stage.run("kept"))["metadata"]["uid"] == kept["metadata"]["uid"]
+    # No garbage collector runs beside this API server: that its pod belongs to it is what can be seen.
+    [owner] = pod["metadata"]["ownerReferences"]
+    assert owner["uid"] == gone["metadata"]["uid"]
 
 
 async def test_a_missing_lane_is_named_with_those_there_are_and_its_creation_starts_the_run(stage: Stage) -> None:

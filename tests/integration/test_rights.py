@@ -111,7 +111,7 @@ async def _within(seconds: float, true: Callable[[], bool]) -> None:
 
 
 async def _work(stage: Stage, server: ModelServer) -> None:
-    """Runs that walk, fail, lack their prompt, are cancelled, lose their node, and one whose grant is in doubt."""
+    """Runs that walk, fail and go, lack their prompt, are cancelled, lose their node, and one whose grant is in doubt."""
     await _add_lanes(stage, server)
     server.play([Step(status=529)])
     walking = stage.node.play("walking", Part.held())
@@ -129,7 +129,7 @@ async def _work(stage: Stage, server: ModelServer) -> None:
     walking.released.set()
 
     direct = {"models": [{"lane": "direct"}]}
-    await stage.add_run("failing", direct)
+    await stage.add_run("failing", {**direct, "ttlSecondsAfterFinished": 0})
     missing = {"configMapKeyRef": {"name": "nowhere", "key": "prompt"}}
     await stage.add_run("promptless", {**direct, "prompt": None, "promptFrom": missing})
     cancelled, unready = [await stage.add_run(name, direct) for name in ("cancelled", "unready")]

@@ -33,7 +33,13 @@ def at(seconds: float) -> datetime:
 
 
 def meta(
-    name: str = "hello", *, namespace: str = "team-a", uid: str = "", created: float = 0, deleting: bool = False
+    name: str = "hello",
+    *,
+    namespace: str = "team-a",
+    uid: str = "",
+    created: float = 0,
+    deleting: bool = False,
+    keeper: str = "",
 ) -> Meta:
     return Meta(
         namespace=namespace,
@@ -43,6 +49,7 @@ def meta(
         resource_version="1",
         created=at(created),
         deleting=deleting,
+        keeper=keeper,
     )
 
 
@@ -54,13 +61,14 @@ def run(
     namespace: str = "team-a",
     created: float = 0,
     deleting: bool = False,
+    keeper: str = "",
     lane: str = "local",
 ) -> Run:
     """A run with an inline prompt for lane ``local`` of its own namespace."""
     given = {"prompt": "What is the capital of France?", "models": [{"lane": lane}], **(spec or {})}
     given = {key: value for key, value in given.items() if value is not None}
     return Run(
-        meta=meta(name, namespace=namespace, created=created, deleting=deleting),
+        meta=meta(name, namespace=namespace, created=created, deleting=deleting, keeper=keeper),
         spec=AgentRunSpec.model_validate(given),
         status=status or AgentRunStatus(),
     )

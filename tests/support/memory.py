@@ -93,9 +93,13 @@ class MemoryKube:
         name: str,
         *,
         uid: str | None = None,
+        resource_version: str | None = None,
         grace_seconds: int | None = None,
     ) -> bool:
         await self._before("delete", resource, name)
+        now = self.objects.get((resource, namespace, name))
+        if now is not None and resource_version not in (None, now["metadata"]["resourceVersion"]):
+            raise Conflict(f"{name} has changed", status=409)
         return self.objects.pop((resource, namespace, name), None) is not None
 
     async def read_log(self, namespace: str, pod: str, **_: Any) -> str:

@@ -5,7 +5,7 @@
   verbs: [get, list, watch]
 - apiGroups: [laneway.dev]
   resources: [agentruns]
-  verbs: [patch]
+  verbs: [patch, delete]
 - apiGroups: [laneway.dev]
   resources: [agentruns/status, modellanes/status]
   verbs: [patch]

@@ -295,6 +295,14 @@ class AgentRunSpec(Model):
         le=31_536_000,
         description="How long the pods of a finished run stay, for their logs; the run itself stays.",
     )
+    ttl_seconds_after_finished: int | None = Field(
+        default=None,
+        ge=0,
+        le=31_536_000,
+        description="How long the run itself stays once it is finished; then it is deleted with all that is its own."
+        " Absent: until somebody deletes it. A run that a GitOps tool or a chart keeps is not deleted: it would be"
+        " brought again, to run and pay once more.",
+    )
 
 
 class AgentRun(Model):

@@ -106,6 +106,8 @@ AGENT_RUN = Kind(
 KINDS = (AGENT_RUN, MODEL_LANE)
 
 _API_VERSION = "Version of the schema of this object: laneway.dev/v1alpha1."
+_UNSEEN: Schema = {"observedGeneration": 0}
+"""The status of an object that nobody has looked at: without one, tools that wait for objects take a new one for done (decision 0043)."""
 _METADATA: Schema = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 253}}}
 
 
@@ -156,6 +158,7 @@ def root_schema(model: type[Model]) -> Schema:
     """The schema of a whole object. metadata.name is bounded so that CEL rules that read it have a known cost."""
     schema = structural_schema(model)
     _drop_defaults_of_items(schema["properties"]["spec"], inside=False)
+    schema["properties"]["status"]["default"] = dict(_UNSEEN)
     own = {
         "apiVersion": {"description": _API_VERSION, "type": "string"},
         "kind": {"description": f"Kind of this object: {model.__name__}.", "type": "string"},

@@ -14,6 +14,7 @@ from laneway.cli.door import Door, parsed
 from laneway.cli.why import Asked, Holder, explain
 from laneway.kube.errors import Forbidden, NotFound
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, JsonObject
+from laneway.rules.keeper import keeper
 
 
 async def why(door: Door, name: str) -> None:
@@ -35,6 +36,7 @@ def asked_of(obj: JsonObject, now: datetime) -> Asked:
         created=datetime.fromisoformat(meta["creationTimestamp"]),
         generation=meta["generation"],
         deleting="deletionTimestamp" in meta,
+        keeper=keeper(meta),
         spec=run.spec,
         status=run.status or AgentRunStatus(),
         now=now,

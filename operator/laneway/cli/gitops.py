@@ -6,16 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from laneway.rules.keeper import keeper
+
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-_ARGO_ID = "argocd.argoproj.io/tracking-id"
-_TOOLS = (
-    ("argocd.argoproj.io/instance", "Argo CD (application {})"),
-    ("kustomize.toolkit.fluxcd.io/name", "Flux (Kustomization {})"),
-    ("helm.toolkit.fluxcd.io/name", "Flux (HelmRelease {})"),
-    ("meta.helm.sh/release-name", "Helm (release {})"),
-)
-TRACKED_BY = ("argocd.argoproj.io/", "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/", "meta.helm.sh/")
-"""What labels and annotations of tools that keep objects begin with."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +22,10 @@ class Keeper:
 
 def keeper_of(obj: dict[str, Any], field: str) -> Keeper | None:
     """Who keeps the object, seen from ``spec.<field>``."""
-    meta = obj["metadata"]
-    marks = {**(meta.get("labels") or {}), **(meta.get("annotations") or {})}
-    if application := str(marks.get(_ARGO_ID) or "").partition(":")[0]:
-        return Keeper(f"Argo CD (application {application})", _says(obj, field))
-    for mark, name in _TOOLS:
-        if marks.get(mark):
-            return Keeper(name.format(marks[mark]), _says(obj, field))
-    return Keeper("kubectl apply", True) if _LAST_APPLIED in marks and _says(obj, field) else None
+    if tool := keeper(obj["metadata"]):
+        return Keeper(tool, _says(obj, field))
+    applied = _LAST_APPLIED in (obj["metadata"].get("annotations") or {})
+    return Keeper("kubectl apply", True) if applied and _says(obj, field) else None
 
 
 def warning(obj: dict[str, Any], field: str) -> str:

@@ -10,10 +10,10 @@ from laneway.api.base import GROUP
 from laneway.api.names import RETRY_OF_LABEL
 from laneway.cli.asking import asked_of
 from laneway.cli.door import CommandError, Door
-from laneway.cli.gitops import TRACKED_BY
 from laneway.cli.steering import end_of
 from laneway.kube.errors import AlreadyExists
 from laneway.kube.resources import AGENT_RUNS, JsonObject
+from laneway.rules.keeper import TRACKED_BY
 
 _NAME_LIMIT = 52
 _TRIES = 100

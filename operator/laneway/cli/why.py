@@ -39,6 +39,8 @@ class Asked:
     spec: AgentRunSpec
     status: AgentRunStatus
     now: datetime
+    keeper: str = ""
+    """The tool that brings it again when it is gone; empty: none does."""
     lane: ModelLane | None = None
     """The lane of its step; None if it is not there, or may not be read."""
     holders: tuple[Holder, ...] | None = None
@@ -191,7 +193,17 @@ def _ended(asked: Asked, finished: Condition) -> list[str]:
         _sentence(f"{asked.name} {well} at {_then(done, asked.now)} as {finished.reason}", finished.message),
         _used(asked),
         _filled(ENDS[end] if end else _UNKNOWN, asked),
+        _stays_until(asked, done),
     ]
+
+
+def _stays_until(asked: Asked, done: datetime) -> str:
+    seconds = asked.spec.ttl_seconds_after_finished
+    if seconds is None:
+        return ""
+    if asked.keeper:
+        return f"ttlSecondsAfterFinished does not delete it, for {asked.keeper} would bring it again, to run once more."
+    return f"It is deleted at {clock(done + timedelta(seconds=seconds), asked.now)} (ttlSecondsAfterFinished)."
 
 
 def _used(asked: Asked) -> str:
@@ -225,7 +237,7 @@ def _around(asked: Asked) -> list[str]:
         if asked.spec.suspend and active
         else "",
         "The operator has not looked at the latest change of its spec yet."
-        if seen is not None and seen < asked.generation and not over
+        if seen and seen < asked.generation and not over
         else "",
     ]
 

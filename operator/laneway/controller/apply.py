@@ -16,6 +16,7 @@ from laneway.controller.effects import (
     CloseAttempt,
     CreatePod,
     DeletePod,
+    DeleteRun,
     Effect,
     EnsureClaim,
     EnsureConfigMap,
@@ -81,7 +82,7 @@ class Applier:
                     applied = Applied(refusal=refusal, look_again=refusal is None)
                 case CloseAttempt():
                     applied = await self._close(effect)
-                case DeletePod() | LabelPod() | Classify() | PostEvent() | PatchActiveModel():
+                case DeletePod() | DeleteRun() | LabelPod() | Classify() | PostEvent() | PatchActiveModel():
                     continue
         return applied
 
@@ -98,6 +99,8 @@ class Applier:
                 await self._patch_active_model(effect, meta)
             elif isinstance(effect, DeletePod):
                 await self._delete_pod(effect)
+            elif isinstance(effect, DeleteRun):
+                await self._delete_run(effect)
             elif isinstance(effect, Classify):
                 self._gateway.questions.ask(effect, Key(*meta.key))
 
@@ -182,6 +185,12 @@ class Applier:
 
     async def _delete_pod(self, effect: DeletePod) -> None:
         await self._kube.delete(PODS, effect.namespace, effect.name, uid=effect.uid, grace_seconds=effect.grace_seconds)
+
+    async def _delete_run(self, effect: DeleteRun) -> None:
+        """Only in the version that was looked at: whoever has changed it since may want to keep it."""
+        await self._kube.delete(
+            AGENT_RUNS, effect.namespace, effect.name, uid=effect.uid, resource_version=effect.resource_version
+        )
 
     async def _label_pod(self, effect: LabelPod) -> None:
         """Only on the very pod that is known: what was decided for an older one must not land late."""

@@ -339,7 +339,7 @@ def _delete(pod: PodFacts, *, grace: int | None = None) -> DeletePod:
     return DeletePod(pod.namespace, pod.name, pod.uid, grace)
 
 
-_FINISHED: tuple[Check, ...] = (afterend.late_usage, afterend.pods_expired)
+_FINISHED: tuple[Check, ...] = (afterend.late_usage, afterend.run_expired, afterend.pods_expired)
 _ADMITTED: tuple[Check, ...] = (
     _cancelled,
     _limit_reached,

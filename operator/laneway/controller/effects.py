@@ -58,6 +58,16 @@ class DeletePod:
 
 
 @dataclass(frozen=True)
+class DeleteRun:
+    """Delete a run, by uid and in the version that was looked at; one that is gone is success."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+
+
+@dataclass(frozen=True)
 class LabelPod:
     """Count a pod on the lane that its attempt has moved to, after the run's status says so."""
 
@@ -110,6 +120,7 @@ Effect = (
     | EnsureClaim
     | CreatePod
     | DeletePod
+    | DeleteRun
     | LabelPod
     | CloseAttempt
     | Classify

@@ -16,6 +16,7 @@ from laneway.controller.diagnosis import diagnose
 from laneway.controller.effects import Effect, EventType, PostEvent
 from laneway.controller.logresult import corrected
 from laneway.controller.logtrouble import trouble_of
+from laneway.controller.objects import Run
 from laneway.controller.podfacts import PodFacts
 from laneway.controller.repeats import uncounted
 from laneway.controller.results import result_of, with_earlier_words
@@ -188,8 +189,20 @@ def end_run(view: RunView, now: datetime, verdict: Verdict, update: dict[str, ob
         now=now,
     )
     severity = EventType.NORMAL if good or verdict.end is End.CANCELLED else EventType.WARNING
-    done = PostEvent(EventReason.RUN_FINISHED, f"{verdict.end}: {verdict.message}", key="finished", type=severity)
-    return RunDecision(next_status, (*effects, done), now + timedelta(seconds=run.spec.pod_ttl_seconds))
+    told_end = f"{verdict.end}: {verdict.message}{_stays(run)}"
+    done = PostEvent(EventReason.RUN_FINISHED, told_end, key="finished", type=severity)
+    return RunDecision(next_status, (*effects, done), now + timedelta(seconds=_first_to_go(run)))
+
+
+def _first_to_go(run: Run) -> int:
+    """Seconds after its end until something of it is deleted, or all of it."""
+    return min(run.spec.pod_ttl_seconds, run.spec.pod_ttl_seconds if run.time_to_stay is None else run.time_to_stay)
+
+
+def _stays(run: Run) -> str:
+    if run.spec.ttl_seconds_after_finished is None or not run.meta.keeper:
+        return ""
+    return f"; ttlSecondsAfterFinished does not delete it, for {run.meta.keeper} would bring it again"
 
 
 def take_back(view: RunView, now: datetime, reason: Waiting, message: str) -> RunDecision:

@@ -23,7 +23,7 @@ LIMIT = 4096
 LOOKED_AT = 2 * LIMIT
 """Characters at the end of a log that are looked at."""
 
-_WELL = frozenset({Outcome.SUCCEEDED, Outcome.LIMIT, Outcome.CANCELLED})
+_WELL = frozenset({Outcome.SUCCEEDED, Outcome.LIMIT})
 _PROMPT_LINE = 8
 """Characters that a line of a prompt must have to be told from other words."""
 _UNSEEN = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
@@ -39,10 +39,9 @@ def is_wanted(run: Run, pod: PodFacts, state: AttemptState | None, *, direct: bo
         return False
     if pod.finished:
         return pod.agent is not None and pod.agent.exit_code != 0
-    timed = run.spec.timeouts.attempt_seconds is not None or (
-        run.current is not None and run.current.stopped is not None
-    )
-    return pod.deleting and pod.ready is not False and timed
+    bitten = run.current is not None and run.current.stopped is not None
+    ours = bitten or run.spec.cancel or run.spec.timeouts.attempt_seconds is not None
+    return pod.deleting and pod.ready is not False and ours
 
 
 def keep(view: RunView, outcome: Outcome) -> KeepLog | None:
@@ -74,6 +73,8 @@ def tail_of(log: str, *, parser: LogParser, prompt: str | None = None) -> str:
 
 def _goes_on(run: Run, state: AttemptState | None) -> bool:
     """Whether another attempt follows, as far as can be told: after trouble of a model that passes, or while the task may be tried again."""
+    if run.spec.cancel:
+        return False
     failure = state.failure if state else None
     if failure is not None and failure.cause in TRANSIENT_CAUSES:
         return True

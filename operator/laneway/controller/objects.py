@@ -31,6 +31,8 @@ class Meta:
     resource_version: str
     created: datetime
     deleting: bool = False
+    keeper: str = ""
+    """The tool that brings it again when it is gone; empty: none does."""
 
     @property
     def key(self) -> Key:
@@ -142,6 +144,11 @@ class Run:
         if usage is None:
             return None
         return limits.reached(self.spec.limits, limits.used_of(usage, self.status.active_seconds))
+
+    @cached_property
+    def time_to_stay(self) -> int | None:
+        """Seconds after its end until it is deleted; None: it stays. One that a tool keeps would come again, and run again."""
+        return None if self.meta.keeper else self.spec.ttl_seconds_after_finished
 
     @cached_property
     def current(self) -> Attempt | None:

@@ -24,6 +24,7 @@ from laneway.kube.cache import Cache, Change
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, JsonObject, Key, Resource, key_of, uid_of
 from laneway.rules.chain import Chain, LaneSteps, expand
 from laneway.rules.fairshare import Caller
+from laneway.rules.keeper import keeper
 
 T = TypeVar("T")
 _OUTCOMES_AT_ONCE = 50
@@ -266,6 +267,7 @@ def _meta(raw: JsonObject) -> Meta:
         resource_version=meta["resourceVersion"],
         created=parse_time(meta["creationTimestamp"]),
         deleting="deletionTimestamp" in meta,
+        keeper=keeper(meta),
     )
 
 

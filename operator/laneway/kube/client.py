@@ -277,12 +277,16 @@ class Kube:
         name: str,
         *,
         uid: str | None = None,
+        resource_version: str | None = None,
         grace_seconds: int | None = None,
     ) -> bool:
-        """Ask for deletion; children go in the background. False: it, or the one of that uid, was gone already. Raises Conflict."""
+        """Ask for deletion; children go in the background. False: it, or the one of that uid, was gone already.
+
+        Raises Conflict, also if it is not in the ``resource_version`` that is asked for.
+        """
         options: JsonObject = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
-        if uid is not None:
-            options["preconditions"] = {"uid": uid}
+        wanted = {"uid": uid, "resourceVersion": resource_version}
+        options["preconditions"] = {name: value for name, value in wanted.items() if value is not None}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         try:

@@ -58,7 +58,7 @@ class TestInBothModes:
             ("operator", "served", "create"),
         }
 
-    def test_operator_writes_status_and_of_specs_only_a_runs(self, values: Object) -> None:
+    def test_operator_writes_status_and_of_specs_only_a_runs_and_deletes_runs_alone(self, values: Object) -> None:
         ours = {
             (resource, verb)
             for who, _, resource, _, verb in rights_in(render(values))
@@ -66,6 +66,7 @@ class TestInBothModes:
         }
         assert ours == {
             ("agentruns.laneway.dev", "patch"),
+            ("agentruns.laneway.dev", "delete"),
             ("agentruns/status.laneway.dev", "patch"),
             ("modellanes/status.laneway.dev", "patch"),
         }

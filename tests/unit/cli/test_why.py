@@ -310,3 +310,20 @@ def test_usage_that_is_unknown_is_not_told_as_nothing() -> None:
 def test_the_outcome_of_an_attempt_does_not_stand_for_the_end_of_the_run() -> None:
     lost = LATEST.model_copy(update={"outcome": Outcome.FAILED})
     assert "failed at" not in about(waiting(Waiting.WAITING_FOR_RETRY, attempts=(lost,)))
+
+
+@pytest.mark.parametrize(
+    ("keeper", "expected"),
+    [
+        pytest.param("", "It is deleted at 12:09:00Z (ttlSecondsAfterFinished).", id="when it is deleted"),
+        pytest.param(
+            "Argo CD (application shop)",
+            "ttlSecondsAfterFinished does not delete it, for Argo CD (application shop) would bring it again",
+            id="why it is not",
+        ),
+    ],
+)
+def test_an_ended_run_with_a_time_to_stay_is_told(keeper: str, expected: str) -> None:
+    said = about(ended(End.COMPLETED, good=True), spec={"ttlSecondsAfterFinished": 600}, keeper=keeper)
+    assert expected in said
+    assert_is_prose(said)

@@ -520,6 +520,32 @@ FINISHED = {
     "pods of a finished run go after podTTLSeconds": Case(
         run_view(run(status=finished()), pods=(ended(0),)), "", "", ("DeletePod",), now=at(3610)
     ),
+    "a finished run with a time to stay is looked at again when that is over": Case(
+        run_view(run(spec={"ttlSecondsAfterFinished": 60}, status=finished())), "", "", due=70
+    ),
+    "it is deleted then, with its pods": Case(
+        run_view(run(spec={"ttlSecondsAfterFinished": 20}, status=finished()), pods=(ended(0),)), "", "", ("DeleteRun",)
+    ),
+    "its pods go first if their time is shorter": Case(
+        run_view(run(spec={"ttlSecondsAfterFinished": 60, "podTTLSeconds": 5}, status=finished()), pods=(ended(0),)),
+        "",
+        "",
+        ("DeletePod",),
+        due=70,
+    ),
+    "one that Git keeps is not deleted, for it would run again": Case(
+        run_view(run(spec={"ttlSecondsAfterFinished": 0}, status=finished(), keeper="Argo CD (application shop)")),
+        "",
+        "",
+    ),
+    "one whose usage the gateway still owes stays until it is known": Case(
+        run_view(
+            run(spec={"ttlSecondsAfterFinished": 0}, status=finished(Usage(complete=False))),
+            gateway=gateway(down_since=at(20)),
+        ),
+        "",
+        "",
+    ),
     "a pod that outlives the end of its run is stopped": Case(
         run_view(run(status=finished()), pods=(running(),)), "", "", ("DeletePod",), due=3610
     ),

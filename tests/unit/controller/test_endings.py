@@ -32,6 +32,7 @@ from support.builders import (
     running,
 )
 
+KEPT_BY_GIT = "Argo CD (application shop)"
 STARTED = admitted(pod="hello-hello-01-1", pod_uid="pod-uid", start_time=at(2))
 DIRECT = lane(spec={"access": "Direct"})
 LOST = Verdict(Outcome.DISRUPTED, End.LOST_POD, "its pod is gone")
@@ -214,3 +215,25 @@ def test_that_no_limit_can_stop_a_direct_attempt_is_said_while_it_runs(status: A
 def test_a_direct_attempt_whose_log_is_gone_has_unknown_usage_not_none() -> None:
     usage = decide_run(run_view(run(status=BEGUN_DIRECT), pods=(ended(0),)), NOW).status.usage
     assert usage == Usage(complete=False)
+
+
+@pytest.mark.parametrize(
+    ("spec", "due"),
+    [
+        pytest.param({}, 3600, id="its pods an hour later"),
+        pytest.param({"ttlSecondsAfterFinished": 60}, 60, id="the run, if its time is shorter"),
+        pytest.param({"ttlSecondsAfterFinished": 7200}, 3600, id="its pods, if theirs is"),
+    ],
+)
+def test_what_goes_first_after_the_end_of_a_run(spec: dict[str, Any], due: float) -> None:
+    decision = endings.end_run(run_view(run(spec=spec, status=STARTED)), NOW, LOST)
+    assert decision.due == at(due)
+
+
+@pytest.mark.parametrize("seconds", [pytest.param(60, id="with a time to stay"), pytest.param(None, id="without one")])
+def test_a_run_that_a_tool_keeps_is_told_that_its_time_to_stay_is_not_heard(seconds: int | None) -> None:
+    kept = run(spec={"ttlSecondsAfterFinished": seconds}, status=STARTED, keeper=KEPT_BY_GIT)
+    decision = endings.end_run(run_view(kept), NOW, LOST)
+    [told] = [one for one in decision.effects if isinstance(one, PostEvent) and one.key == "finished"]
+    assert (f"{KEPT_BY_GIT} would bring it again" in told.message) is (seconds is not None)
+    assert decision.due == at(3600)

@@ -93,6 +93,7 @@ def retried(times: int) -> Run:
     return run(spec={"retry": {"policy": "Same", "maxRetries": 1}}, status=status)
 
 
+CANCELLED = run(spec={"cancel": True}, status=STARTED)
 TIMED = run(spec={"timeouts": {"attemptSeconds": 5}}, status=STARTED)
 
 
@@ -115,6 +116,14 @@ def closed(failure: Cause | None = None) -> AttemptState:
         pytest.param(running(), closed(), {}, False, id="not of one at work"),
         pytest.param(running(deleting=True), closed(), {"run": IDLE}, True, id="of one that a watchdog stops"),
         pytest.param(running(deleting=True), closed(), {"run": TIMED}, True, id="of one that may have met its wall"),
+        pytest.param(running(deleting=True), closed(), {"run": CANCELLED}, True, id="of one that a person cancelled"),
+        pytest.param(
+            ended(143, deleting=True),
+            closed(Cause.API_TRANSIENT),
+            {"run": CANCELLED},
+            True,
+            id="of a cancelled one whose model had trouble: no other attempt follows",
+        ),
         pytest.param(running(deleting=True), closed(), {}, False, id="not of a pod that leaves for another reason"),
         pytest.param(running(deleting=True, ready=False), closed(), {"run": IDLE}, False, id="or whose node is away"),
         pytest.param(pod(deleting=True), closed(), {"run": IDLE}, False, id="nor of one that never started"),
@@ -152,11 +161,15 @@ def test_the_end_of_the_log_of_a_run_that_failed_is_kept_as_long_as_the_run() ->
     assert not any("ValueError" in str(effect) for effect in decision.effects if not isinstance(effect, KeepLog))
 
 
+def test_the_end_of_the_log_of_a_cancelled_run_is_kept_too() -> None:
+    [manifest] = kept(decided(running(deleting=True), spec={"cancel": True}))
+    assert manifest["data"] == {"log": TRACE.strip()}
+
+
 @pytest.mark.parametrize(
     "decision",
     [
         pytest.param(decided(ended(0, message="Paris.")), id="a run that went well"),
-        pytest.param(decided(running(deleting=True), spec={"cancel": True}), id="one that a person cancelled"),
         pytest.param(decided(ended(3), None), id="a log that was not read"),
         pytest.param(decided(ended(3), " \n"), id="a log without words"),
         pytest.param(
@@ -171,7 +184,7 @@ def test_nothing_is_kept_of(decision: RunDecision) -> None:
 
 
 @pytest.mark.parametrize("outcome", Outcome)
-def test_the_log_is_kept_of_every_bad_end_but_one_that_was_asked_for(outcome: Outcome) -> None:
+def test_the_log_is_kept_of_every_end_but_a_good_one(outcome: Outcome) -> None:
     view = replace(run_view(run(status=STARTED), gateway=gateway(metered())), log_end=TRACE)
-    good = {Outcome.SUCCEEDED, Outcome.LIMIT, Outcome.CANCELLED}
+    good = {Outcome.SUCCEEDED, Outcome.LIMIT}
     assert (keep(view, outcome) is None) is (outcome in good)
