@@ -120,10 +120,10 @@ async def _make(here: Ground, numbers: range) -> None:
 
 
 def _ended(namespace: str) -> JsonObject:
-    """The status of a run that went well on its first attempt."""
+    """The status of a run that went well on its first attempt, through the gateway."""
     now = format_time(datetime.now(UTC))
     step = {"namespace": namespace, "lane": "lane-0", "model": "smollm2"}
-    usage = {"complete": True, "calls": 12, "inputTokens": 48_211, "outputTokens": 3_120}
+    usage = {"source": "Gateway", "complete": True, "calls": 12, "inputTokens": 48_211, "outputTokens": 3_120}
     attempt = {"id": 1, "step": step, "admittedTime": now, "startTime": now, "endTime": now, "usage": usage}
     said = {"lastTransitionTime": now, "observedGeneration": 1, "reason": "Completed", "message": "the agent is done"}
     kinds = {"Admitted": "False", "Finished": "True", "Succeeded": "True", "Reconciling": "False", "Stalled": "False"}
@@ -134,7 +134,7 @@ def _ended(namespace: str) -> JsonObject:
         "attempt": 1,
         "step": step,
         "chain": [{**step, "causes": []}],
-        "attempts": [{**attempt, "access": "Direct", "outcome": "Succeeded", "message": "the agent is done"}],
+        "attempts": [{**attempt, "access": "Gateway", "outcome": "Succeeded", "message": "the agent is done"}],
         "usage": usage,
         "startTime": now,
         "completionTime": now,

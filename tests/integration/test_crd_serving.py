@@ -112,7 +112,10 @@ async def test_a_spec_in_a_status_write_is_dropped_and_a_bad_status_is_refused(k
     )  # fmt: skip
     assert code == 0, said
     stored = await kube.get(AGENT_RUNS, namespace, "hello")
-    assert (stored["spec"]["prompt"], stored["status"]) == (run()["spec"]["prompt"], {"attempt": 1, "observedGeneration": 0})
+    assert (stored["spec"]["prompt"], stored["status"]) == (
+        run()["spec"]["prompt"],
+        {"attempt": 1, "observedGeneration": 0},
+    )
 
 
 # Defaults

@@ -41,7 +41,8 @@ async def test_the_end_of_a_failed_agents_log_outlives_its_pod_and_goes_with_its
             return False
         return True
 
-    await stage.until(is_there, answer=False)
+    # A garbage collector that has just begun learns only half a minute later that there are AgentRuns.
+    await stage.until(is_there, answer=False, seconds=60)
 
 
 async def test_the_end_of_the_log_of_a_cancelled_run_is_kept(stage: Stage) -> None:

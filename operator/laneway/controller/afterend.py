@@ -53,8 +53,7 @@ def attend(view: RunView, decision: RunDecision) -> RunDecision:
 
 
 def _is_owed(view: RunView) -> bool:
-    attempts = view.run.status.attempts
-    return bool(attempts) and attempts[-1].usage is not None and attempts[-1].usage.source is None and not view.direct
+    return view.run.owed and not view.direct
 
 
 def _next_to_go(view: RunView, now: datetime) -> datetime | None:

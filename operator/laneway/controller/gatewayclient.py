@@ -66,8 +66,8 @@ class GatewayClient:
         self._epoch = ""
         self._version = 0
         self._ahead = skew.NO_SKEW
-        self._attempts: dict[tuple[str, int], tuple[AttemptState, AttemptState]] = {}
-        """As told, and with our clock's times."""
+        self._attempts: dict[str, dict[int, tuple[AttemptState, AttemptState]]] = {}
+        """By run uid and number, as told, and with our clock's times."""
         self._evidence: dict[Key, dict[str, tuple[ModelEvidence, ModelEvidence]]] = {}
         """As told, and with our clock's times."""
         self._reported: dict[tuple[Key, str], datetime] = {}
@@ -91,7 +91,8 @@ class GatewayClient:
 
     def attempt_view(self, run_uid: str, attempt: int | None) -> GatewayView:
         """What is known of a run's attempt."""
-        _, state = (None, None) if attempt is None else self._attempts.get((run_uid, attempt), (None, None))
+        known = None if attempt is None else self._attempts.get(run_uid, {}).get(attempt)
+        state = known[1] if known else None
         return GatewayView(state=state, down_since=self.down_since, started=self._started, known=self.known)
 
     def lane(self, key: Key) -> LaneState | None:
@@ -107,10 +108,9 @@ class GatewayClient:
         return tuple(spend for _, spend in sorted(self._spends.get(key, {}).items()))
 
     def forget(self, run_uid: str) -> None:
-        """Drop what is known of a run that is gone."""
+        """Drop what is known of a run that is gone, or that has ended with all that it used in its status."""
         self.questions.forget(run_uid)
-        for key in [key for key in self._attempts if key[0] == run_uid]:
-            del self._attempts[key]
+        self._attempts.pop(run_uid, None)
 
     async def poll_forever(self, on_change: Callable[[Changes], None]) -> None:
         """Poll until cancelled; every failure only makes the gateway count as away."""
@@ -189,14 +189,14 @@ class GatewayClient:
 
     def _learn(self, state: AttemptState) -> None:
         """A closed attempt stays closed: the answer to a poll that began before its close is older than the close."""
-        known = self._attempts.get((state.run_uid, state.attempt))
+        known = self._attempts.get(state.run_uid, {}).get(state.attempt)
         if known is None or state.closed or not known[0].closed:
             self._keep(state)
 
     def _keep(self, state: AttemptState) -> AttemptState:
-        key = (state.run_uid, state.attempt)
-        ours = skew.moved_attempt(state, self._ahead, before=self._attempts.get(key))
-        self._attempts[key] = (state, ours)
+        of_run = self._attempts.setdefault(state.run_uid, {})
+        ours = skew.moved_attempt(state, self._ahead, before=of_run.get(state.attempt))
+        of_run[state.attempt] = (state, ours)
         return ours
 
     def _learn_evidence(self, told: ModelEvidence) -> bool:

@@ -68,6 +68,8 @@ class Gatherer:
         pods = await self._pods(run)
         current = next((pod for pod in pods if pod.attempt == run.status.attempt), None)
         gateway = self._gateway.attempt_view(run.meta.uid, run.status.attempt)
+        if run.finished and not run.owed:
+            self._gateway.forget(run.meta.uid)  # there may be tens of thousands
         said = await self._log(run, lane, current, gateway.state)
         standing = self.places.get(Key(*run.lane_key), {}).get(run.meta.uid)
         return replace(

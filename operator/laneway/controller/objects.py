@@ -96,6 +96,12 @@ class Run:
         return self.condition_is(RunCondition.FINISHED, "True")
 
     @cached_property
+    def owed(self) -> bool:
+        """Whether its last attempt ended while the gateway was away, which still has to say what it used. Not so on a Direct lane."""
+        last = self.status.attempts[-1].usage if self.status.attempts else None
+        return self.finished and last is not None and last.source is None
+
+    @cached_property
     def admitted(self) -> bool:
         """Whether it was granted a slot for an attempt that has not ended."""
         return self.condition_is(RunCondition.ADMITTED, "True") and not self.finished

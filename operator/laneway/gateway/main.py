@@ -175,7 +175,7 @@ class _Gateway:
         self._views.on_lane.append(prober.take)
         purse = Purse(state, Spends(self._clock, {}))
         exporter = begin_traces(stack, self._settings.traces)
-        self._views.on_run = purse.look
+        self._views.on_run += [purse.look, state.look]
         self._views.on_lane += [purse.look_at_lane, metrics.begin_lane]
         return Tools(
             upstream=upstream,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ JsonObject: TypeAlias = Mapping[str, Any]
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _ENDED_PHASES = frozenset({"Succeeded", "Failed"})
 _UNHARMED = Health()
+_NO_LIMITS, _NOTHING_SPENT = Limits(), Spent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,14 @@ class Run:
     """As the operator worked it out."""
     recorded: JsonObject | None = None
     """The parts of the status that say what a run has used, while its count is not final; None before the first attempt."""
-    limits: Limits = field(default_factory=Limits)
-    spent: Spent = field(default_factory=Spent)
+    limits: Limits = _NO_LIMITS
+    spent: Spent = _NOTHING_SPENT
     """What its status says that it has used."""
+
+    @property
+    def settled(self) -> bool:
+        """It has ended, and its status has all that it used: no call of it will come, and none is to be counted."""
+        return self.finished and self.recorded is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +146,18 @@ def read_run(item: JsonObject) -> Run | None:
     """A run; None: it cannot be read."""
     meta, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
     step = _step_in_use(status)
+    finished = any(
+        one.get("type") == RunCondition.FINISHED and one.get("status") == "True"
+        for one in status.get("conditions") or ()
+    )
+    recorded = _recorded(status, finished=finished)
+    if finished and recorded is None:
+        return _settled(item)
     try:
         limits = Limits.model_validate(spec.get("limits") or {})
     except ValidationError as error:
         log.error("run cannot be read", extra={"run": "/".join(key_of(item)), "fields": error.error_count()})
         return None
-    finished = any(
-        one.get("type") == RunCondition.FINISHED and one.get("status") == "True"
-        for one in status.get("conditions") or ()
-    )
     return Run(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -162,9 +172,25 @@ def read_run(item: JsonObject) -> Run | None:
         skips=spec.get("onTransientError") == OnTransientError.SKIP,
         generation=meta.get("generation", 0),
         chain=tuple(_link(one) for one in status.get("chain") or ()),
-        recorded=_recorded(status, finished=finished),
+        recorded=recorded,
         limits=limits,
         spent=spent_of(status),
+    )
+
+
+def _settled(item: JsonObject) -> Run:
+    """A run that has ended, whose usage is all told. There may be tens of thousands: only what refuses a late call is kept."""
+    meta = item["metadata"]
+    return Run(
+        namespace=sys.intern(meta["namespace"]),
+        name=meta["name"],
+        uid=meta["uid"],
+        version=version_of(item),
+        attempt=item["status"].get("attempt") or 0,
+        finished=True,
+        lane=None,
+        model=None,
+        generation=meta.get("generation", 0),
     )
 
 

@@ -28,6 +28,7 @@ from laneway.gateway.attempts import Attempt, OpenCall, from_ledger
 from laneway.gateway.evidence import Evidence, LaneModel
 from laneway.gateway.ledger import CallEnd
 from laneway.gateway.ledgersql import Past
+from laneway.gateway.objects import Run
 from laneway.rules.token import AttemptId
 
 MESSAGE_LIMIT = 200
@@ -209,6 +210,15 @@ class State:
         for call in entry.open:
             call.cut()
         return list(entry.open)
+
+    def look(self, run_uid: str, run: Run | None) -> None:
+        """The view of a run has changed. Of one that has ended, whose status has all that it used, nobody asks any more; the ledger knows it still."""
+        if run is None or not run.settled:
+            return
+        for number in range(run.attempt + 1):
+            entry = self._attempts.get(AttemptId(run_uid, number))
+            if entry is not None and not entry.open:
+                del self._attempts[entry.id]
 
     def attempt_state(self, attempt: AttemptId) -> AttemptState:
         """One attempt, with the time and the epoch of this answer."""

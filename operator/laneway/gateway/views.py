@@ -93,7 +93,7 @@ class Views:
         self.pods: Table[Pod] = Table(read_pod, self._pod_changed)
         self.on_lane: list[Callable[[LaneKey, Lane | None], None]] = []
         """Told of every change of a lane; None: it is gone."""
-        self.on_run: Callable[[str, Run | None], None] = lambda uid, run: None
+        self.on_run: list[Callable[[str, Run | None], None]] = []
         """Told of every change of a run, by uid; None: it is gone."""
         self._by_uid: dict[str, Run] = {}
         self._gone: dict[str, None] = {}
@@ -154,12 +154,14 @@ class Views:
         if old is not None and (new is None or new.uid != old.uid):
             self._by_uid.pop(old.uid, None)
             self._gone[old.uid] = None
-            self.on_run(old.uid, None)
+            for tell in self.on_run:
+                tell(old.uid, None)
             if len(self._gone) > _GONE_KEPT:
                 del self._gone[next(iter(self._gone))]
         if new is not None:
             self._by_uid[new.uid] = new
-            self.on_run(new.uid, new)
+            for tell in self.on_run:
+                tell(new.uid, new)
         for uid in {run.uid for run in (old, new) if run is not None}:
             if (change := self._run_changes.pop(uid, None)) is not None:
                 change.set()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from laneway.api import names
+from laneway.api.base import Condition
 from laneway.api.reasons import Cause
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.gatewayclient import GatewayClient
@@ -22,6 +23,14 @@ from support.clock import StillClock
 from support.memory import MemoryKube
 from support.objects import raw_lane, raw_pod, raw_run
 
+ENDED = {
+    "type": "Finished",
+    "status": "True",
+    "reason": "Completed",
+    "message": "",
+    "lastTransitionTime": "2026-03-01T12:00:00Z",
+    "observedGeneration": 1,
+}
 LOG = '{"type":"result","is_error":true,"api_error_status":529,"result":"Overloaded"}\n'
 STEP = {"lane": "local", "namespace": "team-a", "model": "smollm2"}
 
@@ -89,6 +98,50 @@ async def view_of(
     found = world.run(Key("team-a", run))
     assert found is not None
     return await gatherer.run_view(found, None)
+
+
+class Remembering(GatewayClient):
+    """Notes which runs it was told to forget."""
+
+    def __init__(self) -> None:
+        super().__init__(url="http://127.0.0.1:9", secret="s", clock=StillClock())
+        self.forgotten: list[str] = []
+
+    def forget(self, run_uid: str) -> None:
+        self.forgotten.append(run_uid)
+        super().forget(run_uid)
+
+
+@pytest.mark.parametrize(
+    ("finished", "usage", "forgotten"),
+    [
+        pytest.param("True", {"source": "Gateway", "complete": True}, True, id="one that has ended, with its usage"),
+        pytest.param("True", {"complete": False}, False, id="not one whose usage the gateway still owes"),
+        pytest.param("False", {"source": "Gateway", "complete": False}, False, id="nor one that goes on"),
+    ],
+)
+async def test_what_the_gateway_told_of_a_run_is_forgotten(
+    finished: str, usage: JsonObject, *, forgotten: bool
+) -> None:
+    kube: Any = MemoryKube()
+    world = World(make_cache(), on_change=lambda change: None)
+    told = status(usage=usage)
+    end = Condition.model_validate({**ENDED, "status": finished})
+    world.absorb(AGENT_RUNS, raw_run(status=told.model_copy(update={"conditions": (*told.conditions, end)})))
+    gateway = Remembering()
+    gatherer = Gatherer(
+        kube=kube,
+        world=world,
+        gateway=gateway,
+        presets={"laneway": Preset(description="An agent.", image="agent:1", log_parser=LogParser.NONE)},
+        keys=TokenKeys(current="k", keys={"k": b"k" * 32}),
+        agent_image="laneway:test",
+        gateway_url="http://gateway",
+    )
+    found = world.run(Key("team-a", "hello"))
+    assert found is not None
+    await gatherer.run_view(found, None)
+    assert (gateway.forgotten == [found.meta.uid]) is forgotten
 
 
 @pytest.mark.row("S3.8")

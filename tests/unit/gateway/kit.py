@@ -238,7 +238,7 @@ async def gateway(
         views, state, keys = Views(), State(clock=clock, past=past), KeyRing(read_keys)
         credentials = Credentials(read_secret)
         purse = Purse(state, Spends(clock, {}))
-        views.on_run = purse.look
+        views.on_run += [purse.look, state.look]
         views.on_lane.append(purse.look_at_lane)
         tools = Tools(
             upstream=upstream,

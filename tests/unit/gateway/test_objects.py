@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from laneway.gateway.objects import read_pod, read_run, trim_pod, trim_run
+from laneway.gateway.objects import Run, read_pod, read_run, trim_pod, trim_run
 from laneway.kube.watch import without_managers
 
 MANAGERS = [{"manager": "laneway-status", "fieldsV1": {"f:status": {}}}]
@@ -69,6 +69,26 @@ def test_of_a_run_neither_prompt_nor_result_nor_who_manages_it_is_kept() -> None
     assert not {"prompt", "models"} & kept["spec"].keys()
     assert "result" not in kept["status"]
     assert not {"managedFields", "annotations"} & kept["metadata"].keys()
+
+
+def ended(usage: dict[str, Any]) -> dict[str, Any]:
+    attempts = [{**RUN["status"]["attempts"][0], "endTime": "2026-03-01T12:00:00Z", "usage": usage}]
+    end = {"type": "Finished", "status": "True", "reason": "Completed"}
+    return {**RUN, "status": {**RUN["status"], "attempts": attempts, "conditions": [end]}}
+
+
+def test_of_a_run_that_has_ended_only_what_refuses_a_late_call_is_kept() -> None:
+    run = read_run(ended({"turns": 1, "source": "Gateway"}))
+    assert run == Run("team-a", "hello", "uid-1", 7, attempt=2, finished=True, lane=None, model=None, generation=3)
+    assert run.settled
+
+
+def test_a_run_that_has_ended_while_the_gateway_was_away_is_not_settled() -> None:
+    run = read_run(ended({"turns": 1, "complete": False}))
+    assert run is not None
+    assert not run.settled
+    assert run.recorded is not None
+    assert run.limits.turns == 10
 
 
 @pytest.mark.parametrize("part", ["spec", "status"])

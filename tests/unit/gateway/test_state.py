@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from laneway.api.runstatus import StepStatus
 from laneway.gateway.evidence import LaneModel
 from laneway.gateway.ledger import CallEnd
 from laneway.gateway.ledgersql import Past
+from laneway.gateway.objects import Run
 from laneway.gateway.state import AttemptClosed, State, TooManyCalls
 from laneway.rules.token import AttemptId
 from laneway.rules.usage import Usage
@@ -218,6 +220,30 @@ async def test_attempts_leave_memory_after_two_days_but_not_before() -> None:
     state.close(AttemptId("third", 1))
     assert not state.knows(ATTEMPT)
     assert state.knows(OTHER)
+
+
+def finished(*, recorded: dict[str, object] | None = None) -> Run:
+    return Run("team-a", "hello", "uid", 7, attempt=2, finished=True, lane=None, model=None, recorded=recorded)
+
+
+async def test_attempts_of_a_run_that_has_ended_with_all_its_usage_in_its_status_leave_memory_at_once() -> None:
+    state = State(clock=Hand())
+    for number in (0, 1, 2):
+        settle(state, call_end(), attempt=AttemptId("uid", number))
+    settle(state, call_end(), attempt=OTHER)
+    state.look("uid", replace(finished(), finished=False))
+    state.look("uid", finished(recorded={"attempts": []}))
+    assert all(state.knows(AttemptId("uid", number)) for number in (0, 1, 2))
+    state.look("uid", finished())
+    assert not any(state.knows(AttemptId("uid", number)) for number in (0, 1, 2))
+    assert state.knows(OTHER)
+
+
+async def test_an_attempt_with_an_open_call_stays_until_that_has_settled() -> None:
+    state = State(clock=Hand())
+    call = state.open(ATTEMPT)
+    state.look("uid", finished())
+    assert state.open_calls() == [call]
 
 
 async def test_what_the_ledger_remembers_is_told_in_a_new_epoch() -> None:
