@@ -64,6 +64,15 @@ HELM = Part("helm", "Helm", "helm.sh/helm/v3", versions.HELM, ("helm",), "about 
 HELM4 = Part(
     "helm4", "Helm", "helm.sh/helm/v4", versions.HELM4, ("helm4",), "about 2 minutes", called="helm"
 )  # for tests of what it does; the demo has Helm 3
+KUBECONFORM = Part(
+    "kubeconform",
+    "kubeconform",
+    "github.com/yannh/kubeconform",
+    versions.KUBECONFORM,
+    ("kubeconform",),
+    "under a minute",
+)
+KREW = Part("krew", "Krew", "sigs.k8s.io/krew", versions.KREW, ("krew",), "under a minute")
 PROMETHEUS = Part(
     name="prometheus",
     title="Prometheus",

@@ -80,7 +80,7 @@ async def test_every_panel_shows_something_of_a_day_with_trouble(
 
 async def _begin(stage: Stage, server: ModelServer, seen: Prometheus) -> None:
     """Two lanes, seen at zero: what is counted later is seen as a rise."""
-    spend = [{"namespace": stage.namespace, "limitUSD": "5"}]
+    spend = [{"namespace": stage.namespace, "period": "Month", "limitUSD": "5"}]
     small = [{"name": "smollm2", "pricing": PRICES}]
     await add_lane(stage, server, name="first", models=small, spend=spend)
     await add_lane(

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="session")
 def helm4() -> str:
     """The program, which is built when it is not there."""
-    done = subprocess.run([str(ROOT / "hack" / "helm4")], capture_output=True, text=True, check=False)
+    done = subprocess.run([str(ROOT / "hack" / "tool"), "helm4"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()[-1]
 
