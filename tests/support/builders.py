@@ -16,7 +16,7 @@ from laneway.api.runstatus import AgentRunStatus, Attempt, CurrentStep, StepStat
 from laneway.controller.classification import steps_of
 from laneway.controller.objects import Lane, Meta, Run
 from laneway.controller.podfacts import PodFacts, Termination
-from laneway.controller.presets import SHIPPED, load_presets
+from laneway.controller.presetfiles import SHIPPED, load_presets
 from laneway.controller.views import GatewayView, LaneView, RunView, Surroundings
 from laneway.rules.chain import Chain, expand
 

@@ -15,7 +15,8 @@ import yaml
 from laneway.api import reasons
 from laneway.controller import diagnosis
 from laneway.controller.pods import Plan, build_pod
-from laneway.controller.presets import SHIPPED, Preset, load_presets
+from laneway.controller.presetfiles import SHIPPED, load_presets
+from laneway.controller.presets import Preset
 from support import builders
 from support.sources import PACKAGE, metrics, parsed
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from laneway.api.reasons import EventReason, Phase
-from laneway.api.runstatus import ATTEMPTS_KEPT, AgentRunStatus, CurrentStep
-from laneway.controller import limitends, limitwords, moves, repeats, status
-from laneway.controller.decide_lane import Grant
+from laneway.api.runstatus import ATTEMPTS_KEPT, AgentRunStatus, Attempt, CurrentStep
+from laneway.controller import limitends, moves, repeats, status
 from laneway.controller.effects import PostEvent
 from laneway.controller.endings import shown
+from laneway.controller.limitwords import held_lane
+from laneway.controller.objects import Run
 from laneway.controller.views import Walk
 from laneway.rules import wording
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A slot for a run: the attempt that it begins."""
+
+    run: Run
+    attempt: Attempt
 
 
 def granted_status(grant: Grant, now: datetime) -> AgentRunStatus:
@@ -29,7 +39,7 @@ def granted_status(grant: Grant, now: datetime) -> AgentRunStatus:
             **repeats.counted(run),
         }
     )
-    lane, message = limitwords.held_lane(attempt), "its pod is being made"
+    lane, message = held_lane(attempt), "its pod is being made"
     said = status.active_conditions(Phase.STARTING, "Starting", message, lane=lane)
     return status.with_conditions(run, changed, said, phase=Phase.STARTING, reason="Starting", now=now)
 

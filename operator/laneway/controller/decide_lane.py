@@ -13,6 +13,7 @@ from datetime import datetime
 
 from laneway.api.modellane import ModelLaneStatus
 from laneway.api.runstatus import Attempt
+from laneway.controller.admission import Grant
 from laneway.controller.candidates import Candidates, find_candidates, past_trials
 from laneway.controller.cooling import Heard, work_out
 from laneway.controller.effects import Effect
@@ -25,14 +26,6 @@ from laneway.controller.place import Place
 from laneway.controller.trial import Gate, gates, wanted_model
 from laneway.controller.views import Held, LaneView, Walk, granted_step
 from laneway.rules.fairshare import Caller
-
-
-@dataclass(frozen=True)
-class Grant:
-    """A slot for a run: the attempt that it begins."""
-
-    run: Run
-    attempt: Attempt
 
 
 @dataclass(frozen=True)

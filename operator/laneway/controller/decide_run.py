@@ -22,11 +22,9 @@ from laneway.controller import (
     healthwatch,
     limitends,
     limitwatch,
-    limitwords,
     livewalk,
     moves,
     overtime,
-    pods,
     repeats,
     rounds,
     status,
@@ -45,8 +43,10 @@ from laneway.controller.effects import (
     LabelPod,
     PostEvent,
 )
+from laneway.controller.limitwords import held_lane
 from laneway.controller.objects import Run
 from laneway.controller.podfacts import PodFacts
+from laneway.controller.pods import Plan, build_pod
 from laneway.controller.views import RunView
 
 STOP_GRACE_SECONDS = 15
@@ -172,8 +172,8 @@ def _create(view: RunView, now: datetime) -> RunDecision:
     if claim and users:
         # Two agents at once would spoil each other's work.
         return endings.take_back(view, now, Waiting.WORKSPACE_IN_USE, f"pod {users[0]} still uses claim {claim}")
-    plan = pods.Plan(run=run, lane=view.lane, preset=view.preset, attempt=attempt, surroundings=view.surroundings)
-    pod = CreatePod(pods.build_pod(plan), run.meta.uid, attempt.id)
+    plan = Plan(run=run, lane=view.lane, preset=view.preset, attempt=attempt, surroundings=view.surroundings)
+    pod = CreatePod(build_pod(plan), run.meta.uid, attempt.id)
     said = _active(view, now, Phase.STARTING, "Starting", "its pod is being made")
     return RunDecision(said, (*_kept(run), pod))
 
@@ -300,7 +300,7 @@ def _active(view: RunView, now: datetime, phase: Phase, reason: str, message: st
                 "start_time": run.status.start_time or pod.started,
             }
         )
-    lane = limitwords.held_lane(attempt) if attempt else ""
+    lane = held_lane(attempt) if attempt else ""
     said = status.active_conditions(phase, reason, message, lane=lane)
     return status.with_conditions(run, next_status, said, phase=phase, reason=reason, now=now)
 

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from laneway.api.base import format_time
 from laneway.api.modellane import AllowedFrom
 from laneway.api.reasons import Cause, LaneCondition, LaneReason, Waiting
-from laneway.controller import limitwords
 from laneway.controller.lanespend import reached
+from laneway.controller.limitwords import to_continue
 from laneway.controller.objects import Lane, Run
 from laneway.controller.presets import Preset
 from laneway.controller.repeats import find_pause
@@ -126,7 +126,7 @@ def _limit(q: Question) -> Blocker | None:
     status = q.run.status
     used = limits.used_of(status.usage, status.active_seconds).of(limit)
     words = limits.words(limit, used, limits.values(q.run.spec.limits)[limit])
-    return Blocker(Waiting.LIMIT_PAUSED, limitwords.to_continue(words, limit))
+    return Blocker(Waiting.LIMIT_PAUSED, to_continue(words, limit))
 
 
 def _preset(q: Question) -> Blocker | None:

@@ -7,11 +7,12 @@ from datetime import datetime
 
 from laneway.api.limits import OnReached
 from laneway.api.reasons import End, EventReason, Outcome, Phase, Waiting
-from laneway.controller import endings, limitwords, status
+from laneway.controller import endings, status
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import EventType, PostEvent
 from laneway.controller.endings import Verdict
 from laneway.controller.limitwatch import Hit
+from laneway.controller.limitwords import to_continue
 from laneway.controller.objects import Run
 from laneway.controller.views import RunView
 from laneway.rules import limits
@@ -88,7 +89,7 @@ def _pause_attempt(view: RunView, now: datetime, hit: Hit) -> RunDecision:
 
 
 def _paused(run: Run, now: datetime, hit: Hit) -> RunDecision:
-    message = limitwords.to_continue(hit.words, hit.limit)
+    message = to_continue(hit.words, hit.limit)
     record = hit.record(now)
     next_status = status.with_conditions(
         run,

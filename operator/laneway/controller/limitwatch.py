@@ -14,9 +14,10 @@ from laneway.api.gatewaystate import AttemptState
 from laneway.api.limits import TURNS_CAP, LimitName, LimitReached, Warned
 from laneway.api.reasons import EventReason
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller import lanespend, limitwords, status
+from laneway.controller import lanespend, status
 from laneway.controller.decision import RunDecision
 from laneway.controller.effects import Effect, EventType, PostEvent
+from laneway.controller.limitwords import nearly_used
 from laneway.controller.views import RunView
 from laneway.rules import limits
 from laneway.rules.limits import Used
@@ -185,7 +186,7 @@ def _warned(view: RunView, after: AgentRunStatus, now: datetime) -> tuple[tuple[
         text = limits.value_text(limit, value)
         words = limits.words(limit, used.of(limit), value)
         if (limit, text) not in known:
-            message = limitwords.nearly_used(words, given)
+            message = nearly_used(words, given)
             key = f"warned-{limit}-{text}"
             effects.append(PostEvent(_WARNINGS[limit], message, key=key, type=EventType.WARNING))
         kept.append(known.get((limit, text)) or Warned(limit=limit, value=text, time=now, message=words))

@@ -17,7 +17,8 @@ from laneway.controller.apply import Applier
 from laneway.controller.clock import Clock, SystemClock
 from laneway.controller.gatewayclient import Changes, GatewayClient
 from laneway.controller.gather import Gatherer
-from laneway.controller.presets import SHIPPED, Preset, PresetError, load_presets
+from laneway.controller.presetfiles import SHIPPED, PresetError, load_presets
+from laneway.controller.presets import Preset
 from laneway.controller.queue import Queue
 from laneway.controller.reconcile import Reconciler, WorkKey
 from laneway.controller.routing import Router

@@ -10,11 +10,11 @@ from typing import Any
 from laneway.api import names
 from laneway.api.podoptions import PodOptions
 from laneway.api.runstatus import Attempt
-from laneway.controller import podfiles
 from laneway.controller.access import is_direct
 from laneway.controller.children import PROMPT_KEY, claim_name, owner_reference, prompt_name, run_labels
 from laneway.controller.lasterror import last_error
 from laneway.controller.objects import Lane, Run
+from laneway.controller.podfiles import Files, annotations_of, files_of, mounts_of, volumes_of
 from laneway.controller.presets import Preset
 from laneway.controller.views import Surroundings
 from laneway.rules import endpoint
@@ -43,7 +43,7 @@ def build_pod(plan: Plan) -> dict[str, Any]:
     run, options = plan.run, plan.run.spec.agent.pod or PodOptions()
     error, environment = last_error(run, plan.attempt), _environment(plan)
     mounts = _as_list(options.to_wire().get("volumeMounts"))
-    files = podfiles.files_of(plan.preset.files, environment, mounts)
+    files = files_of(plan.preset.files, environment, mounts)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -55,7 +55,7 @@ def build_pod(plan: Plan) -> dict[str, Any]:
                 **(options.annotations or {}),
                 "kubectl.kubernetes.io/default-container": names.AGENT_CONTAINER,
                 **({names.LAST_ERROR_ANNOTATION: error} if error else {}),
-                **podfiles.annotations_of(files),
+                **annotations_of(files),
             },
             "ownerReferences": [owner_reference(run)],
         },
@@ -73,9 +73,7 @@ def pod_labels(plan: Plan) -> dict[str, str]:
     }
 
 
-def _pod_spec(
-    plan: Plan, options: PodOptions, environment: list[dict[str, Any]], files: podfiles.Files
-) -> dict[str, Any]:
+def _pod_spec(plan: Plan, options: PodOptions, environment: list[dict[str, Any]], files: Files) -> dict[str, Any]:
     wire = options.to_wire()
     chosen = (
         "nodeSelector",
@@ -97,7 +95,7 @@ def _pod_spec(
         "securityContext": _pod_security(plan.run, options),
         "initContainers": [_restricted(container) for container in _as_list(wire.get("initContainers"))],
         "containers": [_agent_container(plan, wire, environment, files)],
-        "volumes": [*_own_volumes(plan), *podfiles.volumes_of(files), *_as_list(wire.get("volumes"))],
+        "volumes": [*_own_volumes(plan), *volumes_of(files), *_as_list(wire.get("volumes"))],
     }
 
 
@@ -118,7 +116,7 @@ def _pod_security(run: Run, options: PodOptions) -> dict[str, Any]:
 
 
 def _agent_container(
-    plan: Plan, options: Mapping[str, Any], environment: list[dict[str, Any]], files: podfiles.Files
+    plan: Plan, options: Mapping[str, Any], environment: list[dict[str, Any]], files: Files
 ) -> dict[str, Any]:
     agent, preset = plan.run.spec.agent, plan.preset
     image = agent.image or preset.image or (plan.surroundings.agent_image if preset.own_image else None)
@@ -136,7 +134,7 @@ def _agent_container(
             {"name": "laneway-prompt", "mountPath": PROMPT_FOLDER, "readOnly": True},
             {"name": "laneway-workspace", "mountPath": WORKSPACE},
             {"name": "laneway-tmp", "mountPath": "/tmp"},  # noqa: S108 - a path in the pod, an emptyDir of its own
-            *podfiles.mounts_of(files),
+            *mounts_of(files),
             *_as_list(options.get("volumeMounts")),
         ],
     }

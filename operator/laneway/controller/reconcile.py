@@ -12,10 +12,10 @@ from typing import Literal, NamedTuple
 from laneway.api import names
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller import endings, livelog, metrics, runspans
-from laneway.controller.admission import granted_events, granted_status, walked
+from laneway.controller.admission import Grant, granted_events, granted_status, walked
 from laneway.controller.apply import Applied, Applier
 from laneway.controller.clock import Clock
-from laneway.controller.decide_lane import Grant, LaneDecision, decide_lane
+from laneway.controller.decide_lane import LaneDecision, decide_lane
 from laneway.controller.decide_run import decide_run
 from laneway.controller.effects import CreatePod, Effect, PostEvent
 from laneway.controller.gatewayclient import GatewayClient

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from laneway.controller.pods import Plan, pod_labels
-from laneway.controller.presets import SHIPPED, load_presets
+from laneway.controller.presetfiles import SHIPPED, load_presets
 from support import builders
 from unit.chart.policies import End, allowed, pod
 from unit.chart.rendering import COMPONENTS, NAMESPACE, Object, Rendered, render

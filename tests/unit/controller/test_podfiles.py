@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from laneway.controller import podfiles
+from laneway.controller.podfiles import annotations_of, files_of, mounts_of, volumes_of
 
 ENVIRONMENT = [
     {"name": "LANEWAY_MODEL", "value": "smollm2"},
@@ -27,7 +27,7 @@ ENVIRONMENT = [
     ],
 )
 def test_a_file_is_filled_in(content: str, filled: str) -> None:
-    assert podfiles.files_of({"/etc/a": content}, ENVIRONMENT, []) == {"/etc/a": filled}
+    assert files_of({"/etc/a": content}, ENVIRONMENT, []) == {"/etc/a": filled}
 
 
 @pytest.mark.parametrize(
@@ -41,14 +41,14 @@ def test_a_file_is_filled_in(content: str, filled: str) -> None:
 )
 def test_what_the_run_mounts_itself_wins(mounted: list[str], left: list[str]) -> None:
     mounts = [{"name": "mine", "mountPath": path} for path in mounted]
-    assert list(podfiles.files_of({"/etc/b": "b", "/etc/a/x": "x"}, [], mounts)) == left
+    assert list(files_of({"/etc/b": "b", "/etc/a/x": "x"}, [], mounts)) == left
 
 
 def test_each_file_is_mounted_alone_and_read_only_from_its_annotation() -> None:
     files = {"/etc/a/x": "one", "/etc/b": "two"}
-    [volume] = podfiles.volumes_of(files)
-    mounts = podfiles.mounts_of(files)
-    assert podfiles.annotations_of(files) == {"laneway.dev/file-0": "one", "laneway.dev/file-1": "two"}
+    [volume] = volumes_of(files)
+    mounts = mounts_of(files)
+    assert annotations_of(files) == {"laneway.dev/file-0": "one", "laneway.dev/file-1": "two"}
     paths: dict[str, Any] = {item["path"]: item["fieldRef"]["fieldPath"] for item in volume["downwardAPI"]["items"]}
     assert [(m["name"], m["mountPath"], m["readOnly"]) for m in mounts] == [
         (volume["name"], "/etc/a/x", True),
@@ -62,4 +62,4 @@ def test_each_file_is_mounted_alone_and_read_only_from_its_annotation() -> None:
 
 
 def test_without_files_nothing_is_added() -> None:
-    assert (podfiles.annotations_of({}), podfiles.volumes_of({}), podfiles.mounts_of({})) == ({}, [], [])
+    assert (annotations_of({}), volumes_of({}), mounts_of({})) == ({}, [], [])

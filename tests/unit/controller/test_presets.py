@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from laneway.controller.presets import FILE_VARIABLES, SHIPPED, PresetError, load_presets
+from laneway.controller.presetfiles import SHIPPED, PresetError, load_presets
+from laneway.controller.presets import FILE_VARIABLES
 
 
 def test_a_later_folder_wins_and_adds(tmp_path: Path) -> None:
