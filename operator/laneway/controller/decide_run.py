@@ -12,28 +12,11 @@ from datetime import datetime, timedelta
 from laneway.api.gatewaystate import AttemptState
 from laneway.api.reasons import End, EventReason, Outcome, Phase, Waiting
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller import (
-    activemodel,
-    afterend,
-    aftermath,
-    children,
-    classification,
-    endings,
-    healthwatch,
-    limitends,
-    limitwatch,
-    livewalk,
-    moves,
-    overtime,
-    repeats,
-    rounds,
-    status,
-    waiting,
-    watchends,
-)
-from laneway.controller.decision import RunDecision
-from laneway.controller.diagnosis import VOLUME_TOLD_AFTER, Obstacle, find_obstacle
-from laneway.controller.effects import (
+from laneway.controller.between import aftermath, classification, rounds, waiting
+from laneway.controller.chain import activemodel, moves
+from laneway.controller.decision import status
+from laneway.controller.decision.decision import RunDecision
+from laneway.controller.decision.effects import (
     CloseAttempt,
     CreatePod,
     DeletePod,
@@ -43,11 +26,16 @@ from laneway.controller.effects import (
     LabelPod,
     PostEvent,
 )
-from laneway.controller.limitwords import held_lane
-from laneway.controller.objects import Run
-from laneway.controller.podfacts import PodFacts
-from laneway.controller.pods import Plan, build_pod
-from laneway.controller.views import RunView
+from laneway.controller.ends import afterend, endings, repeats
+from laneway.controller.facts.objects import Run
+from laneway.controller.facts.pods import PodFacts
+from laneway.controller.facts.views import RunView
+from laneway.controller.limits import limitends, limitwatch
+from laneway.controller.limits.words import held_lane
+from laneway.controller.pods import children
+from laneway.controller.pods.diagnosis import VOLUME_TOLD_AFTER, Obstacle, find_obstacle
+from laneway.controller.pods.pod import Plan, build_pod
+from laneway.controller.running import healthwatch, livewalk, overtime, watchends
 
 STOP_GRACE_SECONDS = 15
 """What an agent has to leave on SIGTERM (design section 5)."""

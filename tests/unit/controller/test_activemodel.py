@@ -10,13 +10,13 @@ import pytest
 
 from laneway.api.reasons import Cause
 from laneway.api.runstatus import AgentRunStatus, Fallback, NamedStep, Queue
-from laneway.controller.activemodel import was_touched
+from laneway.controller.chain.activemodel import was_touched
 from laneway.controller.decide_run import decide_run
-from laneway.controller.decision import RunDecision
-from laneway.controller.effects import PatchActiveModel, PostEvent
-from laneway.controller.gather import spec_managers
-from laneway.controller.objects import Lane
-from laneway.controller.views import Place, PodFacts
+from laneway.controller.decision.decision import RunDecision
+from laneway.controller.decision.effects import PatchActiveModel, PostEvent
+from laneway.controller.facts.objects import Lane
+from laneway.controller.facts.views import Place, PodFacts
+from laneway.controller.loop.gather import spec_managers
 from support.builders import NOW, at, call_failure, condition, run_view, running
 from support.chains import A, B, C, at_work, chained, cooled, failed_view, hosted, messages, on
 

@@ -6,8 +6,8 @@ import pytest
 
 from laneway.api.reasons import Cause, ResetSource
 from laneway.api.runstatus import AgentRunStatus, BackoffStatus, CurrentStep, Queue, StepStatus
-from laneway.controller.admission import Grant, granted_events, granted_status
 from laneway.controller.decide_lane import decide_lane
+from laneway.controller.lane.admission import Grant, granted_events, granted_status
 from support.builders import NOW, at, lane_view, run
 
 STEP = StepStatus(lane="local", namespace="team-a", model="smollm2")

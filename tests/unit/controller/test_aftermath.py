@@ -13,12 +13,12 @@ from laneway.api.gatewaystate import CallFailure
 from laneway.api.modellane import Failures
 from laneway.api.reasons import Cause, EventReason, Outcome, ResetSource
 from laneway.api.runstatus import AgentRunStatus, Usage
-from laneway.controller.aftermath import has_other_step
+from laneway.controller.between.aftermath import has_other_step
 from laneway.controller.decide_run import decide_run
-from laneway.controller.decision import RunDecision
-from laneway.controller.effects import EventType, PatchActiveModel, PostEvent
-from laneway.controller.objects import Lane, Run
-from laneway.controller.views import RunView
+from laneway.controller.decision.decision import RunDecision
+from laneway.controller.decision.effects import EventType, PatchActiveModel, PostEvent
+from laneway.controller.facts.objects import Lane, Run
+from laneway.controller.facts.views import RunView
 from laneway.rules.backoff import jitter
 from support.builders import at, attempt, call_failure, ended, gateway, lane, metered, run_view
 from support.chains import (

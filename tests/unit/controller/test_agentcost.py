@@ -10,7 +10,7 @@ from laneway.agent.envelope import EnvelopeSummary, Usage
 from laneway.api.modellane import Access
 from laneway.api.runstatus import CostSource
 from laneway.controller.decide_run import decide_run
-from laneway.controller.objects import Lane
+from laneway.controller.facts.objects import Lane
 from support.builders import admitted, at, ended, lane, run, run_view
 
 STARTED = admitted(pod="hello-hello-01-1", pod_uid="pod-uid", start_time=at(2), access=Access.DIRECT)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from laneway.agent.envelope import Usage
-from laneway.controller.agentlog import AgentLog, read_end
-from laneway.controller.presets import LogParser
+from laneway.controller.facts.presets import LogParser
+from laneway.controller.outside.agentlog import AgentLog, read_end
 from laneway.kube.errors import Forbidden, Invalid, KubeError, NotFound, Unavailable
 from support.builders import ended
 

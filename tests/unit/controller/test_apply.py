@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from laneway.api.reasons import EventReason
-from laneway.controller.apply import Applier
-from laneway.controller.effects import DeletePod, DeleteRun, PostEvent
-from laneway.controller.gatewayclient import GatewayClient
-from laneway.controller.world import World, make_cache
+from laneway.controller.decision.effects import DeletePod, DeleteRun, PostEvent
+from laneway.controller.memory.world import World, make_cache
+from laneway.controller.outside.apply import Applier
+from laneway.controller.outside.gateway import GatewayClient
 from laneway.kube.errors import Conflict, KubeError, Unavailable
 from laneway.kube.resources import AGENT_RUNS, EVENTS, PODS
 from support.builders import meta

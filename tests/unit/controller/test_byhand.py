@@ -12,8 +12,8 @@ import pytest
 
 from laneway.api.base import format_time
 from laneway.api.reasons import Cause, ResetSource
-from laneway.controller.objects import Lane
-from laneway.controller.views import LaneView
+from laneway.controller.facts.objects import Lane
+from laneway.controller.facts.views import LaneView
 from laneway.rules.cooldown import OVERLOADED
 from support.builders import at, lane_view, run
 from support.health import BIG, SMALL, condition_of, decided, hosted, model_of, rests, said, since_now, told

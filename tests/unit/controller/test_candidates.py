@@ -8,10 +8,10 @@ from itertools import product
 import pytest
 
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller.candidates import find_candidates
-from laneway.controller.eligibility import Question, find_blocker
-from laneway.controller.objects import Lane, Run
-from laneway.controller.views import DependencyState, DependencyView
+from laneway.controller.chain.eligibility import Question, find_blocker
+from laneway.controller.facts.objects import Lane, Run
+from laneway.controller.facts.views import DependencyState, DependencyView
+from laneway.controller.lane.candidates import find_candidates
 from support.builders import PRESETS, at, condition, lane, lane_view, ready, run
 
 STATUSES = (

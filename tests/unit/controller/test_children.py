@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from laneway.controller.children import build_claim, build_prompt, claim_name
+from laneway.controller.pods.children import build_claim, build_prompt, claim_name
 from support.builders import run
 
 

@@ -12,11 +12,11 @@ from laneway.api.gatewaystate import AttemptState, Totals
 from laneway.api.runstatus import AgentRunStatus, ChainStep
 from laneway.controller.decide_lane import decide_lane
 from laneway.controller.decide_run import decide_run
-from laneway.controller.decision import RunDecision
-from laneway.controller.effects import Classify, EventType, PostEvent
-from laneway.controller.objects import Lane, Run
-from laneway.controller.place import Place
-from laneway.controller.views import Answer
+from laneway.controller.decision.decision import RunDecision
+from laneway.controller.decision.effects import Classify, EventType, PostEvent
+from laneway.controller.facts.objects import Lane, Run
+from laneway.controller.facts.place import Place
+from laneway.controller.facts.views import Answer
 from support.builders import NOW, lane_view, run, run_view
 from support.chains import (
     A,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, timedelta
 
-from laneway.controller.clock import SystemClock
+from laneway.controller.outside.clock import SystemClock
 
 CLOCK = SystemClock()
 

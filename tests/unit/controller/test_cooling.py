@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from laneway.api.gatewaystate import ModelEvidence
 from laneway.api.reasons import Cause, LaneReason
-from laneway.controller.lanehealth import account_health, account_key, longest_cooldown, model_health
-from laneway.controller.objects import Lane
-from laneway.controller.views import LaneView
+from laneway.controller.facts.objects import Lane
+from laneway.controller.facts.views import LaneView
+from laneway.controller.health.records import account_health, account_key, longest_cooldown, model_health
 from laneway.rules.cooldown import Evidence, Health, counts
 from laneway.rules.records import forgotten_until
 from support.builders import at, lane, lane_view, probe

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from laneway.api.reasons import End, Outcome
-from laneway.controller.diagnosis import PULLS_FAILED_AFTER, Ending, Obstacle, diagnose, find_obstacle
-from laneway.controller.podfacts import PodFacts, read_pod
+from laneway.controller.facts.pods import PodFacts, read_pod
+from laneway.controller.pods.diagnosis import PULLS_FAILED_AFTER, Ending, Obstacle, diagnose, find_obstacle
 from support.builders import ended, pod, running
 
 FIXTURES = Path(__file__).parent / "fixtures"

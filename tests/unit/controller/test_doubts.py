@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from laneway.api.reasons import EventReason
-from laneway.controller import doubts
-from laneway.controller.doubts import Doubts
-from laneway.controller.effects import PostEvent
+from laneway.controller.decision.effects import PostEvent
+from laneway.controller.memory import doubts
+from laneway.controller.memory.doubts import Doubts
 from laneway.kube.resources import JsonObject
 
 OLD, NEW, OTHER = {"phase": "Queued"}, {"phase": "Running"}, {"phase": "Failed"}

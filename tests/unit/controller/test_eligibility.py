@@ -9,9 +9,9 @@ import pytest
 
 from laneway.api.reasons import Waiting
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller.eligibility import Blocker, Question, allows, find_blocker
-from laneway.controller.presets import Preset
-from laneway.controller.views import DependencyState, DependencyView
+from laneway.controller.chain.eligibility import Blocker, Question, allows, find_blocker
+from laneway.controller.facts.presets import Preset
+from laneway.controller.facts.views import DependencyState, DependencyView
 from support.builders import NOW, PRESETS, at, condition, lane, ready, run
 
 PLAIN = Question(run=run(), lane=lane(), presets=PRESETS, usable_lanes=("a", "b"), now=NOW)

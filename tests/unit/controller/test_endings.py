@@ -12,11 +12,11 @@ from laneway.agent.envelope import Usage as AgentUsage
 from laneway.api.modellane import Access
 from laneway.api.reasons import End, EventReason, Outcome, Waiting
 from laneway.api.runstatus import AgentRunStatus, Usage
-from laneway.controller import endings
 from laneway.controller.decide_run import decide_run
-from laneway.controller.effects import CloseAttempt, DeletePod, EventType, PostEvent
-from laneway.controller.endings import Verdict
-from laneway.controller.objects import Lane
+from laneway.controller.decision.effects import CloseAttempt, DeletePod, EventType, PostEvent
+from laneway.controller.ends import endings
+from laneway.controller.ends.endings import Verdict
+from laneway.controller.facts.objects import Lane
 from support.builders import (
     NOW,
     admitted,

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from laneway.api.reasons import EventReason
-from laneway.controller.effects import EventType, PostEvent
-from laneway.controller.events import build_event
+from laneway.controller.decision.effects import EventType, PostEvent
+from laneway.controller.decision.events import build_event
 from support.builders import NOW, at, meta
 
 PLAIN = PostEvent(EventReason.RUN_FINISHED, "Completed: done", key="finished")

@@ -22,9 +22,9 @@ from laneway.api.gatewaystate import (
 )
 from laneway.api.reasons import Cause, ResetSource
 from laneway.api.spend import Period
-from laneway.controller.effects import Classify
-from laneway.controller.gatewayclient import GatewayAway, GatewayClient
-from laneway.controller.views import Answer
+from laneway.controller.decision.effects import Classify
+from laneway.controller.facts.views import Answer
+from laneway.controller.outside.gateway import GatewayAway, GatewayClient
 from support.builders import NOW, at, call_failure, evidence, metered, probe
 from support.clock import StillClock
 

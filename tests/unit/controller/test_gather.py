@@ -10,12 +10,12 @@ from laneway.api import names
 from laneway.api.base import Condition
 from laneway.api.reasons import Cause
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller.gatewayclient import GatewayClient
-from laneway.controller.gather import Gatherer
-from laneway.controller.logtrouble import trouble_of
-from laneway.controller.presets import LogParser, Preset
-from laneway.controller.views import RunView
-from laneway.controller.world import World, make_cache
+from laneway.controller.facts.presets import LogParser, Preset
+from laneway.controller.facts.views import RunView
+from laneway.controller.logs.trouble import trouble_of
+from laneway.controller.loop.gather import Gatherer
+from laneway.controller.memory.world import World, make_cache
+from laneway.controller.outside.gateway import GatewayClient
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Key, Resource
 from laneway.rules.token import TokenKeys
 from support.builders import at

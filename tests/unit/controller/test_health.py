@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from prometheus_client import REGISTRY
 
-from laneway.controller.health import LAG_LIMIT_SECONDS, Health, serve
+from laneway.controller.loop.probes import LAG_LIMIT_SECONDS, Health, serve
 from laneway.settings import operator_settings
 
 SETTINGS = replace(

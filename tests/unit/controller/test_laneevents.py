@@ -9,7 +9,7 @@ import pytest
 
 from laneway.api.gatewaystate import ModelEvidence
 from laneway.api.reasons import Cause
-from laneway.controller.effects import EventType, PostEvent
+from laneway.controller.decision.effects import EventType, PostEvent
 from laneway.rules.cooldown import Evidence
 from support.builders import at, lane_view
 from support.health import BIG, SMALL, answered, condition_of, decided, hosted, said, told

@@ -13,8 +13,8 @@ from laneway.api.reasons import EventReason, Outcome, Waiting
 from laneway.api.spend import Period, SpendStatus
 from laneway.controller.decide_lane import decide_lane
 from laneway.controller.decide_run import decide_run
-from laneway.controller.effects import CloseAttempt, DeletePod, PostEvent
-from laneway.controller.objects import Lane
+from laneway.controller.decision.effects import CloseAttempt, DeletePod, PostEvent
+from laneway.controller.facts.objects import Lane
 from support.builders import (
     admitted,
     at,

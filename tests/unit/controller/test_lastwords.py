@@ -9,9 +9,9 @@ import pytest
 from laneway.agent.envelope import EnvelopeSummary
 from laneway.api.reasons import Cause, End, EventReason
 from laneway.controller.decide_run import decide_run
-from laneway.controller.decision import RunDecision
-from laneway.controller.effects import EventType, PostEvent
-from laneway.controller.podfacts import PodFacts
+from laneway.controller.decision.decision import RunDecision
+from laneway.controller.decision.effects import EventType, PostEvent
+from laneway.controller.facts.pods import PodFacts
 from support.builders import admitted, at, ended, gateway, lane, metered, run, run_view
 
 STARTED = admitted(pod="hello-hello-01-1", pod_uid="pod-uid", start_time=at(2))

@@ -11,15 +11,15 @@ from laneway.api.gatewaystate import AttemptState, LimitRefusal
 from laneway.api.limits import LimitName, LimitReached
 from laneway.api.reasons import End, EventReason, Outcome, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, Usage
-from laneway.controller.admission import granted_events, granted_status
 from laneway.controller.decide_lane import decide_lane
 from laneway.controller.decide_run import decide_run
-from laneway.controller.decision import RunDecision
-from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, EventType, PostEvent
-from laneway.controller.limitwatch import next_look
-from laneway.controller.objects import Run
-from laneway.controller.pods import Plan, build_pod
-from laneway.controller.views import RunView
+from laneway.controller.decision.decision import RunDecision
+from laneway.controller.decision.effects import CloseAttempt, CreatePod, DeletePod, EventType, PostEvent
+from laneway.controller.facts.objects import Run
+from laneway.controller.facts.views import RunView
+from laneway.controller.lane.admission import granted_events, granted_status
+from laneway.controller.limits.limitwatch import next_look
+from laneway.controller.pods.pod import Plan, build_pod
 from support.builders import (
     PRESETS,
     SURROUNDINGS,

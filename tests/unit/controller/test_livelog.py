@@ -10,8 +10,8 @@ import pytest
 
 from laneway.api.health import Stopped
 from laneway.api.reasons import StopReason
-from laneway.controller.livelog import looked, told
-from laneway.controller.views import LiveLog, RunView
+from laneway.controller.facts.views import LiveLog, RunView
+from laneway.controller.outside.livelog import looked, told
 from laneway.kube.errors import Forbidden, NotFound, Unavailable
 from support.builders import admitted, at, gateway, metered, run, run_view, running
 

@@ -12,13 +12,13 @@ from laneway.api.endpoint import WireAPI
 from laneway.api.gatewaystate import AttemptState, ModelInUse, ModelMove, Wish
 from laneway.api.reasons import Cause, EventReason
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller.admission import walked
 from laneway.controller.decide_lane import LaneDecision, decide_lane
 from laneway.controller.decide_run import decide_run
-from laneway.controller.effects import LabelPod, PatchActiveModel, PostEvent
-from laneway.controller.livewalk import find_walk, with_moves
-from laneway.controller.objects import Lane, Run
-from laneway.controller.views import Held, LaneView, RunView, Walk
+from laneway.controller.decision.effects import LabelPod, PatchActiveModel, PostEvent
+from laneway.controller.facts.objects import Lane, Run
+from laneway.controller.facts.views import Held, LaneView, RunView, Walk
+from laneway.controller.lane.admission import walked
+from laneway.controller.running.livewalk import find_walk, with_moves
 from support.builders import at, call_failure, ended, gateway, lane_view, metered, run, run_view, running
 from support.chains import A, B, C, at_work, busy, chained, cooled, failed_view, hosted, messages, not_ready, step
 

@@ -12,9 +12,9 @@ from laneway.api.gatewaystate import AttemptState
 from laneway.api.reasons import Cause, End, Outcome
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.decide_run import decide_run
-from laneway.controller.logresult import wants_log
-from laneway.controller.podfacts import PodFacts
-from laneway.controller.presets import LogParser
+from laneway.controller.facts.pods import PodFacts
+from laneway.controller.facts.presets import LogParser
+from laneway.controller.logs.result import wants_log
 from support.builders import admitted, at, ended, gateway, lane, metered, run, run_view, running
 
 STARTED = admitted(pod="hello-hello-01-1", pod_uid="pod-uid", start_time=at(2))

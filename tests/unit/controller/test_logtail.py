@@ -13,12 +13,12 @@ from laneway.api.gatewaystate import AttemptState
 from laneway.api.health import Stopped
 from laneway.api.reasons import Cause, Outcome, StopReason
 from laneway.controller.decide_run import decide_run
-from laneway.controller.decision import RunDecision
-from laneway.controller.effects import KeepLog
-from laneway.controller.logtail import LIMIT, LOOKED_AT, is_wanted, keep, tail_of
-from laneway.controller.objects import Run
-from laneway.controller.podfacts import PodFacts
-from laneway.controller.presets import LogParser
+from laneway.controller.decision.decision import RunDecision
+from laneway.controller.decision.effects import KeepLog
+from laneway.controller.facts.objects import Run
+from laneway.controller.facts.pods import PodFacts
+from laneway.controller.facts.presets import LogParser
+from laneway.controller.logs.tail import LIMIT, LOOKED_AT, is_wanted, keep, tail_of
 from support.builders import admitted, at, ended, gateway, lane, metered, pod, run, run_view, running
 
 WORDS, LINES = LogParser.NONE, LogParser.STREAM_JSON

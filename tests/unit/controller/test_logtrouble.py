@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from laneway.agent.envelope import EnvelopeSummary, RateLimitEvent, parse
 from laneway.api.gatewaystate import CallFailure
 from laneway.api.reasons import Cause, ResetSource
-from laneway.controller.logtrouble import trouble_of
+from laneway.controller.logs.trouble import trouble_of
 from support.builders import NOW, at
 
 UNIX = int(NOW.timestamp())

@@ -6,7 +6,7 @@ import pytest
 
 from laneway.api.gatewaystate import ModelTotals
 from laneway.api.runstatus import MODELS_SHOWN, ModelUsage, Usage
-from laneway.controller.status import add_usage, gateway_usage
+from laneway.controller.decision.status import add_usage, gateway_usage
 from support.builders import metered
 
 

@@ -11,8 +11,8 @@ from laneway.agent.envelope import Usage as AgentUsage
 from laneway.api.gatewaystate import AttemptState, Totals
 from laneway.api.reasons import Cause, End, EventReason, Outcome
 from laneway.controller.decide_run import decide_run
-from laneway.controller.effects import EventType, PostEvent
-from laneway.controller.views import RunView
+from laneway.controller.decision.effects import EventType, PostEvent
+from laneway.controller.facts.views import RunView
 from support.builders import admitted, at, call_failure, ended, gateway, lane, metered, run, run_view
 
 STARTED = admitted(pod="hello-hello-01-1", pod_uid="pod-uid", start_time=at(2))

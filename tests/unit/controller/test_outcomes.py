@@ -8,8 +8,8 @@ from typing import Any
 
 from laneway.api.reasons import Cause, Outcome, ResetSource
 from laneway.api.runstatus import AgentRunStatus, Attempt, Trouble
-from laneway.controller.outcomes import TROUBLES_KEPT, Outcomes
-from laneway.controller.world import World, make_cache
+from laneway.controller.memory.outcomes import TROUBLES_KEPT, Outcomes
+from laneway.controller.memory.world import World, make_cache
 from laneway.kube.resources import AGENT_RUNS, JsonObject, Key
 from support.builders import at, attempt, condition
 from support.objects import raw_run

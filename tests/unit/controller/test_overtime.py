@@ -9,8 +9,8 @@ import pytest
 
 from laneway.api.reasons import Cause, End, Outcome, Waiting
 from laneway.controller.decide_run import decide_run
-from laneway.controller.effects import CloseAttempt, DeletePod
-from laneway.controller.views import RunView
+from laneway.controller.decision.effects import CloseAttempt, DeletePod
+from laneway.controller.facts.views import RunView
 from support.builders import admitted, at, ended, gateway, lane, metered, pod, run, run_view, running
 
 STARTED = admitted(pod="hello-hello-01-1", pod_uid="pod-uid", start_time=at(2))

@@ -7,9 +7,9 @@ import pytest
 from laneway.api.endpoint import WireAPI
 from laneway.api.reasons import Cause
 from laneway.api.runstatus import PASSED_LIMIT
-from laneway.controller.objects import Lane
-from laneway.controller.passing import passed_by, passed_by_live
-from laneway.controller.survey import Survey, survey
+from laneway.controller.chain.passing import passed_by, passed_by_live
+from laneway.controller.chain.survey import Survey, survey
+from laneway.controller.facts.objects import Lane
 from support.builders import at, run_view
 from support.chains import A, B, C, busy, chained, cooled, hosted
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from laneway.controller.podfiles import annotations_of, files_of, mounts_of, volumes_of
+from laneway.controller.pods.files import annotations_of, files_of, mounts_of, volumes_of
 
 ENVIRONMENT = [
     {"name": "LANEWAY_MODEL", "value": "smollm2"},

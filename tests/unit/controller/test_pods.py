@@ -10,10 +10,10 @@ import pytest
 
 from laneway.api.reasons import Cause, Outcome
 from laneway.api.runstatus import AgentRunStatus, Attempt
-from laneway.controller.children import build_prompt
-from laneway.controller.objects import Lane
-from laneway.controller.pods import Plan, build_pod
-from laneway.controller.views import Surroundings
+from laneway.controller.facts.objects import Lane
+from laneway.controller.facts.views import Surroundings
+from laneway.controller.pods.children import build_prompt
+from laneway.controller.pods.pod import Plan, build_pod
 from support.builders import PRESETS, SURROUNDINGS, attempt, lane, run
 
 

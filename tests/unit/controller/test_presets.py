@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from laneway.controller.presetfiles import SHIPPED, PresetError, load_presets
-from laneway.controller.presets import FILE_VARIABLES
+from laneway.controller.facts.presets import FILE_VARIABLES
+from laneway.controller.outside.presetfiles import SHIPPED, PresetError, load_presets
 
 
 def test_a_later_folder_wins_and_adds(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from laneway.api.classification import Complexity
-from laneway.controller.effects import Classify
-from laneway.controller.questions import AT_ONCE, Questions
-from laneway.controller.views import Answer
+from laneway.controller.decision.effects import Classify
+from laneway.controller.facts.views import Answer
+from laneway.controller.memory.questions import AT_ONCE, Questions
 from laneway.kube.resources import Key
 
 LANE = ("models", "hosted")

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from laneway.controller.queue import LAST_BACKOFF, PATIENT_AT_ONCE, URGENT_IN_A_ROW, Queue
+from laneway.controller.loop.queue import LAST_BACKOFF, PATIENT_AT_ONCE, URGENT_IN_A_ROW, Queue
 from support.builders import NOW, at
 
 

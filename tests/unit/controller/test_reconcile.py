@@ -14,14 +14,14 @@ from laneway.api import names
 from laneway.api.modellane import Failures, ModelLaneStatus
 from laneway.api.reasons import Cause, Outcome
 from laneway.api.runstatus import AgentRunStatus, BackoffStatus, StepStatus, Trouble
-from laneway.controller.apply import Applier
-from laneway.controller.gatewayclient import GatewayClient
-from laneway.controller.gather import Gatherer
-from laneway.controller.queue import Queue
-from laneway.controller.reconcile import Reconciler, WorkKey
-from laneway.controller.routing import Router
-from laneway.controller.unsettled import SETTLES_AFTER
-from laneway.controller.world import World, make_cache
+from laneway.controller.loop.gather import Gatherer
+from laneway.controller.loop.queue import Queue
+from laneway.controller.loop.reconcile import Reconciler, WorkKey
+from laneway.controller.loop.routing import Router
+from laneway.controller.memory.unsettled import SETTLES_AFTER
+from laneway.controller.memory.world import World, make_cache
+from laneway.controller.outside.apply import Applier
+from laneway.controller.outside.gateway import GatewayClient
 from laneway.kube.cache import Change
 from laneway.kube.errors import Conflict, Forbidden, Invalid, KubeError, NotFound, Unavailable
 from laneway.kube.resources import AGENT_RUNS, CLAIMS, CONFIG_MAPS, EVENTS, MODEL_LANES, PODS, JsonObject, Key, Resource

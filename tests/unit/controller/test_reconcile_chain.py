@@ -8,14 +8,14 @@ import pytest
 
 from laneway.api.modellane import LaneModelStatus, ModelLaneStatus
 from laneway.api.reasons import Cause, ResetSource
-from laneway.controller.apply import Applier
-from laneway.controller.gatewayclient import GatewayClient
-from laneway.controller.gather import Gatherer
+from laneway.controller.facts.objects import Run
+from laneway.controller.loop.gather import Gatherer
+from laneway.controller.loop.queue import Queue
+from laneway.controller.loop.reconcile import Reconciler, WorkKey
+from laneway.controller.memory.world import World, make_cache
 from laneway.controller.metrics import FALLBACKS
-from laneway.controller.objects import Run
-from laneway.controller.queue import Queue
-from laneway.controller.reconcile import Reconciler, WorkKey
-from laneway.controller.world import World, make_cache
+from laneway.controller.outside.apply import Applier
+from laneway.controller.outside.gateway import GatewayClient
 from laneway.kube.errors import Conflict
 from laneway.kube.resources import AGENT_RUNS, EVENTS, MODEL_LANES, PODS, JsonObject, Key, Resource
 from laneway.rules.token import TokenKeys

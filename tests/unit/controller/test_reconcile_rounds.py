@@ -11,13 +11,13 @@ from laneway.api import names
 from laneway.api.base import format_time
 from laneway.api.modellane import ModelLaneStatus
 from laneway.api.reasons import End
-from laneway.controller.apply import Applier
-from laneway.controller.gatewayclient import GatewayClient
-from laneway.controller.gather import Gatherer
-from laneway.controller.objects import Run
-from laneway.controller.queue import Queue
-from laneway.controller.reconcile import Reconciler, WorkKey
-from laneway.controller.world import World, make_cache
+from laneway.controller.facts.objects import Run
+from laneway.controller.loop.gather import Gatherer
+from laneway.controller.loop.queue import Queue
+from laneway.controller.loop.reconcile import Reconciler, WorkKey
+from laneway.controller.memory.world import World, make_cache
+from laneway.controller.outside.apply import Applier
+from laneway.controller.outside.gateway import GatewayClient
 from laneway.kube.resources import AGENT_RUNS, CLAIMS, MODEL_LANES, PODS, JsonObject, Key
 from laneway.rules.token import TokenKeys
 from support.builders import PRESETS, ready

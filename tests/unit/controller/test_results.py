@@ -6,7 +6,7 @@ import pytest
 
 from laneway.agent.envelope import EnvelopeSummary
 from laneway.api.runstatus import Result
-from laneway.controller.results import result_of
+from laneway.controller.ends.results import result_of
 from support.builders import admitted, at, ended, gateway, lane, metered, run, run_view
 
 STARTED = admitted(pod="hello-hello-01-1", pod_uid="pod-uid", start_time=at(2))

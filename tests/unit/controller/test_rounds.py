@@ -14,15 +14,16 @@ from laneway.agent.envelope import EnvelopeSummary
 from laneway.api.gatewaystate import AttemptState, Totals
 from laneway.api.reasons import Cause, End, EventReason, Outcome, Phase, Waiting
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller import endings, rounds
-from laneway.controller.admission import granted_status
+from laneway.controller.between import rounds
 from laneway.controller.decide_lane import LaneDecision, decide_lane
 from laneway.controller.decide_run import decide_run
-from laneway.controller.decision import RunDecision
-from laneway.controller.effects import DeletePod, PostEvent
-from laneway.controller.objects import Lane
-from laneway.controller.place import Place
-from laneway.controller.podfacts import PodFacts, Termination
+from laneway.controller.decision.decision import RunDecision
+from laneway.controller.decision.effects import DeletePod, PostEvent
+from laneway.controller.ends import endings
+from laneway.controller.facts.objects import Lane
+from laneway.controller.facts.place import Place
+from laneway.controller.facts.pods import PodFacts, Termination
+from laneway.controller.lane.admission import granted_status
 from laneway.rules.backoff import retry_delay
 from support.builders import (
     NOW,

@@ -12,11 +12,11 @@ from laneway.api.reasons import Cause
 from laneway.api.runstatus import AgentRunStatus, ChainStep, CurrentStep, Usage
 from laneway.api.runstatus import Queue as Place
 from laneway.api.spend import Period, SpendStatus
-from laneway.controller.gatewayclient import Changes, GatewayClient
-from laneway.controller.queue import Queue
-from laneway.controller.reconcile import WorkKey
-from laneway.controller.routing import Router, may_move
-from laneway.controller.world import World, make_cache
+from laneway.controller.loop.queue import Queue
+from laneway.controller.loop.reconcile import WorkKey
+from laneway.controller.loop.routing import Router, may_move
+from laneway.controller.memory.world import World, make_cache
+from laneway.controller.outside.gateway import Changes, GatewayClient
 from laneway.kube.cache import Change
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Key, Resource
 from support.builders import NOW, admitted, at, attempt, condition, metered, ready

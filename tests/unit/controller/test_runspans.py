@@ -9,8 +9,8 @@ import pytest
 
 from laneway.api.reasons import Cause, Outcome
 from laneway.api.runstatus import AgentRunStatus, Fallback, NamedStep, Usage
-from laneway.controller.objects import Run
-from laneway.controller.runspans import new_spans
+from laneway.controller.decision.spans import new_spans
+from laneway.controller.facts.objects import Run
 from laneway.rules import traces
 from support.builders import NOW, admitted, at, attempt, condition, run
 

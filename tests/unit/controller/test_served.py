@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller import served
-from laneway.controller.served import Served
+from laneway.controller.memory import served
+from laneway.controller.memory.served import Served
 from laneway.kube.resources import Key
 from laneway.rules.fairshare import Caller
 from support.builders import NOW, admitted, at, attempt, condition

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from laneway.api.endpoint import WireAPI
-from laneway.controller.pods import Plan, build_pod
-from laneway.controller.presets import LogParser
+from laneway.controller.facts.presets import LogParser
+from laneway.controller.pods.pod import Plan, build_pod
 from support.builders import PRESETS, SURROUNDINGS, attempt, lane, run
 
 ROOT = Path(__file__).parents[3]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from laneway.api.gatewaystate import AttemptState
-from laneway.controller.skew import NO_SKEW, measured, moved_attempt
+from laneway.controller.outside.skew import NO_SKEW, measured, moved_attempt
 from support.builders import at
 
 

@@ -11,7 +11,7 @@ from laneway.agent.envelope import Usage as EnvelopeUsage
 from laneway.api.limits import Limits, OnReached
 from laneway.api.reasons import End, Phase, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, CostSource, Usage, UsageSource
-from laneway.controller.status import (
+from laneway.controller.decision.status import (
     Said,
     active_conditions,
     add_usage,

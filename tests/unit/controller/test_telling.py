@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from laneway.controller import metrics, telling
-from laneway.controller.telling import LONGEST_PAUSE, PAUSES, Teller
+from laneway.controller import metrics
+from laneway.controller.outside import telling
+from laneway.controller.outside.telling import LONGEST_PAUSE, PAUSES, Teller
 from laneway.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, KubeError, NotFound, NotLeader, Unavailable
 from laneway.kube.resources import JsonObject, Resource
 

@@ -10,8 +10,8 @@ import pytest
 from laneway.api.reasons import Cause
 from laneway.api.runstatus import AgentRunStatus, BackoffStatus, ChainStep, StepStatus
 from laneway.controller.decide_lane import LaneDecision
-from laneway.controller.objects import Run
-from laneway.controller.views import Held, LaneView
+from laneway.controller.facts.objects import Run
+from laneway.controller.facts.views import Held, LaneView
 from support.builders import admitted, at, condition, lane_view, run
 from support.health import BIG, SMALL, answered, condition_of, decided, hosted, model_of, said, since_now
 

@@ -11,11 +11,11 @@ import pytest
 from laneway.api.reasons import Cause, ResetSource
 from laneway.api.runstatus import AgentRunStatus, Attempt, BackoffStatus, Queue
 from laneway.controller.decide_run import decide_run
-from laneway.controller.decision import RunDecision
-from laneway.controller.effects import PatchActiveModel, PostEvent
-from laneway.controller.objects import Lane
-from laneway.controller.place import Place
-from laneway.controller.views import DependencyState, DependencyView, RunView
+from laneway.controller.decision.decision import RunDecision
+from laneway.controller.decision.effects import PatchActiveModel, PostEvent
+from laneway.controller.facts.objects import Lane
+from laneway.controller.facts.place import Place
+from laneway.controller.facts.views import DependencyState, DependencyView, RunView
 from laneway.rules.backoff import jitter
 from support.builders import NOW, at, condition, lane, run_view
 from support.chains import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from laneway.controller.walks import Walks
+from laneway.controller.memory.walks import Walks
 from laneway.kube.resources import Key
 
 RUN, OTHER = Key("team-a", "hello"), Key("team-a", "other")

@@ -12,13 +12,13 @@ from laneway.agent.envelope import EnvelopeSummary
 from laneway.api.gatewaystate import AttemptState
 from laneway.api.reasons import Cause, End, EventReason, HealthKind, Outcome, StopReason
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller import watchdogs
 from laneway.controller.decide_run import decide_run
-from laneway.controller.decision import RunDecision
-from laneway.controller.effects import CloseAttempt, DeletePod, PostEvent
-from laneway.controller.objects import Lane
-from laneway.controller.podfacts import PodFacts
-from laneway.controller.views import LiveLog, RunView
+from laneway.controller.decision.decision import RunDecision
+from laneway.controller.decision.effects import CloseAttempt, DeletePod, PostEvent
+from laneway.controller.facts.objects import Lane
+from laneway.controller.facts.pods import PodFacts
+from laneway.controller.facts.views import LiveLog, RunView
+from laneway.controller.running import watchdogs
 from support.builders import admitted, at, call_failure, ended, gateway, lane, metered, run, run_view, running
 
 STARTED = {"pod": "hello-hello-01-1", "pod_uid": "pod-uid", "start_time": at(2)}

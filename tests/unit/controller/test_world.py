@@ -8,8 +8,8 @@ import pytest
 
 from laneway.api.base import Condition
 from laneway.api.runstatus import AgentRunStatus, ChainStep, CurrentStep
-from laneway.controller.views import DependencyState, DependencyView
-from laneway.controller.world import (
+from laneway.controller.facts.views import DependencyState, DependencyView
+from laneway.controller.memory.world import (
     UnreadableObject,
     World,
     chain_of_run,

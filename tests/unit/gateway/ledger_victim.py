@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from laneway.gateway.ledger import Ledger, open_ledger
+from laneway.gateway.ledger.ledger import Ledger, open_ledger
 from unit.gateway.kit import PAST_MS, call_end, call_start
 
 WRITERS = 6

@@ -6,8 +6,8 @@ import ipaddress
 
 import pytest
 
-from laneway.gateway.addresses import Rules, read_addresses, strict
-from laneway.gateway.surroundings import Surroundings
+from laneway.gateway.upstream.addresses import Rules, read_addresses, strict
+from laneway.gateway.upstream.surroundings import Surroundings
 from laneway.settings import GatewaySettings, gateway_settings
 
 

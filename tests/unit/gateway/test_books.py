@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from laneway.api.gatewaystate import Totals
-from laneway.gateway.books import Book, Reservation
-from laneway.gateway.spent import Spent, spent_of
+from laneway.gateway.cluster.spent import Spent, spent_of
+from laneway.gateway.money.books import Book, Reservation
 from laneway.rules.budget import Amount
 from laneway.rules.token import AttemptId
 from laneway.rules.usage import Usage

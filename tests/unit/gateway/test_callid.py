@@ -7,12 +7,12 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
-from laneway.gateway.callid import call_id
+from laneway.gateway.calls.callid import call_id
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 _PRINT_ONE = f"""
 from datetime import datetime
-from laneway.gateway.callid import call_id
+from laneway.gateway.calls.callid import call_id
 print(call_id(datetime.fromisoformat("{NOW.isoformat()}")))
 """
 

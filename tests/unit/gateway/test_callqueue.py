@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from laneway.api.modellane import Share
-from laneway.gateway.callqueue import Bound, CallQueue, Place
+from laneway.gateway.calls.queue import Bound, CallQueue, Place
 from laneway.rules.fairshare import Caller
 
 LANE = ("models", "lane")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from laneway.gateway.callspans import span_of, teller
-from laneway.gateway.objects import Lane, read_lane
-from laneway.gateway.views import Views
+from laneway.gateway.calls.spans import span_of, teller
+from laneway.gateway.cluster.objects import Lane, read_lane
+from laneway.gateway.cluster.views import Views
 from laneway.rules import traces
 from laneway.rules.usage import Usage
 from unit.gateway.kit import ATTEMPT, PAST_MS, call_end, call_start, lane_object

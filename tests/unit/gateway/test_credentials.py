@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from laneway.gateway.credentials import CredentialMissing, Credentials, lane_headers
-from laneway.gateway.objects import Lane
-from laneway.gateway.views import Views
+from laneway.gateway.cluster.objects import Lane
+from laneway.gateway.cluster.views import Views
+from laneway.gateway.upstream.credentials import CredentialMissing, Credentials, lane_headers
 from unit.gateway.kit import JsonObject, lane_object, secret_object
 
 REF = {"credentialRef": {"name": "provider", "key": "apiKey"}}

@@ -8,7 +8,7 @@ import pytest
 
 from laneway.api.gatewaystate import CallFailure, ModelEvidence
 from laneway.api.reasons import Cause
-from laneway.gateway.evidence import MODELS_LIMIT, Evidence, LaneModel
+from laneway.gateway.state.evidence import MODELS_LIMIT, Evidence, LaneModel
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
 MODEL, SIBLING = LaneModel("models", "lane", "m"), LaneModel("models", "lane", "m2")

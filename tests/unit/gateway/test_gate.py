@@ -11,10 +11,10 @@ import pytest
 from laneway.api.base import format_time
 from laneway.api.gatewaystate import CallFailure
 from laneway.api.reasons import Cause, ResetSource
-from laneway.gateway.evidence import LaneModel
-from laneway.gateway.gate import Gate, Pass, Shut
-from laneway.gateway.state import State
-from laneway.gateway.views import Views
+from laneway.gateway.calls.gate import Gate, Pass, Shut
+from laneway.gateway.cluster.views import Views
+from laneway.gateway.state.evidence import LaneModel
+from laneway.gateway.state.state import State
 from unit.gateway.kit import ATTEMPT, call_end, lane_object
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)

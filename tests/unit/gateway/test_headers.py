@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict
 
-from laneway.gateway.headers import to_client, to_server, without_key
+from laneway.gateway.upstream.headers import to_client, to_server, without_key
 
 
 def test_what_goes_upstream() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from laneway.gateway.hiding import KeyHider
+from laneway.gateway.upstream.hiding import KeyHider
 
 KEY = "sk-sks-1"
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from laneway.gateway.ledger import Ledger, LedgerError, LedgerLocked, open_ledger
-from laneway.gateway.ledgersql import Past
+from laneway.gateway.ledger.ledger import Ledger, LedgerError, LedgerLocked, open_ledger
+from laneway.gateway.ledger.sql import Past
 from laneway.rules.token import AttemptId
 from laneway.rules.usage import Usage
 from unit.gateway.kit import ATTEMPT, call_end, call_start, eventually
@@ -102,7 +102,7 @@ async def test_a_second_process_does_not_get_the_ledger(opened: tuple[Ledger, Pa
     _, path = opened
     with pytest.raises(LedgerLocked):
         open_ledger(path, now_ms=NOW)
-    code = "import sys, asyncio, pathlib\nfrom laneway.gateway.ledger import *\nasync def go():\n open_ledger(pathlib.Path(sys.argv[1]), now_ms=1)\ntry:\n asyncio.run(go())\nexcept LedgerLocked:\n sys.exit(7)"
+    code = "import sys, asyncio, pathlib\nfrom laneway.gateway.ledger.ledger import *\nasync def go():\n open_ledger(pathlib.Path(sys.argv[1]), now_ms=1)\ntry:\n asyncio.run(go())\nexcept LedgerLocked:\n sys.exit(7)"
     done = subprocess.run([sys.executable, "-c", code, str(path)], env=_env(), timeout=30, check=False)
     assert done.returncode == 7
 

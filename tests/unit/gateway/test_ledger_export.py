@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from laneway.__main__ import main
-from laneway.gateway import ledgerexport
-from laneway.gateway.ledger import Ledger, open_ledger
-from laneway.gateway.ledgerexport import NAMES, Wanted
+from laneway.gateway.ledger import export
+from laneway.gateway.ledger.export import NAMES, Wanted
+from laneway.gateway.ledger.ledger import Ledger, open_ledger
 from laneway.rules.token import AttemptId
 from laneway.rules.usage import Usage
 from unit.gateway.kit import PAST_MS, call_end, call_start
@@ -76,9 +76,9 @@ async def path(tmp_path: Path) -> AsyncIterator[Path]:
     await ledger.close()
 
 
-def export(path: Path, style: str, wanted: Wanted = Wanted()) -> str:  # noqa: B008 - it is frozen
+def exported(path: Path, style: str, wanted: Wanted = Wanted()) -> str:  # noqa: B008 - it is frozen
     out = io.StringIO()
-    assert ledgerexport.run(path, wanted, style, out) == 0
+    assert export.run(path, wanted, style, out) == 0
     return out.getvalue()
 
 
@@ -87,8 +87,8 @@ def in_csv(value: object) -> str:
 
 
 async def test_both_formats_hold_the_same_rows_under_the_same_names(path: Path) -> None:
-    lines = [json.loads(line) for line in export(path, "jsonl").splitlines()]
-    table = list(csv.DictReader(io.StringIO(export(path, "csv"))))
+    lines = [json.loads(line) for line in exported(path, "jsonl").splitlines()]
+    table = list(csv.DictReader(io.StringIO(exported(path, "csv"))))
     assert lines[0] == FIRST
     assert all(tuple(line) == NAMES for line in lines)
     assert table == [{name: in_csv(value) for name, value in line.items()} for line in lines]
@@ -96,7 +96,7 @@ async def test_both_formats_hold_the_same_rows_under_the_same_names(path: Path) 
 
 
 async def test_what_is_unknown_is_null_and_never_zero(path: Path) -> None:
-    lost, still_open = (json.loads(line) for line in export(path, "jsonl").splitlines()[2:])
+    lost, still_open = (json.loads(line) for line in exported(path, "jsonl").splitlines()[2:])
     unknown = ("input_tokens", "output_tokens", "input_usd_per_million", "cost_usd")
     assert [lost[name] for name in unknown] == [None] * 4
     assert (lost["class"], lost["turns"], lost["metered"]) == ("APITimeout", 0, False)
@@ -168,7 +168,7 @@ async def test_a_slow_reader_sees_every_row_once_and_holds_back_neither_writes_n
     ledger, _ = open_ledger(path, now_ms=PAST_MS)
     await fill(ledger, 2000, prefix="before")
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as reader:
-        rows = ledgerexport.read(reader, Wanted(until=None))
+        rows = export.read(reader, Wanted(until=None))
         seen = [str(next(rows)["id"]) for _ in range(700)]
         await fill(ledger, 3000, prefix="meanwhile")
         wal = path.with_name(path.name + "-wal").stat().st_size

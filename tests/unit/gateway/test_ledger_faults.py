@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from laneway.gateway import ledgercommit, ledgermetrics
-from laneway.gateway.health import Health
-from laneway.gateway.ledger import CallEnd, Ledger, LedgerError, LedgerLost, open_ledger
-from laneway.gateway.tokens import KeyRing
-from laneway.gateway.views import Views
+from laneway.gateway.cluster.tokens import KeyRing
+from laneway.gateway.cluster.views import Views
+from laneway.gateway.ledger import commit, metrics
+from laneway.gateway.ledger.ledger import CallEnd, Ledger, LedgerError, LedgerLost, open_ledger
+from laneway.gateway.ports.health import Health
 from laneway.rules.usage import Usage
 from unit.gateway.kit import PAST_MS, call_end, call_start, eventually
 
@@ -30,7 +30,7 @@ Break = Callable[[Ledger, Path], AbstractContextManager[None]]
 
 @pytest.fixture
 async def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Ledger, Path]]:
-    monkeypatch.setattr(ledgercommit, "BUSY_MILLISECONDS", 0)
+    monkeypatch.setattr(commit, "BUSY_MILLISECONDS", 0)
     ledger, _ = open_ledger(tmp_path / "l.sqlite", now_ms=NOW)
     yield ledger, tmp_path / "l.sqlite"
     await ledger.close()
@@ -73,11 +73,11 @@ def busy(ledger: Ledger, path: Path) -> Iterator[None]:
 
 
 def count_of(reason: str) -> float:
-    return ledgermetrics.ERRORS.labels(reason)._value.get()
+    return metrics.ERRORS.labels(reason)._value.get()
 
 
 def waiting() -> float:
-    (family,) = ledgermetrics.WAITING.collect()
+    (family,) = metrics.WAITING.collect()
     return family.samples[0].value
 
 

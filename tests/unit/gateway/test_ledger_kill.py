@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from laneway.gateway.ledger import open_ledger
+from laneway.gateway.ledger.ledger import open_ledger
 from unit.gateway.kit import METERED, PAST_MS
 from unit.gateway.ledger_victim import RESERVED
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from laneway.gateway.ledger import Ledger, open_ledger
-from laneway.gateway.ledgerseed import Counts, missing, read_recorded
-from laneway.gateway.ledgersql import Past
-from laneway.gateway.views import Views
+from laneway.gateway.cluster.views import Views
+from laneway.gateway.ledger.ledger import Ledger, open_ledger
+from laneway.gateway.ledger.seed import Counts, missing, read_recorded
+from laneway.gateway.ledger.sql import Past
 from laneway.rules.token import AttemptId
 from unit.gateway.kit import ATTEMPT, PAST_MS, call_end, call_start, run_object
 

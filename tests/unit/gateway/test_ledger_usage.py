@@ -13,9 +13,9 @@ import pytest
 
 from laneway.__main__ import main
 from laneway.api.grouping import GroupBy
-from laneway.gateway import ledgerusage
-from laneway.gateway.ledger import open_ledger
-from laneway.gateway.ledgerexport import Wanted
+from laneway.gateway.ledger import usage
+from laneway.gateway.ledger.export import Wanted
+from laneway.gateway.ledger.ledger import open_ledger
 from laneway.rules.token import AttemptId
 from laneway.rules.usage import Usage
 from unit.gateway.kit import PAST_MS, call_end, call_start
@@ -54,7 +54,7 @@ async def path(tmp_path: Path) -> AsyncIterator[Path]:
 
 def sums(path: Path, by: GroupBy, wanted: Wanted = Wanted()) -> list[dict[str, Any]]:  # noqa: B008 - it is frozen
     out = io.StringIO()
-    assert ledgerusage.run(path, wanted, by, out) == 0
+    assert usage.run(path, wanted, by, out) == 0
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
 
@@ -117,5 +117,5 @@ async def test_the_command_line_narrows_what_is_summed(
 
 
 def test_a_ledger_that_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ledgerusage.run(tmp_path / "none", Wanted(), GroupBy.DAY) == 1
+    assert usage.run(tmp_path / "none", Wanted(), GroupBy.DAY) == 1
     assert "cannot be read" in capsys.readouterr().err

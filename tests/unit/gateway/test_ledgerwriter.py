@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from laneway.gateway import ledgercommit, ledgerwriter
-from laneway.gateway.ledger import open_ledger
-from laneway.gateway.ledgerfile import LedgerError, wal_of
-from laneway.gateway.ledgersql import PROBE
-from laneway.gateway.ledgerwriter import Writer
+from laneway.gateway.ledger import commit
+from laneway.gateway.ledger.file import LedgerError, wal_of
+from laneway.gateway.ledger.ledger import open_ledger
+from laneway.gateway.ledger.sql import PROBE
+from laneway.gateway.ledger.writer import Writer
 from unit.gateway.kit import PAST_MS, eventually
 
 LOOP, THREAD = threading.current_thread().name, "ledger"
@@ -33,7 +33,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Makes every commit count as quick, or as slow, however busy the machine is."""
 
     def count_as(is_quick: bool) -> None:
-        monkeypatch.setattr(ledgerwriter, "QUICK_SECONDS", 3600.0 if is_quick else -1.0)
+        monkeypatch.setattr("laneway.gateway.ledger.writer.QUICK_SECONDS", 3600.0 if is_quick else -1.0)
 
     count_as(True)
     return count_as
@@ -86,7 +86,7 @@ async def test_one_slow_commit_is_forgotten_once_a_later_one_is_quick(
 async def test_the_thread_carries_the_wal_file_over_so_that_it_does_not_grow(
     writer: Writer, quick: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledgercommit, "CARRY_OVER_ROWS", 10)
+    monkeypatch.setattr(commit, "CARRY_OVER_ROWS", 10)
     who = []
     for _ in range(110):
         await at_rest(writer)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from laneway.gateway.objects import Run, read_pod, read_run, trim_pod, trim_run
+from laneway.gateway.cluster.objects import Run, read_pod, read_run, trim_pod, trim_run
 from laneway.kube.watch import without_managers
 
 MANAGERS = [{"manager": "laneway-status", "fieldsV1": {"f:status": {}}}]

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from laneway.api.limits import LimitName
 from laneway.api.reasons import Cause
-from laneway.gateway.books import Reservation
-from laneway.gateway.evidence import LaneModel
-from laneway.gateway.ledgersql import Past
-from laneway.gateway.objects import Run
-from laneway.gateway.purse import Demand, Purse
-from laneway.gateway.refused import Refused
-from laneway.gateway.spent import Spent
-from laneway.gateway.state import State
+from laneway.gateway.cluster.objects import Run
+from laneway.gateway.cluster.spent import Spent
+from laneway.gateway.ledger.sql import Past
+from laneway.gateway.money.books import Reservation
+from laneway.gateway.money.purse import Demand, Purse
+from laneway.gateway.state.evidence import LaneModel
+from laneway.gateway.state.state import State
 from laneway.gateway.wire.base import Kind
+from laneway.gateway.wire.refused import Refused
 from laneway.rules.budget import Amount
 from laneway.rules.classify import Verdict
 from laneway.rules.limits import bounds

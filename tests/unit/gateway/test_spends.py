@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from laneway.api.spend import Period
-from laneway.gateway.ledger import LedgerError, open_ledger
-from laneway.gateway.objects import Lane
-from laneway.gateway.purse import Purse
-from laneway.gateway.refused import Refused
-from laneway.gateway.spends import SpendKey, read_spent
-from laneway.gateway.state import State
+from laneway.gateway.cluster.objects import Lane
+from laneway.gateway.ledger.ledger import LedgerError, open_ledger
+from laneway.gateway.money.purse import Purse
+from laneway.gateway.money.spends import SpendKey, read_spent
+from laneway.gateway.state.state import State
 from laneway.gateway.wire.base import Kind
+from laneway.gateway.wire.refused import Refused
 from laneway.rules.token import AttemptId
 from unit.gateway.kit import call_end, call_start
 from unit.gateway.purses import ATTEMPT, answered, demand, failed, lane, limited, purse_of

@@ -11,11 +11,11 @@ import pytest
 from laneway.api.gatewaystate import CallFailure, LaneState, ModelState, ModelTotals
 from laneway.api.reasons import Cause, LaneReason, ResetSource
 from laneway.api.runstatus import StepStatus
-from laneway.gateway.evidence import LaneModel
-from laneway.gateway.ledger import CallEnd
-from laneway.gateway.ledgersql import Past
-from laneway.gateway.objects import Run
-from laneway.gateway.state import AttemptClosed, State, TooManyCalls
+from laneway.gateway.cluster.objects import Run
+from laneway.gateway.ledger.ledger import CallEnd
+from laneway.gateway.ledger.sql import Past
+from laneway.gateway.state.evidence import LaneModel
+from laneway.gateway.state.state import AttemptClosed, State, TooManyCalls
 from laneway.rules.token import AttemptId
 from laneway.rules.usage import Usage
 from unit.gateway.kit import call_end

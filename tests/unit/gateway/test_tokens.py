@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from laneway.gateway.refused import Refused
-from laneway.gateway.tokens import Authenticator, KeyRing, plain_address, token_in
-from laneway.gateway.views import Views
+from laneway.gateway.cluster.tokens import Authenticator, KeyRing, plain_address, token_in
+from laneway.gateway.cluster.views import Views
 from laneway.gateway.wire.base import Kind
+from laneway.gateway.wire.refused import Refused
 from laneway.rules.token import AttemptId, TokenKeys, sign
 from unit.gateway.kit import ATTEMPT, KEYS, pod_object, run_object
 

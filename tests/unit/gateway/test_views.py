@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from laneway.api.reasons import Cause
-from laneway.gateway.views import Views
+from laneway.gateway.cluster.views import Views
 from laneway.rules.chain import Link
 from laneway.rules.token import AttemptId
 from unit.gateway.kit import ATTEMPT, lane_object, pod_object, run_object

@@ -12,11 +12,11 @@ from laneway.api.endpoint import WireAPI
 from laneway.api.gatewaystate import CallFailure
 from laneway.api.reasons import Cause, ResetSource
 from laneway.api.runstatus import StepStatus
-from laneway.gateway.evidence import LaneModel
-from laneway.gateway.objects import LaneKey, Run
-from laneway.gateway.state import State
-from laneway.gateway.views import Views
-from laneway.gateway.walk import Held, Next, Walker, back_soon, granted, shut_steps, step_of, where_next
+from laneway.gateway.calls.walk import Held, Next, Walker, back_soon, granted, shut_steps, step_of, where_next
+from laneway.gateway.cluster.objects import LaneKey, Run
+from laneway.gateway.cluster.views import Views
+from laneway.gateway.state.evidence import LaneModel
+from laneway.gateway.state.state import State
 from laneway.rules.chain import Link, Shut
 from unit.gateway.kit import ATTEMPT, call_end, eventually, lane_object, run_object
 

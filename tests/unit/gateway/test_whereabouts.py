@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from laneway.api.gatewaystate import MOVES_KEPT, Wish
 from laneway.api.reasons import Cause
 from laneway.api.runstatus import StepStatus
-from laneway.gateway.state import State
-from laneway.gateway.whereabouts import Whereabouts
+from laneway.gateway.state.state import State
+from laneway.gateway.state.whereabouts import Whereabouts
 from laneway.rules.token import AttemptId
 
 START = datetime(2026, 11, 21, tzinfo=UTC)

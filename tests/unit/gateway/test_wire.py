@@ -7,7 +7,7 @@ import json
 import pytest
 
 from laneway.api.endpoint import Server
-from laneway.gateway.app import CHAT, EMBEDDINGS, GEMINI, GEMINI_STREAM, MESSAGES, OLLAMA, RESPONSES
+from laneway.gateway.ports.agents import CHAT, EMBEDDINGS, GEMINI, GEMINI_STREAM, MESSAGES, OLLAMA, RESPONSES
 from laneway.gateway.wire.base import Wire, read_error
 from laneway.rules.usage import Usage
 from unit.gateway.streams import (

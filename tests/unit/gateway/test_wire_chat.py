@@ -7,7 +7,7 @@ import json
 import pytest
 
 from laneway.api.endpoint import Server
-from laneway.gateway.app import CHAT
+from laneway.gateway.ports.agents import CHAT
 from laneway.rules.usage import Usage
 from unit.gateway.streams import (
     ASKED,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laneway.api.endpoint import Server
-from laneway.gateway.app import CHAT, GEMINI, GEMINI_STREAM, MESSAGES, OLLAMA, OPERATIONS, RESPONSES
+from laneway.gateway.ports.agents import CHAT, GEMINI, GEMINI_STREAM, MESSAGES, OLLAMA, OPERATIONS, RESPONSES
 from laneway.gateway.wire.base import Reading, Wire
 from laneway.rules.endpoint import GEMINI_STABLE, PATHS
 from laneway.rules.usage import Usage

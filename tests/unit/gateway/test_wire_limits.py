@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from laneway.api.endpoint import Server
-from laneway.gateway.app import CHAT, EMBEDDINGS, GEMINI, MESSAGES, OLLAMA, RESPONSES
+from laneway.gateway.ports.agents import CHAT, EMBEDDINGS, GEMINI, MESSAGES, OLLAMA, RESPONSES
 from laneway.gateway.wire.base import Prepared, Wire
 
 WIRES = {wire.api: wire for wire in (CHAT, RESPONSES, EMBEDDINGS, MESSAGES, OLLAMA, GEMINI)}

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from laneway.api.endpoint import Server
-from laneway.gateway.app import CHAT, EMBEDDINGS, GEMINI, MESSAGES, OLLAMA, RESPONSES
+from laneway.gateway.ports.agents import CHAT, EMBEDDINGS, GEMINI, MESSAGES, OLLAMA, RESPONSES
 from laneway.gateway.wire.base import Kind, Reading, Refusal, Wire
 
 WIRES = (CHAT, RESPONSES, EMBEDDINGS, MESSAGES, OLLAMA, GEMINI)

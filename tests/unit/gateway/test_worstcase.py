@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from laneway.api.endpoint import Server, WireAPI
-from laneway.gateway.objects import Lane
-from laneway.gateway.target import Target
-from laneway.gateway.tokens import Caller
-from laneway.gateway.views import Views
+from laneway.gateway.cluster.objects import Lane
+from laneway.gateway.cluster.target import Target
+from laneway.gateway.cluster.tokens import Caller
+from laneway.gateway.cluster.views import Views
+from laneway.gateway.money.worstcase import bounded, demand_of
 from laneway.gateway.wire.base import Wire
 from laneway.gateway.wire.chat_completions import ChatCompletions
 from laneway.gateway.wire.embeddings import Embeddings
-from laneway.gateway.worstcase import bounded, demand_of
 from unit.gateway.kit import lane_object
 from unit.gateway.purses import ATTEMPT, PRICES, limited, purse_of
 
