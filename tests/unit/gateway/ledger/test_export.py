@@ -184,7 +184,7 @@ async def test_a_reader_that_has_enough_ends_the_command_quietly(tmp_path: Path)
     ledger, _ = open_ledger(path, now_ms=PAST_MS)
     await fill(ledger, 2000, prefix="c")
     await ledger.flush()
-    env = {**os.environ, "LANEWAY_LEDGER_PATH": str(path), "PYTHONPATH": str(Path(__file__).parents[3] / "operator")}
+    env = {**os.environ, "LANEWAY_LEDGER_PATH": str(path), "PYTHONPATH": str(Path(__file__).parents[4] / "operator")}
     command = [sys.executable, "-m", "laneway", "ledger", "export"]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -17,9 +17,9 @@ import pytest
 
 from laneway.gateway.ledger.ledger import open_ledger
 from unit.gateway.kit import METERED, PAST_MS
-from unit.gateway.ledger_victim import RESERVED
+from unit.gateway.ledger.victim import RESERVED
 
-SOURCES = [str(Path(__file__).parents[3] / "operator"), str(Path(__file__).parents[2])]
+SOURCES = [str(Path(__file__).parents[4] / "operator"), str(Path(__file__).parents[3])]
 SECONDS = 6.0
 ROUNDS = 40
 ENOUGH = 20
@@ -46,7 +46,7 @@ class Witness:
 @contextmanager
 def victims(path: Path) -> Iterator[subprocess.Popen[str]]:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(SOURCES)}
-    command = [sys.executable, "-m", "unit.gateway.ledger_victim", str(path)]
+    command = [sys.executable, "-m", "unit.gateway.ledger.victim", str(path)]
     with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
         assert process.stdin is not None

@@ -1,4 +1,4 @@
-"""Writers of a ledger that kill themselves: ``python -m unit.gateway.ledger_victim LEDGER`` reads one round a line, forks a writer for it, waits.
+"""Writers of a ledger that kill themselves: ``python -m unit.gateway.ledger.victim LEDGER`` reads one round a line, forks a writer for it, waits.
 
 A round is ``after SECONDS`` (killed by a timer, wherever it is) or ``at NUMBER STATEMENT`` (killed when that statement begins for that time).
 The writer says ``begun ID`` when a row's begin was acknowledged, ``settled ID`` when its end was, and this process ``dead`` when it is gone.

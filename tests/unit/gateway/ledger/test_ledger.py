@@ -21,7 +21,7 @@ from laneway.rules.usage import Usage
 from unit.gateway.kit import ATTEMPT, call_end, call_start, eventually
 from unit.gateway.kit import PAST_MS as NOW
 
-SOURCES = [str(Path(__file__).parents[3] / "operator"), str(Path(__file__).parents[2])]
+SOURCES = [str(Path(__file__).parents[4] / "operator"), str(Path(__file__).parents[3])]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from laneway.kube.errors import KubeError, Unavailable
 from laneway.kube.resources import AGENT_RUNS, EVENTS, PODS, JsonObject, Key
 from support.builders import admitted, at
 from support.objects import raw_pod, raw_run
-from unit.controller.test_reconcile import HELLO, POD, Desk
+from unit.controller.loop.test_reconcile import HELLO, POD, Desk
 
 LAST_LINE = "2026-03-01T12:05:00.5Z building"
 ENDED = (End.IDLE_TIMEOUT, StopReason.IDLE)

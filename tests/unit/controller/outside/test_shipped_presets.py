@@ -16,7 +16,7 @@ from laneway.controller.facts.presets import LogParser
 from laneway.controller.pods.pod import Plan, build_pod
 from support.builders import PRESETS, SURROUNDINGS, attempt, lane, run
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 URL, TOKEN = SURROUNDINGS.gateway_url, SURROUNDINGS.token
 
 

@@ -12,7 +12,7 @@ from laneway.kube.errors import Forbidden, Invalid, KubeError, NotFound, Unavail
 from laneway.kube.resources import AGENT_RUNS, CONFIG_MAPS, PODS, JsonObject
 from support.builders import admitted, at
 from support.objects import raw_pod, raw_run
-from unit.controller.test_reconcile import HELLO, POD, Desk
+from unit.controller.loop.test_reconcile import HELLO, POD, Desk
 
 LOG = "hello-hello-01-log"
 EXITED = {"exitCode": 3, "startedAt": "2026-03-01T12:00:02Z", "finishedAt": "2026-03-01T12:00:10Z"}

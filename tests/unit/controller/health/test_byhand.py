@@ -169,7 +169,7 @@ def test_a_person_who_changes_the_end_of_a_hold_is_followed() -> None:
 
 def commands() -> list[LaneView]:
     """The lane after each command of the page that a person may copy, one after the other; the time of day is 12:00:12."""
-    page = (Path(__file__).parents[3] / "docs" / "operate.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "operate.md").read_text(encoding="utf-8")
     patches = re.findall(r"kubectl patch lane hosted --type merge -p '(.*)'\n", page)
     views = []
     for patch in patches:
