@@ -126,13 +126,13 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _ledger(options: argparse.Namespace) -> int:
-    from laneway.gateway import ledgerexport, ledgerusage
+    from laneway.gateway.ledger import export, usage
     from laneway.settings import ledger_path
 
-    wanted = ledgerexport.wanted_of(options)
+    wanted = export.wanted_of(options)
     if options.action == "usage":
-        return ledgerusage.run(ledger_path(), wanted, GroupBy(options.by))
-    return ledgerexport.run(ledger_path(), wanted, options.format)
+        return usage.run(ledger_path(), wanted, GroupBy(options.by))
+    return export.run(ledger_path(), wanted, options.format)
 
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {

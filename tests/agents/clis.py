@@ -10,8 +10,8 @@ from integration import toolcalls
 from integration.toolcalls import Call
 from laneway.agent.envelope import parse
 from laneway.api.endpoint import WireAPI
-from laneway.controller.presets import LogParser
-from laneway.gateway import app
+from laneway.controller.facts.presets import LogParser
+from laneway.gateway.ports import agents
 from laneway.gateway.wire.base import Wire
 from modelserver import Step
 from modelserver.shapes import TEXT
@@ -87,7 +87,7 @@ def _calls(api: WireAPI, *calls: Call, stream: bool = True) -> Callable[[], list
 AGENTS: tuple[Agent, ...] = (
     Agent(
         "claude-code",
-        app.MESSAGES,
+        agents.MESSAGES,
         "Anthropic",
         _calls(WireAPI.MESSAGES, Call("Bash", _BASH)),
         brief=("--bare", "--tools", "", "--system-prompt", "Be brief."),
@@ -95,30 +95,30 @@ AGENTS: tuple[Agent, ...] = (
     ),
     Agent(
         "codex",
-        app.RESPONSES,
+        agents.RESPONSES,
         "OpenAI",
         _calls(WireAPI.RESPONSES, Call("exec_command", {"cmd": COMMAND})),
         obeys=False,
     ),
     Agent(
         "gemini-cli",
-        app.GEMINI,
+        agents.GEMINI,
         "Gemini",
         _calls(WireAPI.GENERATE_CONTENT, Call("run_shell_command", _BASH)),
     ),
     Agent(
         "aider",
-        app.CHAT,
+        agents.CHAT,
         "OpenAI",
         lambda: [Step(pieces=(f"{MADE}\n", "```\n", f"{OUTPUT}\n", "```\n"))],
         is_told=False,
         obeys=False,
         agrees=False,
     ),
-    Agent("opencode", app.CHAT, "OpenAI", _calls(WireAPI.CHAT_COMPLETIONS, Call("bash", _BASH))),
+    Agent("opencode", agents.CHAT, "OpenAI", _calls(WireAPI.CHAT_COMPLETIONS, Call("bash", _BASH))),
     Agent(
         "mini-swe-agent",
-        app.CHAT,
+        agents.CHAT,
         "OpenAI",
         _calls(WireAPI.CHAT_COMPLETIONS, Call("bash", {"command": COMMAND}), _SUBMIT, stream=False),
         answer=_calls(WireAPI.CHAT_COMPLETIONS, _SUBMIT, stream=False),

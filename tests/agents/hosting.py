@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from laneway.controller.pods import Plan, build_pod
-from laneway.controller.views import Surroundings
+from laneway.controller.facts.views import Surroundings
+from laneway.controller.pods.pod import Plan, build_pod
 from support.builders import PRESETS, attempt, lane, run
 
 _SECONDS = 900

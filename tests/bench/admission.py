@@ -19,9 +19,9 @@ from bench.report import Part
 from laneway import collector
 from laneway.controller.decide_lane import decide_lane
 from laneway.controller.decide_run import decide_run
-from laneway.controller.objects import Lane, Run
-from laneway.controller.place import Place
-from laneway.controller.views import LaneView
+from laneway.controller.facts.objects import Lane, Run
+from laneway.controller.facts.place import Place
+from laneway.controller.facts.views import LaneView
 from support import builders
 
 ROUNDS = 5

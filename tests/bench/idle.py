@@ -18,9 +18,9 @@ from bench.ground import Ground, ground
 from bench.report import Part
 from bench.sides import Side, laneway
 from laneway.api.base import format_time
-from laneway.controller.clock import SystemClock
-from laneway.controller.queue import Queue
-from laneway.controller.reconcile import WorkKey
+from laneway.controller.loop.queue import Queue
+from laneway.controller.loop.reconcile import WorkKey
+from laneway.controller.outside.clock import SystemClock
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, JsonObject, Key
 
 _RUNS, _RUNS_FULL = 2_000, 30_000

@@ -15,7 +15,7 @@ import openai
 from google import genai
 from google.genai import types
 
-from laneway.gateway import app
+from laneway.gateway.ports import agents
 from laneway.gateway.wire.base import Wire
 
 QUIRK = "ignore:Inheritance class AiohttpClientSession:DeprecationWarning"
@@ -79,7 +79,7 @@ class _OpenAI(Client):
 
 
 class Chat(_OpenAI):
-    name, wire = "openai chat", app.CHAT
+    name, wire = "openai chat", agents.CHAT
 
     async def ask(self, prompt: str = PROMPT, *, tools: bool = False) -> Said:
         answer = await self._client.chat.completions.create(**self._request(prompt, tools))
@@ -106,7 +106,7 @@ class Chat(_OpenAI):
 
 
 class Responses(_OpenAI):
-    name, wire = "openai responses", app.RESPONSES
+    name, wire = "openai responses", agents.RESPONSES
 
     async def ask(self, prompt: str = PROMPT, *, tools: bool = False) -> Said:
         return _response(await self._client.responses.create(**self._request(prompt, tools)))
@@ -121,7 +121,7 @@ class Responses(_OpenAI):
 
 
 class Embeddings(_OpenAI):
-    name, wire = "openai embeddings", app.EMBEDDINGS
+    name, wire = "openai embeddings", agents.EMBEDDINGS
 
     async def ask(self, prompt: str = PROMPT, *, tools: bool = False) -> Said:
         answer = await self._client.embeddings.create(model=MODEL, input=prompt, encoding_format="float")
@@ -132,7 +132,7 @@ class Embeddings(_OpenAI):
 
 
 class Messages(Client):
-    name, wire = "anthropic messages", app.MESSAGES
+    name, wire = "anthropic messages", agents.MESSAGES
 
     async def open(self, stack: AsyncExitStack) -> None:
         client = anthropic.AsyncAnthropic(base_url=self.url, api_key=self.token, max_retries=self.retries)
@@ -151,7 +151,7 @@ class Messages(Client):
 
 
 class _Ollama(Client):
-    wire = app.OLLAMA
+    wire = agents.OLLAMA
 
     async def open(self, stack: AsyncExitStack) -> None:
         headers = {"Authorization": f"Bearer {self.token}"}
@@ -187,7 +187,7 @@ class OllamaGenerate(_Ollama):
 
 
 class Gemini(Client):
-    name, wire, server = "google-genai", app.GEMINI, "Gemini"
+    name, wire, server = "google-genai", agents.GEMINI, "Gemini"
 
     async def open(self, stack: AsyncExitStack) -> None:
         again = types.HttpRetryOptions(attempts=1 + self.retries, initial_delay=0.01, max_delay=0.01, jitter=0.01)

@@ -12,8 +12,8 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from laneway.gateway.addresses import Address, AddressPolicy, strict
-from laneway.gateway.upstream import ForbiddenTarget, Outgoing, Upstream, open_upstream
+from laneway.gateway.upstream.addresses import Address, AddressPolicy, strict
+from laneway.gateway.upstream.upstream import ForbiddenTarget, Outgoing, Upstream, open_upstream
 from unit.gateway.kit import Kit, gateway, lane_object, run_object
 
 CHAT = {"model": "x", "messages": []}

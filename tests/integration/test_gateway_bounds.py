@@ -15,8 +15,8 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from laneway.gateway.bodies import Bodies
-from laneway.gateway.clientside import keep_peers_in_bounds, runner_of
+from laneway.gateway.client.bodies import Bodies
+from laneway.gateway.client.patience import keep_peers_in_bounds, runner_of
 from laneway.gateway.wire import jsontext
 from laneway.rules.token import AttemptId
 from unit.gateway.kit import ATTEMPT, Kit, eventually, gateway, pod_object, run_object

@@ -14,8 +14,8 @@ from aiohttp import web
 
 from laneway.api.gatewaystate import CallFailure, ModelEvidence
 from laneway.api.reasons import Cause, ResetSource
-from laneway.controller.clock import SystemClock
-from laneway.controller.gatewayclient import GatewayClient
+from laneway.controller.outside.clock import SystemClock
+from laneway.controller.outside.gateway import GatewayClient
 from unit.gateway.kit import ATTEMPT, OPERATOR, Handler, Kit, eventually, gateway, lane_object, secret_object, utc_now
 
 ANSWER = {"choices": [{"finish_reason": "stop"}], "usage": {"prompt_tokens": 120, "completion_tokens": 30}}

@@ -14,8 +14,8 @@ from aiohttp import web
 
 from laneway.api.base import format_time
 from laneway.api.reasons import Cause, ResetSource
-from laneway.controller.clock import SystemClock
-from laneway.controller.gatewayclient import GatewayClient
+from laneway.controller.outside.clock import SystemClock
+from laneway.controller.outside.gateway import GatewayClient
 from unit.gateway.kit import (
     ATTEMPT,
     OPERATOR,

@@ -17,7 +17,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from laneway.gateway.ledger import open_ledger
+from laneway.gateway.ledger.ledger import open_ledger
 from laneway.rules.token import sign
 from unit.gateway.kit import ATTEMPT, KEYS, serve
 

@@ -18,8 +18,8 @@ import pytest
 import manifests
 from laneway.api.gatewaystate import AttemptState, GatewayState
 from laneway.api.names import ATTEMPT_LABEL, RUN_LABEL, RUN_UID_LABEL
-from laneway.gateway.cluster import Cluster
-from laneway.gateway.views import Views
+from laneway.gateway.cluster.cluster import Cluster
+from laneway.gateway.cluster.views import Views
 from laneway.kube.client import Kube
 from laneway.kube.resources import AGENT_RUNS, ENDPOINT_SLICES, MODEL_LANES, PODS, SECRETS, JsonObject
 from laneway.rules.token import AttemptId, TokenKeys, new_secret_data, operator_secret, sign

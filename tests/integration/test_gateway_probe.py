@@ -13,8 +13,8 @@ from aiohttp import web
 
 from laneway.api.base import format_time
 from laneway.api.gatewaystate import LaneState
-from laneway.gateway.evidence import LaneModel
-from laneway.gateway.prober import KEY_SECONDS, Prober
+from laneway.gateway.state.evidence import LaneModel
+from laneway.gateway.upstream.prober import KEY_SECONDS, Prober
 from unit.gateway.kit import (
     ATTEMPT,
     JsonObject,

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from laneway.gateway.ledger import CallStart
+from laneway.gateway.ledger.ledger import CallStart
 from unit.gateway.kit import ATTEMPT, eventually, gateway
 
 WHOLE = b'{"id":"c1","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Paris."},"finish_reason":"stop"}],"usage":{"prompt_tokens":120,"total_tokens":150,"completion_tokens":30}}'

@@ -334,7 +334,7 @@ async def test_a_failure_is_logged_with_its_run_and_without_the_prompt(
         kit.post("/v1/chat/completions", CHAT) as answer,
     ):
         assert (await answer.json())["error"] == words
-    (record,) = [one for one in caplog.records if one.name == "laneway.gateway.exchange"]
+    (record,) = [one for one in caplog.records if one.name == "laneway.gateway.calls.exchange"]
     said = {
         name: vars(record)[name] for name in ("namespace", "run_uid", "attempt", "lane", "model", "class", "status")
     }

@@ -18,9 +18,9 @@ from prometheus_client import generate_latest
 from yarl import URL
 
 from laneway import logs
-from laneway.gateway.bodies import Bodies
-from laneway.gateway.credentials import CredentialMissing
-from laneway.gateway.probe import probe
+from laneway.gateway.client.bodies import Bodies
+from laneway.gateway.upstream.credentials import CredentialMissing
+from laneway.gateway.upstream.probe import probe
 from laneway.settings import LogSettings
 from unit.gateway.kit import KEYS, Kit, gateway, lane_object, secret_object
 

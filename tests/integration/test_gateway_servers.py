@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from laneway.gateway.addresses import strict
+from laneway.gateway.upstream.addresses import strict
 from unit.gateway.kit import (
     ATTEMPT,
     JsonObject,

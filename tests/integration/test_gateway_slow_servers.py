@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from laneway.gateway.upstream import Outgoing, open_upstream
+from laneway.gateway.upstream.upstream import Outgoing, open_upstream
 from unit.gateway.kit import ATTEMPT, Kit, allow_all, eventually, gateway, lane_object
 
 CHAT = {"model": "x", "messages": []}

@@ -19,7 +19,7 @@ from integration.agents import add_lane, call, start_both
 from integration.conftest import Until
 from integration.operators import Stage
 from integration.plugin import Plugin
-from laneway.gateway.ledger import open_ledger
+from laneway.gateway.ledger.ledger import open_ledger
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS
 from modelserver import ModelServer
 from support.kubeletport import kubelet_port

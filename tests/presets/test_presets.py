@@ -11,7 +11,7 @@ from agents.clis import AGENTS, OUTPUT, PROMPT, Agent
 from e2e.scripted import Scripted
 from e2e.stage import Stage, condition
 from laneway.api.endpoint import WireAPI
-from laneway.controller.presets import LogParser
+from laneway.controller.facts.presets import LogParser
 from laneway.kube.resources import JsonObject
 from modelserver import Step
 from modelserver.shapes import INPUT_TOKENS, OUTPUT_TOKENS, TEXT

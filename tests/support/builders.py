@@ -13,11 +13,11 @@ from laneway.api.gatewaystate import AttemptState, CallFailure, LaneState, Model
 from laneway.api.modellane import ModelLaneSpec, ModelLaneStatus
 from laneway.api.reasons import Cause, LaneReason
 from laneway.api.runstatus import AgentRunStatus, Attempt, CurrentStep, StepStatus
-from laneway.controller.classification import steps_of
-from laneway.controller.objects import Lane, Meta, Run
-from laneway.controller.podfacts import PodFacts, Termination
-from laneway.controller.presets import SHIPPED, load_presets
-from laneway.controller.views import GatewayView, LaneView, RunView, Surroundings
+from laneway.controller.between.classification import steps_of
+from laneway.controller.facts.objects import Lane, Meta, Run
+from laneway.controller.facts.pods import PodFacts, Termination
+from laneway.controller.facts.views import GatewayView, LaneView, RunView, Surroundings
+from laneway.controller.outside.presetfiles import SHIPPED, load_presets
 from laneway.rules.chain import Chain, expand
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)

@@ -10,8 +10,8 @@ from laneway.api.gatewaystate import CallFailure
 from laneway.api.modellane import AccountStatus, LaneModelStatus, ModelLaneStatus
 from laneway.api.reasons import Cause, ResetSource
 from laneway.api.runstatus import AgentRunStatus, Attempt, CurrentStep, StepStatus, Usage
-from laneway.controller.objects import Lane, Run
-from laneway.controller.views import RunView
+from laneway.controller.facts.objects import Lane, Run
+from laneway.controller.facts.views import RunView
 from support.builders import admitted, at, call_failure, condition, ended, gateway, lane, metered, ready, run, run_view
 
 A, B, C = "a", "b", "c"

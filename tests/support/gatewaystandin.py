@@ -17,12 +17,12 @@ from laneway.api.endpoint import WireAPI
 from laneway.api.gatewaystate import CallFailure, LaneState, ModelState
 from laneway.api.reasons import Cause, LaneReason
 from laneway.api.runstatus import StepStatus
-from laneway.gateway.evidence import LaneModel
-from laneway.gateway.ledger import CallEnd
-from laneway.gateway.objects import Run
-from laneway.gateway.state import State
-from laneway.gateway.views import Views
-from laneway.gateway.walk import Held, granted, step_of
+from laneway.gateway.calls.walk import Held, granted, step_of
+from laneway.gateway.cluster.objects import Run
+from laneway.gateway.cluster.views import Views
+from laneway.gateway.ledger.ledger import CallEnd
+from laneway.gateway.state.evidence import LaneModel
+from laneway.gateway.state.state import State
 from laneway.kube.client import Kube
 from laneway.kube.errors import Gone, Unavailable
 from laneway.kube.resources import AGENT_RUNS, JsonObject

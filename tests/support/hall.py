@@ -16,14 +16,14 @@ from laneway.api.gatewaystate import CallFailure, Wish
 from laneway.api.modellane import ModelLaneStatus
 from laneway.api.reasons import Cause
 from laneway.api.runstatus import StepStatus
-from laneway.controller.apply import Applier
-from laneway.controller.gatewayclient import GatewayClient
-from laneway.controller.gather import Gatherer
-from laneway.controller.queue import Queue
-from laneway.controller.reconcile import Reconciler, WorkKey
-from laneway.controller.routing import Router
-from laneway.controller.world import World, make_cache
-from laneway.gateway.state import State
+from laneway.controller.loop.gather import Gatherer
+from laneway.controller.loop.queue import Queue
+from laneway.controller.loop.reconcile import Reconciler, WorkKey
+from laneway.controller.loop.routing import Router
+from laneway.controller.memory.world import World, make_cache
+from laneway.controller.outside.apply import Applier
+from laneway.controller.outside.gateway import GatewayClient
+from laneway.gateway.state.state import State
 from laneway.kube.cache import Change
 from laneway.kube.errors import KubeError, Unavailable
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, PODS, JsonObject, Resource

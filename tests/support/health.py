@@ -10,9 +10,9 @@ from laneway.api.gatewaystate import CallFailure, ModelEvidence
 from laneway.api.modellane import ModelLaneStatus
 from laneway.api.reasons import Cause, ResetSource
 from laneway.controller.decide_lane import LaneDecision, decide_lane
-from laneway.controller.effects import PostEvent
-from laneway.controller.objects import Lane
-from laneway.controller.views import LaneView
+from laneway.controller.decision.effects import PostEvent
+from laneway.controller.facts.objects import Lane
+from laneway.controller.facts.views import LaneView
 from support.builders import NOW, at, lane
 
 BIG, SMALL = "big-model", "small-model"

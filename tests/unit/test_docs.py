@@ -13,9 +13,10 @@ import pytest
 import yaml
 
 from laneway.api import reasons
-from laneway.controller import diagnosis
-from laneway.controller.pods import Plan, build_pod
-from laneway.controller.presets import SHIPPED, Preset, load_presets
+from laneway.controller.facts.presets import Preset
+from laneway.controller.outside.presetfiles import SHIPPED, load_presets
+from laneway.controller.pods import diagnosis
+from laneway.controller.pods.pod import Plan, build_pod
 from support import builders
 from support.sources import PACKAGE, metrics, parsed
 
@@ -214,6 +215,14 @@ def test_every_path_of_the_architecture_exists() -> None:
     missing = {path for path in paths if not any((base / path).exists() for base in (ROOT, PACKAGE))}
     assert len(paths) > 30
     assert not missing
+
+
+@pytest.mark.parametrize("package", ["controller", "gateway"])
+def test_the_tables_of_rooms_name_exactly_those_of_the_code(package: str) -> None:
+    table = section("architecture.md", "## Rooms").split(f"| `{package}/` |", 1)[1].split("\n\n", 1)[0]
+    modules = {path.stem for path in (PACKAGE / package).iterdir() if path.suffix == ".py"} - {"__init__"}
+    rooms = {path.parent.name for path in (PACKAGE / package).glob("*/__init__.py")}
+    assert set(rows(table)) == modules | rooms
 
 
 def test_every_function_of_the_architecture_exists() -> None:

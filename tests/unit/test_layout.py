@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import operator
 from pathlib import Path
 
@@ -22,3 +23,10 @@ def test_only_settings_reads_the_environment() -> None:
         if any(word in path.read_text(encoding="utf-8") for word in ("os.environ", "os.getenv"))
     }
     assert readers == {"settings.py"}
+
+
+def test_every_room_says_what_it_is_for() -> None:
+    package = ROOT / "operator" / "laneway"
+    rooms = [*(package / "controller").rglob("__init__.py"), *(package / "gateway").rglob("__init__.py")]
+    assert len(rooms) > 20
+    assert not [room for room in rooms if not ast.get_docstring(ast.parse(room.read_text(encoding="utf-8")))]

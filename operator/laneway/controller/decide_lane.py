@@ -13,26 +13,19 @@ from datetime import datetime
 
 from laneway.api.modellane import ModelLaneStatus
 from laneway.api.runstatus import Attempt
-from laneway.controller.candidates import Candidates, find_candidates, past_trials
-from laneway.controller.cooling import Heard, work_out
-from laneway.controller.effects import Effect
-from laneway.controller.laneevents import health_events, readiness_event
-from laneway.controller.lanespend import next_period
-from laneway.controller.lanestatus import Counts, gateway_given_up, lane_status
-from laneway.controller.lineup import callers_shown, in_fair_order, place, served_times, slots_by_caller
-from laneway.controller.objects import Run
-from laneway.controller.place import Place
-from laneway.controller.trial import Gate, gates, wanted_model
-from laneway.controller.views import Held, LaneView, Walk, granted_step
+from laneway.controller.decision.effects import Effect
+from laneway.controller.facts.objects import Run
+from laneway.controller.facts.place import Place
+from laneway.controller.facts.views import Held, LaneView, Walk, granted_step
+from laneway.controller.health.cooling import Heard, work_out
+from laneway.controller.health.trial import Gate, gates, wanted_model
+from laneway.controller.lane.admission import Grant
+from laneway.controller.lane.candidates import Candidates, find_candidates, past_trials
+from laneway.controller.lane.events import health_events, readiness_event
+from laneway.controller.lane.lineup import callers_shown, in_fair_order, place, served_times, slots_by_caller
+from laneway.controller.lane.status import Counts, gateway_given_up, lane_status
+from laneway.controller.limits.spend import next_period
 from laneway.rules.fairshare import Caller
-
-
-@dataclass(frozen=True)
-class Grant:
-    """A slot for a run: the attempt that it begins."""
-
-    run: Run
-    attempt: Attempt
 
 
 @dataclass(frozen=True)

@@ -12,30 +12,11 @@ from datetime import datetime, timedelta
 from laneway.api.gatewaystate import AttemptState
 from laneway.api.reasons import End, EventReason, Outcome, Phase, Waiting
 from laneway.api.runstatus import AgentRunStatus
-from laneway.controller import (
-    activemodel,
-    afterend,
-    aftermath,
-    children,
-    classification,
-    endings,
-    healthwatch,
-    limitends,
-    limitwatch,
-    limitwords,
-    livewalk,
-    moves,
-    overtime,
-    pods,
-    repeats,
-    rounds,
-    status,
-    waiting,
-    watchends,
-)
-from laneway.controller.decision import RunDecision
-from laneway.controller.diagnosis import VOLUME_TOLD_AFTER, Obstacle, find_obstacle
-from laneway.controller.effects import (
+from laneway.controller.between import aftermath, classification, rounds, waiting
+from laneway.controller.chain import activemodel, moves
+from laneway.controller.decision import status
+from laneway.controller.decision.decision import RunDecision
+from laneway.controller.decision.effects import (
     CloseAttempt,
     CreatePod,
     DeletePod,
@@ -45,9 +26,16 @@ from laneway.controller.effects import (
     LabelPod,
     PostEvent,
 )
-from laneway.controller.objects import Run
-from laneway.controller.podfacts import PodFacts
-from laneway.controller.views import RunView
+from laneway.controller.ends import afterend, endings, repeats
+from laneway.controller.facts.objects import Run
+from laneway.controller.facts.pods import PodFacts
+from laneway.controller.facts.views import RunView
+from laneway.controller.limits import limitends, limitwatch
+from laneway.controller.limits.words import held_lane
+from laneway.controller.pods import children
+from laneway.controller.pods.diagnosis import VOLUME_TOLD_AFTER, Obstacle, find_obstacle
+from laneway.controller.pods.pod import Plan, build_pod
+from laneway.controller.running import healthwatch, livewalk, overtime, watchends
 
 STOP_GRACE_SECONDS = 15
 """What an agent has to leave on SIGTERM (design section 5)."""
@@ -172,8 +160,8 @@ def _create(view: RunView, now: datetime) -> RunDecision:
     if claim and users:
         # Two agents at once would spoil each other's work.
         return endings.take_back(view, now, Waiting.WORKSPACE_IN_USE, f"pod {users[0]} still uses claim {claim}")
-    plan = pods.Plan(run=run, lane=view.lane, preset=view.preset, attempt=attempt, surroundings=view.surroundings)
-    pod = CreatePod(pods.build_pod(plan), run.meta.uid, attempt.id)
+    plan = Plan(run=run, lane=view.lane, preset=view.preset, attempt=attempt, surroundings=view.surroundings)
+    pod = CreatePod(build_pod(plan), run.meta.uid, attempt.id)
     said = _active(view, now, Phase.STARTING, "Starting", "its pod is being made")
     return RunDecision(said, (*_kept(run), pod))
 
@@ -300,7 +288,7 @@ def _active(view: RunView, now: datetime, phase: Phase, reason: str, message: st
                 "start_time": run.status.start_time or pod.started,
             }
         )
-    lane = limitwords.held_lane(attempt) if attempt else ""
+    lane = held_lane(attempt) if attempt else ""
     said = status.active_conditions(phase, reason, message, lane=lane)
     return status.with_conditions(run, next_status, said, phase=phase, reason=reason, now=now)
 

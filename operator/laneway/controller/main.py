@@ -12,17 +12,19 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from laneway import collector, logs
-from laneway.controller import health, metrics
-from laneway.controller.apply import Applier
-from laneway.controller.clock import Clock, SystemClock
-from laneway.controller.gatewayclient import Changes, GatewayClient
-from laneway.controller.gather import Gatherer
-from laneway.controller.presets import SHIPPED, Preset, PresetError, load_presets
-from laneway.controller.queue import Queue
-from laneway.controller.reconcile import Reconciler, WorkKey
-from laneway.controller.routing import Router
-from laneway.controller.tokens import ensure_keys
-from laneway.controller.world import UnreadableObject, World, make_cache
+from laneway.controller import metrics
+from laneway.controller.facts.presets import Preset
+from laneway.controller.loop import probes
+from laneway.controller.loop.gather import Gatherer
+from laneway.controller.loop.queue import Queue
+from laneway.controller.loop.reconcile import Reconciler, WorkKey
+from laneway.controller.loop.routing import Router
+from laneway.controller.memory.world import UnreadableObject, World, make_cache
+from laneway.controller.outside.apply import Applier
+from laneway.controller.outside.clock import Clock, SystemClock
+from laneway.controller.outside.gateway import Changes, GatewayClient
+from laneway.controller.outside.presetfiles import SHIPPED, PresetError, load_presets
+from laneway.controller.outside.tokens import ensure_keys
 from laneway.kube.cache import Change
 from laneway.kube.client import Kube
 from laneway.kube.errors import Conflict, KubeError, NotFound, NotLeader, Unavailable
@@ -57,8 +59,8 @@ async def _serve(settings: OperatorSettings, presets: dict[str, Preset], clock: 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    state = health.Health()
-    listeners = await health.serve(settings, state)
+    state = probes.Health()
+    listeners = await probes.serve(settings, state)
     ticking = asyncio.create_task(state.tick_forever())
     lease_kube = await Kube.connect()
     elector = Elector(
@@ -101,7 +103,7 @@ class Leader:
         settings: OperatorSettings,
         presets: dict[str, Preset],
         clock: Clock,
-        state: health.Health,
+        state: probes.Health,
         elector: Elector,
     ) -> None:
         self._settings = settings

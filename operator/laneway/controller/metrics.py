@@ -13,8 +13,8 @@ from laneway.api.modellane import ModelLaneStatus
 from laneway.api.reasons import Cause, End, LaneCondition, Outcome, RunCondition
 from laneway.api.runstatus import AgentRunStatus
 from laneway.api.spend import SpendStatus
-from laneway.controller.cooling import Heard
-from laneway.controller.objects import Lane, Run
+from laneway.controller.facts.objects import Lane, Run
+from laneway.controller.health.cooling import Heard
 from laneway.rules.cooldown import COOLING_CAUSES
 from laneway.rules.money import MICROS, parse_usd
 

@@ -13,27 +13,28 @@ import uvloop
 from aiohttp import web
 
 from laneway import collector, logs
-from laneway.gateway import callspans, metrics
-from laneway.gateway.app import CallPort
-from laneway.gateway.attempts import wait_until_left
-from laneway.gateway.classifying import Classifying
-from laneway.gateway.clientside import keep_peers_in_bounds, runner_of
-from laneway.gateway.cluster import Cluster
-from laneway.gateway.credentials import Credentials
-from laneway.gateway.health import Health
-from laneway.gateway.ledger import Ledger, LedgerError, LedgerLocked, prepare_ledger
-from laneway.gateway.ledgerseed import read_recorded
-from laneway.gateway.ledgersql import Past
-from laneway.gateway.operatorport import OperatorPort
-from laneway.gateway.prober import Prober
-from laneway.gateway.purse import Purse
-from laneway.gateway.spends import Spends, read_spent
-from laneway.gateway.state import Clock, State
-from laneway.gateway.surroundings import Surroundings
-from laneway.gateway.tokens import Authenticator, KeyRing
-from laneway.gateway.tools import Tools
-from laneway.gateway.upstream import open_upstream
-from laneway.gateway.views import Views
+from laneway.gateway import metrics
+from laneway.gateway.calls import spans
+from laneway.gateway.calls.classifying import Classifying
+from laneway.gateway.calls.tools import Tools
+from laneway.gateway.client.patience import keep_peers_in_bounds, runner_of
+from laneway.gateway.cluster.cluster import Cluster
+from laneway.gateway.cluster.tokens import Authenticator, KeyRing
+from laneway.gateway.cluster.views import Views
+from laneway.gateway.ledger.ledger import Ledger, LedgerError, LedgerLocked, prepare_ledger
+from laneway.gateway.ledger.seed import read_recorded
+from laneway.gateway.ledger.sql import Past
+from laneway.gateway.money.purse import Purse
+from laneway.gateway.money.spends import Spends, read_spent
+from laneway.gateway.ports.agents import CallPort
+from laneway.gateway.ports.health import Health
+from laneway.gateway.ports.operators import OperatorPort
+from laneway.gateway.state.attempts import wait_until_left
+from laneway.gateway.state.state import Clock, State
+from laneway.gateway.upstream.credentials import Credentials
+from laneway.gateway.upstream.prober import Prober
+from laneway.gateway.upstream.surroundings import Surroundings
+from laneway.gateway.upstream.upstream import open_upstream
 from laneway.kube.client import Kube
 from laneway.kube.errors import KubeError
 from laneway.settings import GatewaySettings
@@ -185,7 +186,7 @@ class _Gateway:
             purse=purse,
             clock=self._clock,
             key_changed=prober.wake,
-            on_settled=None if exporter is None else callspans.teller(self._views, exporter.add),
+            on_settled=None if exporter is None else spans.teller(self._views, exporter.add),
         )
 
     async def _lock_ledger(self, stack: AsyncExitStack) -> tuple[Ledger, list[Past]]:

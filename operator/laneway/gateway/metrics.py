@@ -9,9 +9,9 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from laneway import buildinfo
 from laneway.api.modellane import Access, LaneModel
-from laneway.gateway.ledger import CallEnd, CallStart
-from laneway.gateway.objects import Lane, LaneKey
-from laneway.gateway.target import Target
+from laneway.gateway.cluster.objects import Lane, LaneKey
+from laneway.gateway.cluster.target import Target
+from laneway.gateway.ledger.ledger import CallEnd, CallStart
 from laneway.gateway.wire.base import Kind
 from laneway.rules.money import MICROS
 from laneway.rules.pricing import prices_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from laneway.controller.pods import Plan, pod_labels
-from laneway.controller.presets import SHIPPED, load_presets
+from laneway.controller.outside.presetfiles import SHIPPED, load_presets
+from laneway.controller.pods.pod import Plan, pod_labels
 from support import builders
 from unit.chart.policies import End, allowed, pod
 from unit.chart.rendering import COMPONENTS, NAMESPACE, Object, Rendered, render

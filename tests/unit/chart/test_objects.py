@@ -14,7 +14,8 @@ import yaml
 from laneway.__main__ import parser
 from laneway.api.agentrun import AgentRunSpec
 from laneway.api.modellane import ModelLaneSpec
-from laneway.controller.presets import Preset, load_presets
+from laneway.controller.facts.presets import Preset
+from laneway.controller.outside.presetfiles import load_presets
 from unit.chart.rendering import (
     CHART,
     COMPONENTS,

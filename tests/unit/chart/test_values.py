@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from laneway.api.base import wire_name
-from laneway.controller.presets import Preset
+from laneway.controller.facts.presets import Preset
 from unit.chart.rendering import CHART, TREE, Object, nested, refusal, render
 
 VALUES: Object = yaml.safe_load((CHART / "values.yaml").read_text())

@@ -13,9 +13,9 @@ from laneway.api.modellane import LaneCaller, ModelLaneStatus
 from laneway.api.reasons import LaneReason
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.decide_lane import decide_lane, held_slots
-from laneway.controller.effects import PostEvent
-from laneway.controller.objects import Lane, Run
-from laneway.controller.views import DependencyState, DependencyView, Held, LaneView
+from laneway.controller.decision.effects import PostEvent
+from laneway.controller.facts.objects import Lane, Run
+from laneway.controller.facts.views import DependencyState, DependencyView, Held, LaneView
 from laneway.rules.fairshare import Caller
 from support.builders import (
     NOW,

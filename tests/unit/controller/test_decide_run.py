@@ -13,10 +13,17 @@ from laneway.api.base import Condition
 from laneway.api.reasons import Cause, Waiting
 from laneway.api.runstatus import AgentRunStatus, Queue, Usage
 from laneway.controller.decide_run import decide_run
-from laneway.controller.effects import CloseAttempt, CreatePod, DeletePod, EnsureClaim, EnsureConfigMap, PostEvent
-from laneway.controller.objects import Run
-from laneway.controller.place import Place
-from laneway.controller.views import DependencyState, DependencyView, PodRefusal, RunView
+from laneway.controller.decision.effects import (
+    CloseAttempt,
+    CreatePod,
+    DeletePod,
+    EnsureClaim,
+    EnsureConfigMap,
+    PostEvent,
+)
+from laneway.controller.facts.objects import Run
+from laneway.controller.facts.place import Place
+from laneway.controller.facts.views import DependencyState, DependencyView, PodRefusal, RunView
 from support.builders import (
     NOW,
     admitted,

@@ -12,7 +12,7 @@ from laneway.api.reasons import Cause
 from laneway.api.runstatus import AgentRunStatus
 from laneway.api.spend import SpendStatus
 from laneway.controller import metrics
-from laneway.controller.objects import Lane
+from laneway.controller.facts.objects import Lane
 from laneway.rules.cooldown import COOLING_CAUSES
 from support.builders import NOW, at, condition, lane, run
 

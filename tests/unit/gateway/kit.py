@@ -16,21 +16,21 @@ import aiohttp
 from aiohttp import web
 
 from laneway.api.gatewaystate import AttemptState, GatewayState
-from laneway.gateway.addresses import AddressPolicy
-from laneway.gateway.app import CallPort
-from laneway.gateway.bodies import Bodies
-from laneway.gateway.classifying import Classifying
-from laneway.gateway.clientside import runner_of
-from laneway.gateway.credentials import Credentials
-from laneway.gateway.ledger import CallEnd, CallStart, Ledger, open_ledger
-from laneway.gateway.operatorport import OperatorPort
-from laneway.gateway.purse import Purse
-from laneway.gateway.spends import Spends
-from laneway.gateway.state import Clock, State
-from laneway.gateway.tokens import Authenticator, KeyRing
-from laneway.gateway.tools import Tools
-from laneway.gateway.upstream import Upstream, open_upstream
-from laneway.gateway.views import Views
+from laneway.gateway.calls.classifying import Classifying
+from laneway.gateway.calls.tools import Tools
+from laneway.gateway.client.bodies import Bodies
+from laneway.gateway.client.patience import runner_of
+from laneway.gateway.cluster.tokens import Authenticator, KeyRing
+from laneway.gateway.cluster.views import Views
+from laneway.gateway.ledger.ledger import CallEnd, CallStart, Ledger, open_ledger
+from laneway.gateway.money.purse import Purse
+from laneway.gateway.money.spends import Spends
+from laneway.gateway.ports.agents import CallPort
+from laneway.gateway.ports.operators import OperatorPort
+from laneway.gateway.state.state import Clock, State
+from laneway.gateway.upstream.addresses import AddressPolicy
+from laneway.gateway.upstream.credentials import Credentials
+from laneway.gateway.upstream.upstream import Upstream, open_upstream
 from laneway.rules.pricing import Prices
 from laneway.rules.token import AttemptId, TokenKeys, operator_secret, sign
 from laneway.rules.usage import Usage

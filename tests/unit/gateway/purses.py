@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from laneway.api.limits import Limits
-from laneway.gateway.ledger import CallEnd
-from laneway.gateway.objects import Lane, Run
-from laneway.gateway.purse import Demand, Purse
-from laneway.gateway.spends import SpendKey, Spends
-from laneway.gateway.spent import Spent
-from laneway.gateway.state import Clock, State
-from laneway.gateway.views import Views
+from laneway.gateway.cluster.objects import Lane, Run
+from laneway.gateway.cluster.spent import Spent
+from laneway.gateway.cluster.views import Views
+from laneway.gateway.ledger.ledger import CallEnd
+from laneway.gateway.money.purse import Demand, Purse
+from laneway.gateway.money.spends import SpendKey, Spends
+from laneway.gateway.state.state import Clock, State
 from laneway.rules.pricing import Prices, cost_micro_usd
 from laneway.rules.token import AttemptId
 from laneway.rules.usage import Usage

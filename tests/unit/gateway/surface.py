@@ -15,7 +15,7 @@ from pathlib import Path
 from aiohttp import web
 from yarl import URL
 
-from laneway.gateway.bodies import Bodies
+from laneway.gateway.client.bodies import Bodies
 from unit.gateway.kit import Kit, gateway, lane_object
 
 ANSWER = {"choices": [{"finish_reason": "stop"}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}

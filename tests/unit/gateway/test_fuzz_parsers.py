@@ -16,11 +16,11 @@ from pydantic import ValidationError
 
 from laneway.api.endpoint import Server
 from laneway.api.gatewaystate import AttemptState, CallFailure, GatewayState
-from laneway.gateway.addresses import Rules, forms, strict
-from laneway.gateway.app import CHAT, EMBEDDINGS, GEMINI, GEMINI_STREAM, MESSAGES, OLLAMA, RESPONSES
-from laneway.gateway.exchange import call_failure
-from laneway.gateway.headers import to_client, to_server, without_key
-from laneway.gateway.tokens import plain_address, token_in
+from laneway.gateway.calls.exchange import call_failure
+from laneway.gateway.cluster.tokens import plain_address, token_in
+from laneway.gateway.ports.agents import CHAT, EMBEDDINGS, GEMINI, GEMINI_STREAM, MESSAGES, OLLAMA, RESPONSES
+from laneway.gateway.upstream.addresses import Rules, forms, strict
+from laneway.gateway.upstream.headers import to_client, to_server, without_key
 from laneway.gateway.wire import frames
 from laneway.gateway.wire.base import Kind, Prepared, Reading, Refusal, Wire, read_error
 from laneway.gateway.wire.jsontext import JsonText, NotAnObject

@@ -8,7 +8,7 @@ from typing import Any
 from prometheus_client import REGISTRY
 
 from laneway.gateway import metrics
-from laneway.gateway.objects import Lane, read_lane
+from laneway.gateway.cluster.objects import Lane, read_lane
 from laneway.gateway.wire.base import Kind
 from laneway.rules.usage import Usage
 from unit.gateway.kit import call_end, call_start, lane_object

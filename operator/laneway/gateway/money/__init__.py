@@ -1,0 +1,1 @@
+"""Who may spend what: each try reserves its worst case here before its first byte, and settles when it has ended."""

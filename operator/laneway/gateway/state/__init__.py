@@ -1,0 +1,1 @@
+"""What the operator may ask of the gateway: attempts, models and lanes as they are now, and how their calls went."""
