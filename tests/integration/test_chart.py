@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from integration.charts import CHART, ROOT, STRICT, SYSTEM, ChartStage, objects
+from integration.kubeconform import Kubeconform, kubeconform
 from integration.planes import own_plane
 
 RUNS = "agentruns.laneway.dev"
@@ -70,6 +71,27 @@ class TestEveryObjectIsAcceptedByTheLetter:
         complaint = chart.refusal(*STRICT, stdin=yaml.safe_dump(wrong))
         assert "unknown field" in complaint or "field not declared in schema" in complaint
         assert named in complaint
+
+
+@pytest.fixture(scope="module")
+def conform(chart: ChartStage, tmp_path_factory: pytest.TempPathFactory) -> Kubeconform:
+    return kubeconform(chart, tmp_path_factory.mktemp("schemas"))
+
+
+class TestKubeconformFindsNothing:
+    @pytest.mark.parametrize("values", [pytest.param(file, id=file.stem) for file in VALUES])
+    def test_in_a_values_file(self, chart: ChartStage, conform: Kubeconform, values: Path) -> None:
+        text = chart.render(values)
+        count = {"valid": len(objects(text)), "invalid": 0, "errors": 0, "skipped": 0}
+        assert conform.judge(text) == {"resources": [], "summary": count}
+
+    def test_but_a_field_that_there_is_not(self, chart: ChartStage, conform: Kubeconform) -> None:
+        found = objects(chart.render(VALUES[0]))
+        [wrong, *_] = [one for one in found if one["kind"] == "Deployment"]
+        wrong["spec"]["template"]["spec"]["hostnetwork"] = True
+        [said] = conform.judge(yaml.safe_dump_all(found))["resources"]
+        assert (said["kind"], said["status"]) == ("Deployment", "statusInvalid")
+        assert "hostnetwork" in said["msg"]
 
 
 def test_definitions_are_upgraded_with_the_release_and_kept_when_it_goes(chart: ChartStage, tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import os
 import runpy
 import subprocess
 import sys
+import sysconfig
 import tarfile
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 import yaml
 
 from integration.operators import Stage
+from integration.planes import programs
 
 ROOT = Path(__file__).parents[2]
 BARE = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
@@ -71,11 +74,15 @@ def test_the_same_tree_makes_the_same_file(file: Path, tmp_path: Path) -> None:
     assert (tmp_path / "kubectl-laneway").read_bytes() == file.read_bytes()
 
 
+def _plugin(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.syspath_prepend(str(ROOT / "hack"))
+    return runpy.run_path(str(ROOT / "hack" / "local" / "plugin.py"))
+
+
 def test_a_release_has_an_archive_for_each_platform_and_a_manifest_with_their_sums(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "hack"))
-    plugin: dict[str, Any] = runpy.run_path(str(ROOT / "hack" / "local" / "plugin.py"))
+    plugin = _plugin(monkeypatch)
     wheels: list[tuple[str, str]] = []
 
     def core(platform: str, python: str) -> dict[str, bytes]:
@@ -93,3 +100,26 @@ def test_a_release_has_an_archive_for_each_platform_and_a_manifest_with_their_su
         assert platform["uri"] == f"https://example.com/v0.1.0/{archive.name}"
         with tarfile.open(archive) as found:
             assert {one.name: one.mode for one in found} == {"kubectl-laneway": 0o755, "LICENSE": 0o644}
+
+
+def test_krew_installs_a_release_and_kubectl_finds_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By the real Krew, from the archive beside the manifest: nothing is published yet."""
+    krew = subprocess.run([ROOT / "hack" / "tool", "krew"], capture_output=True, text=True, check=True)
+    plugin = _plugin(monkeypatch)
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    [core] = (Path(sysconfig.get_path("purelib")) / "pydantic_core").glob(f"*{suffix}")
+    monkeypatch.setitem(plugin["release"].__globals__, "_core", lambda *_: {core.name: core.read_bytes()})
+    *archives, manifest = plugin["release"](tmp_path, version="v0.1.0", uri="https://example.com/{archive}")
+    system = sysconfig.get_platform().replace("-", "_").replace("x86_64", "amd64").replace("aarch64", "arm64")
+    [archive] = [one for one in archives if one.name.endswith(f"_{system}.tar.gz")]
+    env = {"HOME": str(tmp_path), "KREW_ROOT": str(tmp_path / "krew"), "KREW_NO_UPGRADE_CHECK": "1"}
+    path = os.pathsep.join(
+        (str(tmp_path / "krew" / "bin"), str(programs()), str(Path(BARE).parent), os.environ["PATH"])
+    )
+    words = ("install", f"--manifest={manifest}", f"--archive={archive}")
+    for command in ([krew.stdout.split()[-1], *words], ["kubectl", "laneway", "--version"]):
+        done = subprocess.run(
+            command, env={**env, "PATH": path}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{metadata.version('laneway')}\n"
