@@ -37,7 +37,7 @@ agents: $(BIN)/.ready  ## six agents of others, as their presets start them, thr
 presets: $(BIN)/.ready  ## the same agents in pods on a real node, each in an image of its own; 5 GB of disk
 	@$(BIN)/python -m pytest -q tests/presets
 
-vllm: $(BIN)/.ready  ## OpenAI's client, Claude Code and Codex through the gateway to a real vLLM; pip installs it, 3 GB, once
+vllm: $(BIN)/.ready  ## OpenAI's and Anthropic's clients, Claude Code and Codex through the gateway to a real vLLM; pip installs it, 3 GB, once
 	@$(BIN)/python -m pytest -q tests/agents/test_on_vllm.py
 
 alerts: $(BIN)/.ready  ## the alert rules, each just under its bound and at it, and each query of the dashboard on a real Prometheus, which is built once, 6 minutes

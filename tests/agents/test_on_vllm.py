@@ -1,4 +1,4 @@
-"""A real vLLM behind the gateway: OpenAI's own client with streams and tools, Claude Code and Codex. Needs 3 GB of packages, so `make vllm` runs it."""
+"""A real vLLM behind the gateway: the official clients with streams, tools and errors, Claude Code and Codex. Needs 3 GB of packages, so `make vllm` runs it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 
 from agents.clis import AGENTS, Agent
 from agents.hosting import Host
 from agents.real import TOKEN, asked, check, leads_to
-from integration.clients import CITY, PROMPT, TOOL
+from integration.clients import CITY, PROMPT, TOOL, Chat, Client, Messages, Responses
 from support import modelservers
 from unit.gateway.kit import ATTEMPT, Kit, eventually
 
@@ -91,6 +92,38 @@ async def test_the_call_of_a_tool(kit: Kit, client: openai.AsyncOpenAI, stream: 
     assert call.function.name == TOOL
     assert "Paris" in str(json.loads(call.function.arguments))
     assert await counted(kit) == (answer.usage.prompt_tokens, answer.usage.completion_tokens)
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.name) for kind in (Chat, Responses, Messages)])
+@pytest.mark.parametrize("stream", [pytest.param(False, id="whole"), pytest.param(True, id="streamed")])
+async def test_each_official_client_whose_api_vllm_speaks_reads_the_counts_of_the_gateway(
+    kit: Kit, kind: type[Client], stream: bool
+) -> None:
+    async with kind(kit.url, TOKEN, retries=0).opened() as spoken:
+        said = await (spoken.stream() if stream else spoken.ask())
+    assert "Paris" in said.text
+    assert await counted(kit) == said.usage
+    assert all(said.usage)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        pytest.param(Chat, openai.NotFoundError, id="openai, chat"),
+        pytest.param(Responses, openai.NotFoundError, id="openai, responses"),
+        pytest.param(Messages, anthropic.NotFoundError, id="anthropic"),
+    ],
+)
+async def test_a_model_that_vllm_does_not_have_is_each_clients_own_error(
+    tmp_path: Path, server: str, kind: type[Client], error: type[Exception]
+) -> None:
+    async with leads_to(server, tmp_path, server="vLLM", model="nope") as kit:
+        async with kind(kit.url, TOKEN, retries=0).opened() as spoken:
+            with pytest.raises(error):
+                await spoken.ask()
+        failure = kit.state.attempt_state(ATTEMPT).failure
+    assert failure is not None
+    assert (failure.cause, failure.status) == ("ModelNotFound", 404)
 
 
 async def test_a_prompt_that_is_too_long_is_a_bad_request_and_known_as_that(

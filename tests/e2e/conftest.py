@@ -19,6 +19,11 @@ from e2e.stage import Stage, new_stage
 from laneway.kube.client import Kube
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks back at all tests comes last."""
+    items.sort(key=lambda item: item.get_closest_marker("of_all_tests") is not None)
+
+
 @dataclass(frozen=True)
 class Demo:
     """One run of the demo."""

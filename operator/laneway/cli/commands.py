@@ -127,6 +127,7 @@ async def _submit(door: Door, options: argparse.Namespace, prompt: str) -> None:
             limit_cost=options.limit_cost,
             limit_tokens=options.limit_tokens,
             limit_turns=options.limit_turns,
+            ttl=options.ttl,
         )
         made = manifest.manifest_of(described)
     except ValueError as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from laneway.api.base import API_VERSION
+from laneway.cli.spans import span_of
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -38,6 +39,8 @@ class Described:
     limit_cost: str | None = None
     limit_tokens: int | None = None
     limit_turns: int | None = None
+    ttl: str | None = None
+    """A span: how long the run stays once it is finished."""
 
 
 def manifest_of(described: Described) -> JsonObject:
@@ -56,6 +59,7 @@ def manifest_of(described: Described) -> JsonObject:
         "caller": described.caller,
         "priority": described.priority,
         "limits": _limits(described),
+        "ttlSecondsAfterFinished": None if described.ttl is None else int(span_of(described.ttl).total_seconds()),
     }
     return {
         "apiVersion": API_VERSION,

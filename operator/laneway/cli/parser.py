@@ -145,6 +145,9 @@ def _submit(commands: Commands) -> None:
     command.add_argument("--limit-tokens", type=_lines, metavar="N", help="how many tokens it may use")
     command.add_argument("--limit-turns", type=_lines, metavar="N", help="how many answered calls it may make")
     command.add_argument(
+        "--ttl", metavar="SPAN", help="when it is deleted, after its end: 90s, 30m, 4h, 2d; default: never"
+    )
+    command.add_argument(
         "--dry-run",
         nargs="?",
         const="client",

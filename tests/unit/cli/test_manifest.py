@@ -46,6 +46,7 @@ def test_what_no_flag_says_is_left_to_the_api() -> None:
             {"limits": {"costUSD": "2.50", "turns": 3}},
             id="limits that are named",
         ),
+        pytest.param({"ttl": "2d"}, {"ttlSecondsAfterFinished": 172_800}, id="a span in seconds"),
         pytest.param({"priority": 0, "caller": "ci"}, {"priority": 0, "caller": "ci"}, id="zero is a value"),
     ],
 )
@@ -66,6 +67,7 @@ def test_names_and_labels_are_the_run_s() -> None:
         pytest.param({"lanes": ["/b"]}, "--lane must be LANE or NAMESPACE/LANE", id="no namespace before the slash"),
         pytest.param({"models": ["x", "y"]}, "--model must be given as often as --lane", id="more models than lanes"),
         pytest.param({"env": ["A"]}, "--env must be NAME=VALUE, not 'A'", id="a variable without a value"),
+        pytest.param({"ttl": "2"}, "'2' is no span; write 90s, 30m, 4h or 2d", id="a time to stay without its unit"),
         pytest.param({"labels": ["=x"]}, "--label must be NAME=VALUE", id="a label without a name"),
     ],
 )
