@@ -102,7 +102,11 @@ class Application:
             await asyncio.sleep(0.05)
 
     async def sync(self, *flags: str) -> None:
-        """``argocd app sync``: applies everything again, whether it differs or not. It waits for the operation's end."""
+        """``argocd app sync``: applies everything again, whether it differs or not. It waits for the operation's end.
+
+        One that the controller has begun by itself is waited for: it refuses a second one.
+        """
+        await asyncio.to_thread(self.argo.cli, "app", "wait", self.name, "--operation", "--timeout=60")
         await asyncio.to_thread(self.argo.cli, "app", "sync", self.name, *flags)
 
     async def _read(self) -> JsonObject:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+import time
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
@@ -14,7 +16,7 @@ from crash.metered import Metered
 from crash.scene import SECONDS
 from crash.trial import Trial
 from integration.operators import is_finished
-from laneway.kube.resources import AGENT_RUNS
+from laneway.kube.resources import AGENT_RUNS, MODEL_LANES
 from support.faultproxy import Write
 
 _LOOK_SECONDS = 0.02
@@ -26,6 +28,9 @@ _ONLY_IN_THE_LEDGER = re.compile(
 
 class GatewayAway(Counted):
     """Nobody answers the operator or an agent for so many seconds. No call is under way then: what becomes of those is shown elsewhere."""
+
+    is_another = True
+    """Whether another process answers afterwards."""
 
     def __init__(self, trial: Trial, number: int, *, seconds: float) -> None:
         super().__init__()
@@ -52,8 +57,12 @@ class GatewayAway(Counted):
         async with self._scene.calling:
             await self._written()
             await self.leave()
+        probed, second = await self._probed(), int(time.time())
         await asyncio.sleep(self._seconds)
+        await self.stage.within(lambda: int(time.time()) > second, seconds=2)  # lanes tell times in whole seconds
         await self.come_back()
+        if self.is_another:
+            await self._is_probed_anew(probed)
 
     async def _written(self) -> None:
         """Wait until the end of every call is in the ledger: that comes just after its answer."""
@@ -73,6 +82,17 @@ class GatewayAway(Counted):
         listens = await self.stage.within(lambda: "listening what=operator" in gateway.log, seconds=SECONDS)
         assert listens, f"the gateway does not serve: {gateway.log}"
 
+    async def _is_probed_anew(self, before: Mapping[str, str | None]) -> None:
+        """Wait until the lanes tell of the probes of another process: each is news, and brings a write."""
+        async with asyncio.timeout(SECONDS):
+            while any(moment == before[lane] for lane, moment in (await self._probed()).items()):
+                await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _probed(self) -> dict[str, str | None]:
+        """When each lane was probed, by its status."""
+        lanes = (await self.stage.kube.list(MODEL_LANES, namespace=self.stage.namespace)).items
+        return {lane["metadata"]["name"]: (lane.get("status") or {}).get("lastProbeTime") for lane in lanes}
+
     async def leave(self) -> None:
         """The gateway goes."""
         raise NotImplementedError
@@ -84,6 +104,8 @@ class GatewayAway(Counted):
 
 class Stopped(GatewayAway):
     """Its process stands still: connections stay and nothing answers."""
+
+    is_another = False
 
     async def leave(self) -> None:
         self.stage.gateways[-1].pause()
