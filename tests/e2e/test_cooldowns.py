@@ -10,6 +10,7 @@ import pytest
 from e2e.commands import until
 from e2e.scripted import Scripted
 from e2e.stage import Stage, condition
+from laneway.api.names import LANE_LABEL
 from laneway.kube.resources import PODS, JsonObject
 from support.witness import pods_of, witness
 
@@ -80,6 +81,25 @@ async def test_a_run_goes_on_with_its_next_model_at_once_when_the_first_is_overl
     assert (cooled["cooldownReason"], cooled["lastFailureStatus"]) == ("APITransient", OVERLOADED)
     assert "cooldownReason" not in await model(stage, "small")
     assert condition(await stage.lane(), "Throttled")["status"] == "True"
+
+
+@pytest.mark.row("C10", "C15")
+async def test_a_running_agent_is_carried_to_another_lane_where_its_pod_counts_from_then_on(
+    stage: Stage, scripted: Scripted
+) -> None:
+    scripted.play(models=MODELS, steps=[{"status": OVERLOADED, "model": "big", "repeat": None}])
+    for lane, name in (("lane", "big"), ("other", "small")):
+        await stage.add_lane({"models": [{"name": name}]}, name=lane)
+    run = await stage.add_run({"models": [{"lane": "lane"}, {"lane": "other"}]})
+    [ended] = await stage.succeeded()
+    [attempt] = ended["status"]["attempts"]
+    assert (attempt["outcome"], attempt["step"]["lane"]) == ("Succeeded", "other"), "its agent never noticed"
+    [move] = ended["status"]["fallbackHistory"]
+    assert (move["from"]["lane"], move["to"]["lane"], move["live"]) == ("lane", "other", True)
+    [pod] = await stage.pods(run)
+    assert pod["metadata"]["labels"][LANE_LABEL] == "other"
+    for lane in ("lane", "other"):
+        await stage.holds_no_slot(lane)
 
 
 @pytest.mark.row("S4.6", "C10")

@@ -6,8 +6,10 @@ import json
 
 import pytest
 
+from e2e import agents
 from e2e.commands import kubectl, until
 from e2e.stage import Stage, all_ended, condition
+from laneway.kube.resources import CONFIG_MAPS
 
 
 @pytest.mark.row("B16")
@@ -74,6 +76,20 @@ async def second_attempt(stage: Stage, name: str, *, end: str) -> None:
     assert run["status"]["disruptionCount"] == 1
     assert first["podUID"] != second["podUID"]
     assert len(await stage.events(run, "PodLost")) == 1
+
+
+async def test_a_run_with_a_time_to_stay_goes_after_it_with_its_pod_and_its_prompt(free: Stage) -> None:
+    run = await free.add_run({"agent": agents.says("all done"), "ttlSecondsAfterFinished": 2}, name="passing")
+    kubectl("wait", "-n", free.namespace, "--for=condition=Succeeded", "agrun/passing", "--timeout=60s")
+    kubectl("wait", "-n", free.namespace, "--for=delete", "agrun/passing", "--timeout=60s")
+    await free.pods_gone(run)
+
+    async def its_prompt_is_gone() -> bool:
+        kept = (await free.kube.list(CONFIG_MAPS, namespace=free.namespace)).items
+        owners = [owner["uid"] for one in kept for owner in one["metadata"].get("ownerReferences") or ()]
+        return run["metadata"]["uid"] not in owners
+
+    await until(its_prompt_is_gone, seconds=60, what="the prompt of the run has gone with it")
 
 
 @pytest.mark.row("S0.30")
