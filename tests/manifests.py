@@ -31,6 +31,10 @@ def run(spec: Manifest | None = None, **metadata: Any) -> Manifest:
     return merged(_RUN, {"metadata": metadata, "spec": spec or {}})
 
 
+UNSEEN: Manifest = {"observedGeneration": 0}
+"""The status that the API server gives to what has none."""
+
+
 def merged(base: Manifest, patch: Manifest) -> Manifest:
     """A JSON merge patch applied: None removes, objects are merged, all else replaces."""
     result = copy.deepcopy(base)

@@ -18,7 +18,7 @@ from laneway.kube.client import Kube
 from laneway.kube.connection import Connection
 from laneway.kube.errors import Invalid
 from laneway.kube.resources import AGENT_RUNS, MODEL_LANES, Resource
-from manifests import Manifest, lane, merged, run
+from manifests import UNSEEN, Manifest, lane, merged, run
 
 ROOT = Path(__file__).parents[2]
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
@@ -92,7 +92,7 @@ async def test_kubectl_refuses_a_field_that_does_not_exist(
 
 async def test_a_status_in_a_manifest_is_dropped(kube: Kube, namespace: str) -> None:
     made = await kube.create(AGENT_RUNS, namespace, {**run(), "status": {"attempt": 7, "phase": "Succeeded"}})
-    assert made["status"] == {"observedGeneration": 0}
+    assert made["status"] == UNSEEN
 
 
 async def test_a_spec_in_a_status_write_is_dropped_and_a_bad_status_is_refused(kube: Kube, namespace: str) -> None:
@@ -114,7 +114,7 @@ async def test_a_spec_in_a_status_write_is_dropped_and_a_bad_status_is_refused(k
     stored = await kube.get(AGENT_RUNS, namespace, "hello")
     assert (stored["spec"]["prompt"], stored["status"]) == (
         run()["spec"]["prompt"],
-        {"attempt": 1, "observedGeneration": 0},
+        {"attempt": 1, **UNSEEN},
     )
 
 
@@ -223,7 +223,7 @@ async def test_the_api_server_fills_in_defaults(
 ) -> None:
     made = await kube.create(resource, namespace, manifest)
     assert made["spec"] == merged(manifest["spec"], defaults)
-    assert made["status"] == {"observedGeneration": 0}
+    assert made["status"] == UNSEEN
 
 
 # Lists

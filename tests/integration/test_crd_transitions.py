@@ -12,7 +12,7 @@ from laneway.api.agentrun import FROZEN
 from laneway.kube.client import Kube
 from laneway.kube.errors import Invalid
 from laneway.kube.resources import AGENT_RUNS
-from manifests import Manifest, run
+from manifests import UNSEEN, Manifest, run
 
 REF = {"configMapKeyRef": {"name": "a", "key": "b"}}
 NOON = "2026-03-01T12:00:00Z"
@@ -88,7 +88,7 @@ async def started(kube: Kube, namespace: str, spec: Manifest, *, attempt: int) -
         resource_version=meta["resourceVersion"],
         uid=meta["uid"],
     )
-    assert written["status"] == {"attempt": attempt}
+    assert written["status"] == {"attempt": attempt, **UNSEEN}
     name: str = meta["name"]
     return name
 
@@ -110,7 +110,7 @@ async def test_a_run_that_has_begun_accepts(
 ) -> None:
     name = await started(kube, namespace, spec, attempt=1)
     changed = await kube.merge_patch(AGENT_RUNS, namespace, name, {"spec": change})
-    assert changed["status"] == {"attempt": 1}, sentence
+    assert changed["status"] == {"attempt": 1, **UNSEEN}, sentence
     for field, value in change.items():
         assert value == changed["spec"][field] or value.items() <= changed["spec"][field].items()
 

@@ -23,7 +23,7 @@ from laneway.kube.resources import (
     version_of,
 )
 from laneway.kube.table import Listed
-from manifests import lane, run
+from manifests import UNSEEN, lane, run
 
 QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
 
@@ -102,7 +102,7 @@ async def test_a_whole_status_is_written_and_what_it_no_longer_says_goes(kube: K
     first = await apply(kube, namespace, made, STATUS)
     assert first["status"]["phase"] == "Queued"
     second = await apply(kube, namespace, first, {"phase": "Starting"})
-    assert second["status"] == {"phase": "Starting"}
+    assert second["status"] == {"phase": "Starting", **UNSEEN}
     assert second["spec"] == made["spec"]
 
 
@@ -111,7 +111,7 @@ async def test_a_status_from_a_stale_version_is_refused_even_with_force(kube: Ku
     await kube.merge_patch(AGENT_RUNS, namespace, "hello", {"spec": {"prompt": "Another question"}})
     with pytest.raises(Conflict):
         await apply(kube, namespace, made, STATUS)
-    assert "status" not in await kube.get(AGENT_RUNS, namespace, "hello")
+    assert (await kube.get(AGENT_RUNS, namespace, "hello"))["status"] == UNSEEN
 
 
 async def test_a_status_for_an_earlier_run_of_the_name_is_refused(kube: Kube, namespace: str) -> None:
@@ -120,7 +120,7 @@ async def test_a_status_for_an_earlier_run_of_the_name_is_refused(kube: Kube, na
     await kube.create(AGENT_RUNS, namespace, run())
     with pytest.raises(Conflict):
         await apply(kube, namespace, old, STATUS)
-    assert "status" not in await kube.get(AGENT_RUNS, namespace, "hello")
+    assert (await kube.get(AGENT_RUNS, namespace, "hello"))["status"] == UNSEEN
 
 
 async def test_a_status_does_not_bring_back_a_deleted_run(kube: Kube, namespace: str) -> None:

@@ -17,7 +17,7 @@ def raw_run(
 ) -> JsonObject:
     """A run of namespace team-a; its uid is made of its name, as the builders' is."""
     made = manifests.run(spec, name=name, namespace="team-a", **_meta(uid or f"{name}-0123456789", version), **meta)
-    return {**made, "status": status.to_wire()} if status else made
+    return {**made, "status": status.to_wire() if status else dict(manifests.UNSEEN)}
 
 
 def raw_lane(
@@ -27,7 +27,7 @@ def raw_lane(
     given = manifests.merged({"access": "Direct"}, spec or {})
     where = {"namespace": "team-a", **meta}
     made = manifests.lane(given, name=name, **_meta(f"{name}-0123456789", version), **where)
-    return {**made, "status": status.to_wire()} if status else made
+    return {**made, "status": status.to_wire() if status else dict(manifests.UNSEEN)}
 
 
 def raw_pod(run: str = "hello", *, attempt: int = 1, version: int = 1, phase: str = "Running") -> JsonObject:

@@ -13,7 +13,7 @@ from laneway.api.gatewaystate import AttemptState
 from laneway.api.reasons import End, EventReason, Outcome, Phase, Waiting
 from laneway.api.runstatus import AgentRunStatus
 from laneway.controller.between import aftermath, classification, rounds, waiting
-from laneway.controller.chain import activemodel, moves
+from laneway.controller.chain import activemodel
 from laneway.controller.decision import status
 from laneway.controller.decision.decision import RunDecision
 from laneway.controller.decision.effects import (
@@ -276,9 +276,6 @@ def _active(view: RunView, now: datetime, phase: Phase, reason: str, message: st
     run, attempt, pod = view.run, view.run.current, view.pod
     next_status = run.status.model_copy(update={"queue": None})
     if attempt and pod:
-        if not run.status.chain and view.chain.links:
-            # Its lane was quicker than its own first look; the gateway needs the chain while the agent runs.
-            next_status = next_status.model_copy(update=moves.chain_said(view.chain.links))
         seen = attempt.model_copy(
             update={"pod": pod.name, "pod_uid": pod.uid, "start_time": attempt.start_time or pod.started}
         )

@@ -198,7 +198,8 @@ def end_run(view: RunView, now: datetime, verdict: Verdict, update: dict[str, ob
 
 def _first_to_go(run: Run) -> int:
     """Seconds after its end until something of it is deleted, or all of it."""
-    return min(run.spec.pod_ttl_seconds, run.spec.pod_ttl_seconds if run.time_to_stay is None else run.time_to_stay)
+    pods = run.spec.pod_ttl_seconds
+    return pods if run.time_to_stay is None else min(pods, run.time_to_stay)
 
 
 def _stays(run: Run) -> str:

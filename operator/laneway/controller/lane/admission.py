@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,6 +18,7 @@ from laneway.controller.facts.views import Walk
 from laneway.controller.limits import limitends
 from laneway.controller.limits.words import held_lane
 from laneway.rules import wording
+from laneway.rules.chain import Link
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,11 @@ class Grant:
     attempt: Attempt
 
 
-def granted_status(grant: Grant, now: datetime) -> AgentRunStatus:
-    """The next status of a run that gets a slot."""
+def granted_status(grant: Grant, links: Sequence[Link], now: datetime) -> AgentRunStatus:
+    """The next status of a run that gets a slot.
+
+    ``links``: its chain, which is said here if its lane was quicker than its own first look. The gateway needs it as soon as the agent can call.
+    """
     run, attempt = grant.run, grant.attempt
     changed = run.status.model_copy(
         update={
@@ -40,6 +45,7 @@ def granted_status(grant: Grant, now: datetime) -> AgentRunStatus:
             "next_attempt_time": None,
             "limit_reached": None,
             **repeats.counted(run),
+            **(moves.chain_said(links) if links and not run.status.chain else {}),
         }
     )
     lane, message = held_lane(attempt), "its pod is being made"

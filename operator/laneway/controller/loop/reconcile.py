@@ -268,11 +268,12 @@ class Reconciler:
         """Write a grant, and say whether it is known to be written."""
         run, now = grant.run, self._clock.now()
         work = WorkKey("run", Key(*run.meta.key))
-        if run.status.observed_generation is None and work in self._queue:
+        if not run.status.observed_generation and work in self._queue:
             self._queue.add(work)  # its first look says which step of its chain it waits for; now a slot waits for it
             return False
         events = granted_events(grant, now)
-        if not await self._hold(lane, run, grant.attempt.id, granted_status(grant, now), events):
+        chain, _ = self._world.chain(run)
+        if not await self._hold(lane, run, grant.attempt.id, granted_status(grant, chain.links, now), events):
             return False
         self._gatherer.untouched[work.key] = Held(run.meta.uid, grant.attempt.id)
         self._served_times().note(lane, run.caller, now)

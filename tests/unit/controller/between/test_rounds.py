@@ -58,7 +58,7 @@ def granted(
 ) -> AgentRunStatus:
     """The run with its slot, which it must get."""
     [grant] = decide_lane(lane_view(run(spec=spec, status=status), the_lane=the_lane), now).grants
-    return granted_status(grant, now)
+    return granted_status(grant, (), now)
 
 
 def ends(
@@ -513,7 +513,7 @@ LANES = [lane("a"), lane("b")]
 )
 def test_the_step_of_the_next_attempt(spec: dict[str, Any], code: int, goes_on: str) -> None:
     spec = {**spec, **TWO}
-    status = granted_status(_grant_on_b(spec), NOW)
+    status = granted_status(_grant_on_b(spec), (), NOW)
     ended_then = ends(spec, status, code, NOW, lanes=LANES, lane=LANES[1]).status
     again = ended_then.next_attempt_time
     assert again is not None

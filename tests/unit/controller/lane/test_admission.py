@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from laneway.api.reasons import Cause, ResetSource
-from laneway.api.runstatus import AgentRunStatus, BackoffStatus, CurrentStep, Queue, StepStatus
+from laneway.api.runstatus import AgentRunStatus, BackoffStatus, ChainStep, CurrentStep, Queue, StepStatus
 from laneway.controller.decide_lane import decide_lane
 from laneway.controller.lane.admission import Grant, granted_events, granted_status
+from laneway.rules.chain import Link
 from support.builders import NOW, at, lane_view, run
 
 STEP = StepStatus(lane="local", namespace="team-a", model="smollm2")
@@ -31,7 +32,7 @@ def waited(**changes: object) -> AgentRunStatus:
 
 
 def test_a_grant_ends_the_wait_and_leaves_the_queue() -> None:
-    status = granted_status(grant(waited(queue=Queue(position=1, since=NOW)), 85), at(85))
+    status = granted_status(grant(waited(queue=Queue(position=1, since=NOW)), 85), (), at(85))
     assert (status.backoff, status.next_attempt_time, status.queue, status.attempt) == (None, None, None, 2)
 
 
@@ -50,7 +51,23 @@ def test_a_run_that_did_not_back_off_is_told_of_its_slot_only() -> None:
 
 def test_what_led_to_the_step_outlasts_the_grant() -> None:
     step = CurrentStep(lane="local", namespace="team-a", cause=Cause.RATE_LIMIT_MODEL, time=at(3), shown=True)
-    status = granted_status(grant(AgentRunStatus(step=step), 5), at(5))
+    status = granted_status(grant(AgentRunStatus(step=step), 5), (), at(5))
     assert status.step == step.model_copy(update={"model": "smollm2"})
-    first = granted_status(grant(AgentRunStatus(), 5), at(5))
+    first = granted_status(grant(AgentRunStatus(), 5), (), at(5))
     assert first.step == CurrentStep(lane="local", namespace="team-a", model="smollm2")
+
+
+LINKS = (Link("team-a", "local", "smollm2", ()), Link("team-a", "hosted", "big", ()))
+
+
+def test_a_lane_that_was_quicker_than_a_runs_first_look_shows_its_chain_with_the_slot() -> None:
+    """The gateway needs it as soon as the agent can call: without a chain it can carry a call that fails nowhere."""
+    status = granted_status(grant(AgentRunStatus(), 5), LINKS, at(5))
+    assert [one.lane for one in status.chain] == ["local", "hosted"]
+    assert status.requested_model is not None
+    assert status.requested_model.lane == "local"
+
+
+def test_a_chain_that_is_shown_stays_as_it_is_said() -> None:
+    shown = (ChainStep(lane="local", namespace="team-a", model="smollm2"),)
+    assert granted_status(grant(AgentRunStatus(chain=shown), 5), LINKS, at(5)).chain == shown

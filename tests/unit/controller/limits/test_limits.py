@@ -400,7 +400,7 @@ def test_a_lane_may_grant_a_slot_before_the_run_has_said_that_it_goes_on() -> No
     view, decision = paused()
     raised = after(view, decision, limits={**PAUSES, "costUSD": "0.60"}, generation=2)
     [grant] = decide_lane(lane_view(raised, the_lane=PRICED), at(600)).grants
-    assert granted_status(grant, at(600)).limit_reached is None
+    assert granted_status(grant, (), at(600)).limit_reached is None
     assert [event.reason for event in granted_events(grant, at(600))] == [EventReason.RESUMED, EventReason.SLOT_GRANTED]
 
 

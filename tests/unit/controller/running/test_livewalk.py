@@ -208,13 +208,6 @@ def test_a_run_that_asks_nothing_is_not_looked_at_again_for_it() -> None:
     assert (decision.walk, decision.due) == (None, at(69)), "a minute after it was last heard of"
 
 
-def test_a_run_whose_lane_was_quicker_than_its_first_look_shows_its_chain_while_it_runs() -> None:
-    status = decide_run(asking(), at(6)).status
-    assert [one.lane for one in status.chain] == [A, B]
-    assert status.requested_model is not None
-    assert status.requested_model.lane == A
-
-
 # ---- the lane that is asked
 
 
