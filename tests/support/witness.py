@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 
 from laneway.api import names
 from laneway.kube.client import Kube, WatchEvent
-from laneway.kube.errors import Unavailable
 from laneway.kube.resources import JsonObject, Resource
 
-_AGAIN_SECONDS = 0.02
 _DONE = frozenset({"Succeeded", "Failed"})
 
 
@@ -21,8 +19,6 @@ class Witness:
     """What a watch has told so far, oldest first."""
 
     events: list[WatchEvent] = field(default_factory=list)
-    version: str = ""
-    """Of the last event, bookmarks included."""
     error: BaseException | None = None
     told: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -45,28 +41,26 @@ class Witness:
             raise self.error
 
     async def follow(self, kube: Kube, resource: Resource, namespace: str | None, version: str) -> None:
-        """Keep every event after ``version``; a watch that the server ends, or refuses for a while, is taken up where it ended."""
-        self.version = version
+        """Keep every event after ``version``; a watch that the server ends is taken up where it ended."""
         try:
             while True:
-                with suppress(Unavailable):  # as when a definition has just changed, and its storage is made anew
-                    await self._listen(kube, resource, namespace)
-                await asyncio.sleep(_AGAIN_SECONDS)
+                version = await self._listen(kube, resource, namespace, version)
         except Exception as error:
             self.error = error
             async with self.told:
                 self.told.notify_all()
             raise
 
-    async def _listen(self, kube: Kube, resource: Resource, namespace: str | None) -> None:
-        """Keep the events of one watch request."""
-        async with aclosing(kube.watch(resource, namespace=namespace, resource_version=self.version)) as watch:
+    async def _listen(self, kube: Kube, resource: Resource, namespace: str | None, version: str) -> str:
+        """Keep the events of one watch request; answers the version that it came to."""
+        async with aclosing(kube.watch(resource, namespace=namespace, resource_version=version)) as watch:
             async for event in watch:
-                self.version = event.object["metadata"]["resourceVersion"]
+                version = event.object["metadata"]["resourceVersion"]
                 if event.type != "BOOKMARK":
                     self.events.append(event)
                 async with self.told:
                     self.told.notify_all()
+        return version
 
 
 @asynccontextmanager
