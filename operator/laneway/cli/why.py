@@ -12,6 +12,7 @@ from laneway.api.reasons import End, RunCondition, Waiting
 from laneway.api.runstatus import AgentRunStatus, Attempt
 from laneway.cli.advice import ENDS, WAITS
 from laneway.cli.tables import age
+from laneway.rules.keeper import kept_because
 from laneway.rules.wording import clock, step_name
 
 _HOLDERS_SHOWN = 5
@@ -202,7 +203,7 @@ def _stays_until(asked: Asked, done: datetime) -> str:
     if seconds is None:
         return ""
     if asked.keeper:
-        return f"ttlSecondsAfterFinished does not delete it, for {asked.keeper} would bring it again, to run once more."
+        return f"{kept_because(asked.keeper)}, to run once more."
     return f"It is deleted at {clock(done + timedelta(seconds=seconds), asked.now)} (ttlSecondsAfterFinished)."
 
 

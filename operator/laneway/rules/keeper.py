@@ -22,3 +22,8 @@ def keeper(metadata: Mapping[str, Any]) -> str:
     if application := str(marks.get(_ARGO_ID) or "").partition(":")[0]:
         return f"Argo CD (application {application})"
     return next((name.format(marks[mark]) for mark, name in _TOOLS if marks.get(mark)), "")
+
+
+def kept_because(tool: str) -> str:
+    """Why a finished run that a tool keeps is not deleted after its time (decision 0044)."""
+    return f"ttlSecondsAfterFinished does not delete it, for {tool} would bring it again"

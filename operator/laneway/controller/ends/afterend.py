@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from laneway.controller.decision.decision import RunDecision
 from laneway.controller.decision.effects import CloseAttempt, DeletePod, DeleteRun
@@ -24,7 +24,7 @@ def late_usage(view: RunView, now: datetime) -> RunDecision | None:
 
 def run_expired(view: RunView, now: datetime) -> RunDecision | None:
     """It goes itself ttlSecondsAfterFinished after its end, but not before all that it used is known: nobody could add it up then."""
-    due = _run_due(view)
+    _, due = _leaving(view)
     if due is None or now < due or _is_owed(view):
         return None
     meta = view.run.meta
@@ -34,10 +34,9 @@ def run_expired(view: RunView, now: datetime) -> RunDecision | None:
 
 def pods_expired(view: RunView, now: datetime) -> RunDecision | None:
     """Its pods go podTTLSeconds after its end."""
-    due = _pods_due(view)
-    if due is None or now < due:
-        return RunDecision(view.run.status, due=_next_to_go(view, now))
-    gone = tuple(DeletePod(pod.namespace, pod.name, pod.uid) for pod in view.pods if pod.finished and not pod.deleting)
+    due, _ = _leaving(view)
+    over = [pod for pod in view.pods if pod.finished and not pod.deleting] if due is not None and now >= due else []
+    gone = tuple(DeletePod(pod.namespace, pod.name, pod.uid) for pod in over)
     return RunDecision(view.run.status, gone, due=_next_to_go(view, now))
 
 
@@ -57,18 +56,13 @@ def _is_owed(view: RunView) -> bool:
 
 
 def _next_to_go(view: RunView, now: datetime) -> datetime | None:
-    moments = (_pods_due(view), _run_due(view))
-    return min((moment for moment in moments if moment is not None and moment > now), default=None)
+    return min((moment for moment in _leaving(view) if moment is not None and moment > now), default=None)
 
 
-def _pods_due(view: RunView) -> datetime | None:
-    return _after_end(view, view.run.spec.pod_ttl_seconds if view.pods else None)
-
-
-def _run_due(view: RunView) -> datetime | None:
-    return _after_end(view, view.run.time_to_stay)
-
-
-def _after_end(view: RunView, seconds: int | None) -> datetime | None:
-    completed = view.run.status.completion_time
-    return None if completed is None or seconds is None else completed + timedelta(seconds=seconds)
+def _leaving(view: RunView) -> tuple[datetime | None, datetime | None]:
+    """When its pods go, if it has any, and when it goes itself."""
+    ended = view.run.status.completion_time
+    if ended is None:
+        return None, None
+    pods, itself = endings.leaving(view.run, ended)
+    return (pods if view.pods else None), itself

@@ -23,6 +23,7 @@ from laneway.controller.logs.cost import priced_micro_usd
 from laneway.controller.logs.result import corrected
 from laneway.controller.logs.trouble import trouble_of
 from laneway.controller.pods.diagnosis import diagnose
+from laneway.rules.keeper import kept_because
 
 GATEWAY_AWAY_FOR = timedelta(seconds=60)
 """How long the end of an attempt waits for a gateway that does not answer (design section 7), and a lane's readiness outlives it."""
@@ -193,19 +194,22 @@ def end_run(view: RunView, now: datetime, verdict: Verdict, update: dict[str, ob
     severity = EventType.NORMAL if good or verdict.end is End.CANCELLED else EventType.WARNING
     told_end = f"{verdict.end}: {verdict.message}{_stays(run)}"
     done = PostEvent(EventReason.RUN_FINISHED, told_end, key="finished", type=severity)
-    return RunDecision(next_status, (*effects, done), now + timedelta(seconds=_first_to_go(run)))
+    return RunDecision(next_status, (*effects, done), min(filter(None, leaving(run, now))))
 
 
-def _first_to_go(run: Run) -> int:
-    """Seconds after its end until something of it is deleted, or all of it."""
-    pods = run.spec.pod_ttl_seconds
-    return pods if run.time_to_stay is None else min(pods, run.time_to_stay)
+def leaving(run: Run, ended: datetime) -> tuple[datetime, datetime | None]:
+    """When its pods are deleted after its end, and when it is itself; None: it stays."""
+    stays = run.time_to_stay
+    return (
+        ended + timedelta(seconds=run.spec.pod_ttl_seconds),
+        None if stays is None else ended + timedelta(seconds=stays),
+    )
 
 
 def _stays(run: Run) -> str:
     if run.spec.ttl_seconds_after_finished is None or not run.meta.keeper:
         return ""
-    return f"; ttlSecondsAfterFinished does not delete it, for {run.meta.keeper} would bring it again"
+    return f"; {kept_because(run.meta.keeper)}"
 
 
 def take_back(view: RunView, now: datetime, reason: Waiting, message: str) -> RunDecision:
